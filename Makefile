@@ -1,0 +1,36 @@
+# make demo            set up .venv and run the benchmark on a generated data set
+# make demo DATA=DIR   the same on a MovieLens folder
+# make test            set up .venv and run the tests
+# make check           tests, linter and types
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CONSTRAINTS := .ci/constraints.txt
+DATA ?=
+
+.PHONY: demo test check lint clean
+
+demo: $(VENV)/.installed
+	$(BIN)/llmtokens benchmark $(if $(DATA),--data "$(DATA)")
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: test lint
+
+# torch first and on its own: it is by far the largest, and a CPU build will do
+$(VENV)/.installed: setup.cfg pyproject.toml $(CONSTRAINTS)
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "llmtokens needs Python 3.11 or newer; run make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[offline,plots,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The algorithms, each an ordinary Surprise ``AlgoBase``."""

@@ -1,0 +1,190 @@
+"""What all algorithms share: one way to fit, one way to predict, cold ids included."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from surprise import AlgoBase, Prediction, Trainset
+
+from ..errors import DataError, NotFittedError
+from ..roster import Roster
+from ..tokens import LLMTokens
+from ..trainset import Ratings
+
+Scores = tuple[NDArray[np.float64], dict[str, NDArray[Any]]]
+
+_BLOCK = 1 << 16  # pairs scored at once: bounds the memory of gathered factors
+
+
+class TokenAlgoBase(AlgoBase):  # type: ignore[misc]
+    """Base of the algorithms: a Surprise ``AlgoBase`` that knows tokens.
+
+    A subclass stores its parameters in ``__init__`` and writes two methods: ``_learn``, from arrays
+    to the fitted attributes, and ``_score``, from rows (see :class:`~llmtokens.roster.Roster`) to
+    estimates. Everything is rebuilt by each ``fit``, and nothing changes if it fails.
+
+    Attributes
+    ----------
+    trainset : Trainset
+    ratings_ : Ratings
+        The training ratings as arrays.
+    users_, items_ : Roster
+        Who can be predicted.
+    """
+
+    def __init__(
+        self, item_tokens: LLMTokens | None = None, user_tokens: LLMTokens | None = None
+    ) -> None:
+        super().__init__()
+        self.item_tokens = item_tokens
+        self.user_tokens = user_tokens
+
+    # -- for subclasses ------------------------------------------------------------------------
+
+    def _learn(self, ratings: Ratings, users: Roster, items: Roster) -> dict[str, Any]:
+        """The fitted attributes, by name."""
+        raise NotImplementedError
+
+    def _score(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> Scores:
+        """Estimates for pairs of rows, NaN where impossible, and further details by name."""
+        raise NotImplementedError
+
+    # -- Surprise's interface ------------------------------------------------------------------
+
+    def fit(self, trainset: Trainset) -> TokenAlgoBase:
+        """Learn from a trainset.
+
+        Raises
+        ------
+        DataError
+            For an empty trainset, NaN or infinite ratings, or parameters out of range; also if
+            the training diverged.
+        AlignmentError
+            If no id of the trainset has a token.
+        """
+        ratings = Ratings.from_trainset(trainset)
+        users = Roster.build("user", ratings.user_ids, self.user_tokens)
+        items = Roster.build("item", ratings.item_ids, self.item_tokens)
+        learned = self._learn(ratings, users, items)
+        for name, value in learned.items():
+            if isinstance(value, np.ndarray) and not np.isfinite(value).all():
+                raise DataError(
+                    f"training diverged: {name} holds NaN or infinity; lower the learning rates, "
+                    "or look for ratings far outside the rating scale"
+                )
+        super().fit(trainset)
+        self.ratings_, self.users_, self.items_ = ratings, users, items
+        self.__dict__.update(learned)
+        return self
+
+    def predict(
+        self,
+        uid: Hashable,
+        iid: Hashable,
+        r_ui: float | None = None,
+        clip: bool = True,
+        verbose: bool = False,
+    ) -> Prediction:
+        """Predict one rating; see Surprise's ``AlgoBase.predict``.
+
+        ``details`` of the result says ``was_impossible``, ``cold_user`` and ``cold_item`` (no
+        training ratings).
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        """
+        return self._predictions([uid], [iid], [r_ui], clip, verbose)[0]
+
+    def test(
+        self, testset: Iterable[tuple[Hashable, Hashable, float | None]], verbose: bool = False
+    ) -> list[Prediction]:
+        """Predict all pairs of a test set, vectorised; the result is that of ``predict``.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        """
+        testset = list(testset)
+        if not testset:
+            return []
+        uids, iids, truths = zip(*testset, strict=True)
+        return self._predictions(uids, iids, truths, True, verbose)
+
+    def estimate(self, u: int | str, i: int | str) -> float:
+        """Estimate for inner ids, unclipped; unknown ones come as ``"UKN__" + str(raw id)``."""
+        self._require_fitted()
+        users = np.array([_inner_row(self.users_, u)], np.int64)
+        items = np.array([_inner_row(self.items_, i)], np.int64)
+        est = float(self._score(users, items)[0][0])
+        return self.default_prediction() if np.isnan(est) else est
+
+    def default_prediction(self) -> float:
+        """The mean of the training ratings, where nothing better can be said."""
+        return self.ratings_.global_mean
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _require_fitted(self) -> None:
+        if not hasattr(self, "ratings_"):
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit first")
+
+    def _predictions(
+        self,
+        uids: Sequence[Hashable],
+        iids: Sequence[Hashable],
+        truths: Sequence[float | None],
+        clip: bool,
+        verbose: bool,
+    ) -> list[Prediction]:
+        self._require_fitted()
+        users, items = self.users_.rows(uids), self.items_.rows(iids)
+        blocks = [
+            self._score(users[k : k + _BLOCK], items[k : k + _BLOCK])
+            for k in range(0, len(users), _BLOCK)
+        ]
+        est = np.concatenate([block[0] for block in blocks]).astype(np.float64, copy=False)
+        extra = {key: np.concatenate([b[1][key] for b in blocks]).tolist() for key in blocks[0][1]}
+        impossible = np.isnan(est)
+        est[impossible] = self.default_prediction()
+        if clip:
+            np.clip(est, *self.ratings_.scale, out=est)
+        details = _details(users >= self.users_.n_warm, items >= self.items_.n_warm, impossible)
+        for key, values in extra.items():
+            for detail, value in zip(details, values, strict=True):
+                detail[key] = value
+        made = list(
+            map(tuple.__new__, repeat(Prediction), zip(uids, iids, truths, est.tolist(), details, strict=True))
+        )
+        if verbose:
+            for prediction in made:
+                print(prediction)
+        return made
+
+
+def _details(
+    cold_user: NDArray[np.bool_], cold_item: NDArray[np.bool_], impossible: NDArray[np.bool_]
+) -> list[dict[str, Any]]:
+    kinds: list[dict[str, Any]] = []
+    for kind in range(8):
+        detail: dict[str, Any] = {
+            "was_impossible": kind >= 4,
+            "cold_user": kind % 2 == 1,
+            "cold_item": kind // 2 % 2 == 1,
+        }
+        if kind >= 4:
+            detail["reason"] = "User and item are unknown."
+        kinds.append(detail)
+    return [kinds[kind].copy() for kind in (cold_user + 2 * cold_item + 4 * impossible).tolist()]
+
+
+def _inner_row(roster: Roster, inner: int | str) -> int:
+    if isinstance(inner, str):
+        return int(roster.rows([inner.removeprefix("UKN__")])[0])
+    return int(inner) if 0 <= inner < roster.n_warm else roster.stranger

@@ -1,0 +1,182 @@
+"""From content to token: the blocks, their common scale, and the principal axes.
+
+Everything here is linear in the features: ``token = (features - mean) @ components.T``, with the
+scale of each block, PCA and whitening folded into ``components``. So new content lands where the
+old one is, and joining two tables is a product of matrices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from .blocks import BLOCKS, Block, CategoryBlock, Features, NumberBlock, TextBlock
+from .errors import DataError
+from .reduce import TokenReducer
+
+if TYPE_CHECKING:
+    from .encode import Encoder
+
+Encoders = Mapping[tuple[str, str], "Encoder"]
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """How content becomes a token; see :class:`~llmtokens.LLMTokens` for the attributes."""
+
+    blocks: tuple[Block, ...]
+    widths: tuple[int, ...]
+    groups: tuple[int, ...]
+    mean: NDArray[np.float64]
+    components: NDArray[np.float64]
+    explained_variance_ratio: NDArray[np.float64]
+    encoders: Encoders = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def fit(
+        cls, blocks: Sequence[Block], data: Any, encoders: Encoders, n_components: int, whiten: float
+    ) -> tuple[Projection, NDArray[np.float32], NDArray[np.bool_]]:
+        """The projection, the tokens of ``data`` (n, d), and which rows have any content (n,)."""
+        features = [_features(block, data, encoders) for block in blocks]
+        means, scales, scaled = [], [], []
+        for values, present in features:
+            mean = values[present].mean(axis=0) if present.any() else np.zeros(values.shape[1])
+            centred = (values - mean) * present[:, None]
+            means.append(mean)
+            scales.append(unit_scale(centred))
+            scaled.append(centred * scales[-1])
+        reducer = TokenReducer(n_components, whiten).fit(np.hstack(scaled))
+        widths = tuple(len(mean) for mean in means)
+        projection = cls(
+            blocks=tuple(blocks),
+            widths=widths,
+            groups=(len(widths),),
+            mean=np.concatenate(means),
+            components=reducer.components_ * np.repeat(scales, widths),
+            explained_variance_ratio=reducer.explained_variance_ratio_,
+            encoders=dict(encoders),
+        )
+        some = np.any([present for _, present in features], axis=0)
+        return projection, projection._project(features), some
+
+    @classmethod
+    def join(
+        cls,
+        parts: Sequence[Projection],
+        vectors: Sequence[NDArray[Any]],
+        n_components: int,
+        whiten: float,
+    ) -> tuple[Projection, NDArray[np.float32]]:
+        """One projection for several tables, given their tokens row by row (zeros: absent)."""
+        scales = [unit_scale(block) for block in vectors]
+        stacked = np.hstack([block * scale for block, scale in zip(vectors, scales, strict=True)])
+        reducer = TokenReducer(n_components, whiten).fit(stacked)
+        cuts = np.cumsum([len(part.components) for part in parts])[:-1]
+        axes = np.split(reducer.components_, cuts, axis=1)
+        projection = cls(
+            blocks=tuple(block for part in parts for block in part.blocks),
+            widths=tuple(width for part in parts for width in part.widths),
+            groups=tuple(group for part in parts for group in part.groups),
+            mean=np.concatenate([part.mean for part in parts]),
+            components=np.hstack(
+                [a @ (p.components * s) for a, p, s in zip(axes, parts, scales, strict=True)]
+            ),
+            explained_variance_ratio=reducer.explained_variance_ratio_,
+            encoders={key: e for part in parts for key, e in part.encoders.items()},
+        )
+        return projection, (stacked @ reducer.components_.T).astype(np.float32)
+
+    def apply(self, data: Any) -> NDArray[np.float32]:
+        """Tokens of new content; see :meth:`~llmtokens.LLMTokens.transform`."""
+        parts = [data] if len(self.groups) == 1 else list(data)
+        if len(parts) != len(self.groups):
+            raise DataError(
+                f"found {len(parts)} inputs; expected {len(self.groups)}, one for each of the "
+                "tables that were concatenated, None where one has nothing to say"
+            )
+        frames = [frame for part, n in zip(parts, self.groups, strict=True) for frame in [_as_frame(part)] * n]
+        return self._project(
+            [
+                None if frame is None else _features(block, frame, self.encoders)
+                for block, frame in zip(self.blocks, frames, strict=True)
+            ]
+        )
+
+    def _project(self, features: Sequence[Features | None]) -> NDArray[np.float32]:
+        lengths = {len(known[1]) for known in features if known is not None}
+        if len(lengths) != 1:
+            raise DataError(f"found inputs of {sorted(lengths)} rows; expected the same number in each")
+        out = np.zeros((lengths.pop(), len(self.components)))
+        stops = np.cumsum(self.widths)
+        for known, start, stop in zip(features, stops - self.widths, stops, strict=True):
+            if known is not None:
+                values, present = known
+                centred = (values - self.mean[start:stop]) * present[:, None]
+                out += centred @ self.components[:, start:stop].T
+        return out.astype(np.float32)
+
+    # -- as plain data, for files ----------------------------------------------------------------
+
+    def to_parts(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """JSON-able description, and arrays by name."""
+        kinds = {cls: kind for kind, cls in BLOCKS.items()}
+        specs = [{"kind": kinds[type(block)], **asdict(block)} for block in self.blocks]
+        payload = {"blocks": specs, "widths": list(self.widths), "groups": list(self.groups)}
+        names = ("mean", "components", "explained_variance_ratio")
+        return payload, {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def from_parts(
+        cls, payload: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], encoders: Encoders
+    ) -> Projection:
+        """The inverse of :meth:`to_parts`."""
+        blocks = []
+        for spec in payload["blocks"]:
+            values = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items()}
+            blocks.append(BLOCKS[values.pop("kind")](**values))
+        return cls(
+            blocks=tuple(blocks),
+            widths=tuple(payload["widths"]),
+            groups=tuple(payload["groups"]),
+            mean=arrays["mean"],
+            components=arrays["components"],
+            explained_variance_ratio=arrays["explained_variance_ratio"],
+            encoders=encoders,
+        )
+
+
+def unit_scale(block: NDArray[Any]) -> float:
+    """The factor that brings a centred block to mean square norm 1 (0 for a constant one)."""
+    energy = float(np.mean(np.sum(np.square(block, dtype=np.float64), axis=1)))
+    return 1 / np.sqrt(energy) if energy > 0 else 0.0
+
+
+def _as_frame(data: Any) -> Any:
+    """Texts as a one-column frame; frames, arrays and None as they are."""
+    if isinstance(data, str):
+        raise DataError("found one str; expected a list of texts: wrap it in [ ]")
+    if isinstance(data, (list, tuple, pd.Series)) and all(isinstance(x, str) for x in data):
+        return pd.DataFrame({"text": pd.Series(list(data), dtype=object)})
+    return data
+
+
+def _features(block: Block, data: Any, encoders: Encoders) -> Features:
+    wants_frame = isinstance(block, (TextBlock, CategoryBlock, NumberBlock))
+    if wants_frame != isinstance(data, pd.DataFrame):
+        expected = "a DataFrame (or texts)" if wants_frame else "an array of embeddings"
+        raise DataError(f"found {type(data).__name__}; these tokens were made from {expected}")
+    if isinstance(block, TextBlock):
+        return block.features(data, _encoder(block, encoders).encode)
+    return block.features(data)
+
+
+def _encoder(block: TextBlock, encoders: Encoders) -> Encoder:
+    from .encode import restore_encoder
+
+    key = (block.encoder, block.revision)
+    return encoders[key] if key in encoders else restore_encoder(*key)

@@ -1,0 +1,103 @@
+"""Embeddings -> tokens: PCA with reproducible signs, optional whitening and row norm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.decomposition import PCA
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .errors import DataError
+
+
+class TokenReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    r"""Reduce embeddings to short vectors whose leading entries say most.
+
+    A row ``x`` becomes :math:`z = D^{-p/2} C (x - m)`, with ``m`` the mean, ``C`` the principal
+    components, ``D`` the explained variances relative to the first one and ``p`` the whitening
+    power: 0 keeps PCA's decreasing variances, 1 makes them equal.
+
+    Parameters
+    ----------
+    n_components : int, default=128
+        Upper bound on the length of a token; fewer are kept where rows or features are fewer.
+    whiten : float in [0, 1], default=0.0
+        The whitening power ``p``.
+    row_norm : bool, default=False
+        Scale every reduced row to Euclidean norm 1.
+
+    Attributes
+    ----------
+    mean_ : ndarray of shape (n_features,)
+    components_ : ndarray of shape (n_components_, n_features)
+        Principal axes with the whitening folded in: ``(X - mean_) @ components_.T``. In each, the
+        entry largest in size is positive, so the signs do not depend on the linear algebra library.
+    explained_variance_ratio_ : ndarray of shape (n_components_,)
+        Share of the total variance along each axis, before whitening.
+    n_components_ : int
+
+    Raises
+    ------
+    DataError
+        If ``whiten`` is outside [0, 1] or ``n_components`` is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(50, 8)) * np.arange(8, 0, -1)
+    >>> Z = TokenReducer(n_components=3).fit_transform(X)
+    >>> Z.shape, bool(Z[:, 0].var() > Z[:, 1].var() > Z[:, 2].var())
+    ((50, 3), True)
+    """
+
+    def __init__(
+        self, n_components: int = 128, whiten: float = 0.0, row_norm: bool = False
+    ) -> None:
+        self.n_components = n_components
+        self.whiten = whiten
+        self.row_norm = row_norm
+
+    def fit(self, X: ArrayLike, y: Any = None) -> TokenReducer:
+        """Find the axes of ``X`` (n_samples, n_features)."""
+        if not 0.0 <= self.whiten <= 1.0:
+            raise DataError(f"found whiten={self.whiten!r}; expected a number from 0 to 1")
+        if self.n_components < 1:
+            raise DataError(f"found n_components={self.n_components!r}; expected at least 1")
+        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+        n, d = X.shape
+        pca = PCA(
+            n_components=min(self.n_components, n, d),
+            svd_solver="covariance_eigh" if n >= d else "full",
+        ).fit(X)
+        axes = pca.components_
+        largest = axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)]
+        axes = axes * np.where(largest < 0, -1.0, 1.0)[:, None]
+        self.mean_ = pca.mean_
+        self.components_ = axes * _whitening(pca.explained_variance_, self.whiten)[:, None]
+        self.explained_variance_ratio_ = np.nan_to_num(pca.explained_variance_ratio_)
+        self.n_components_ = len(axes)
+        self._n_features_out = len(axes)
+        return self
+
+    def transform(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Project rows, also ones not seen in ``fit``: (n_samples, n_components_)."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        Z: NDArray[np.float64] = (X - self.mean_) @ self.components_.T
+        if self.row_norm:
+            norms = np.linalg.norm(Z, axis=1, keepdims=True)
+            Z /= np.where(norms > 0, norms, 1.0)
+        return Z
+
+
+def _whitening(variance: NDArray[np.float64], power: float) -> NDArray[np.float64]:
+    """Factor per axis; axes of (numerically) no variance are noise and are switched off."""
+    if len(variance) == 0 or not variance[0] > 0:
+        return np.zeros(len(variance))
+    relative = variance / variance[0]
+    carries = relative > 1e-12
+    factor: NDArray[np.float64] = np.where(carries, np.where(carries, relative, 1.0) ** (-power / 2), 0.0)
+    return factor

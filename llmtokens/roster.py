@@ -1,0 +1,136 @@
+"""One side of the data, users or items: who can be predicted, and from what."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import AlignmentError, LLMTokensWarning, sample
+from .ids import IdIndex
+from .tokens import LLMTokens
+
+
+@dataclass(frozen=True, eq=False)
+class Roster:
+    """Every id that can be predicted has a row.
+
+    First come the ids of the trainset (*warm*; the row is Surprise's inner id), then those that
+    only have a token (*cold*), last one row for everybody else, the *stranger*.
+
+    Attributes
+    ----------
+    side : {"user", "item"}
+    ids : list
+        Raw ids of the warm and the cold rows.
+    n_warm : int
+    tokens : ndarray of float32, shape (n_rows, d)
+        A row's token, zeros (the mean token) where it has none; d is 0 without tokens.
+    has_token : ndarray of bool, shape (n_rows,)
+    """
+
+    side: str
+    ids: list[Hashable]
+    n_warm: int
+    tokens: NDArray[np.float32]
+    has_token: NDArray[np.bool_]
+
+    @classmethod
+    def build(cls, side: str, warm_ids: list[Hashable], tokens: LLMTokens | None) -> Roster:
+        """Align the trainset's ids with the tokens'.
+
+        Raises
+        ------
+        AlignmentError
+            If no id of the trainset has a token.
+
+        Warns
+        -----
+        LLMTokensWarning
+            If fewer than half of them have one.
+        """
+        n_warm = len(warm_ids)
+        if tokens is None:
+            rows = n_warm + 1
+            return cls(side, warm_ids, n_warm, np.zeros((rows, 0), np.float32), np.zeros(rows, bool))
+        if not isinstance(tokens, LLMTokens):
+            raise AlignmentError(
+                f"found {side}_tokens of type {type(tokens).__name__}; expected LLMTokens: "
+                "build them with LLMTokens.from_frame, from_texts or from_embeddings"
+            )
+        at = tokens.align(warm_ids)
+        _check_overlap(side, warm_ids, tokens, at)
+        cold = np.setdiff1d(np.arange(len(tokens)), at)
+        source = np.concatenate([at, cold, [-1]])
+        vectors = tokens.vectors[source] * (source >= 0)[:, None]
+        ids = warm_ids + [tokens.ids[k] for k in cold]
+        return cls(side, ids, n_warm, vectors.astype(np.float32, copy=False), source >= 0)
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def stranger(self) -> int:
+        """The row of an id without ratings and without a token."""
+        return self.n_rows - 1
+
+    @cached_property
+    def _warm(self) -> IdIndex:
+        return IdIndex(self.ids[: self.n_warm])
+
+    @cached_property
+    def _cold(self) -> IdIndex:
+        return IdIndex(self.ids[self.n_warm :])
+
+    def rows(self, raw_ids: Iterable[Hashable]) -> NDArray[np.int64]:
+        """Rows of raw ids, shape (n,).
+
+        An id of the trainset matches exactly, as in Surprise; a cold one also through ``str(id)``.
+
+        Warns
+        -----
+        LLMTokensWarning
+            If ids are unknown as they are but known as another type, say "1" and 1.
+        """
+        exact = self._warm.exact
+        found = np.fromiter((exact.get(raw, -1) for raw in raw_ids), np.int64)
+        missing = np.flatnonzero(found < 0)
+        if len(missing):
+            raw_ids = list(raw_ids)
+            unknown = [raw_ids[k] for k in missing]
+            cold = self._cold.rows(unknown)
+            found[missing] = np.where(cold >= 0, cold + self.n_warm, self.stranger)
+            self._warn_of_types([raw for raw, row in zip(unknown, cold, strict=True) if row < 0])
+        return found
+
+    def _warn_of_types(self, unknown: list[Hashable]) -> None:
+        alike = [raw for raw in unknown if self._warm.row(raw) >= 0]
+        if alike:
+            known = self.ids[int(self._warm.row(alike[0]))]
+            warnings.warn(
+                f"{len(alike)} {self.side} ids are not in the trainset as they are, such as "
+                f"{alike[0]!r} ({type(alike[0]).__name__}), but it has {known!r} "
+                f"({type(known).__name__}); they are treated as unknown: use the trainset's type",
+                LLMTokensWarning,
+                stacklevel=4,
+            )
+
+
+def _check_overlap(
+    side: str, warm_ids: list[Hashable], tokens: LLMTokens, at: NDArray[np.int64]
+) -> None:
+    share = float(np.mean(at >= 0))
+    if share >= 0.5:
+        return
+    found = (
+        f"{int((at >= 0).sum())} of {len(at)} {side} ids of the trainset have a token; "
+        f"the trainset has {sample(warm_ids)} and the tokens have {sample(tokens.ids)}"
+    )
+    if share == 0:
+        raise AlignmentError(f"{found}; build the tokens from the same {side} ids as the ratings")
+    warnings.warn(f"only {found}", LLMTokensWarning, stacklevel=6)

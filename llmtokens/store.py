@@ -1,0 +1,180 @@
+"""The one file format of the library: safetensors with a checked JSON payload.
+
+Layout, version 1
+-----------------
+A file is a plain safetensors file. Its metadata holds ``format`` ("llmtokens"), ``version``,
+``kind`` ("tokens", or the class name of an algorithm) and ``sha256``, the digest of everything
+below. The tensor ``__json__`` (uint8) is the UTF-8 text of a JSON object; the other tensors are
+arrays. There is no pickle and no code in it, and no path is ever read from it. Files are written
+beside their destination and moved over it when complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import DataError, FileFormatError, StorageError, sample
+
+VERSION = 1
+_FORMAT = "llmtokens"
+_JSON = "__json__"
+_DTYPES = {"F32": "<f4", "F64": "<f8", "I32": "<i4", "I64": "<i8", "U8": "|u1", "BOOL": "|b1"}
+
+
+def write(path: str | Path, kind: str, payload: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+    """Write one file, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+    kind : str
+        What the file holds; :func:`read` insists on it.
+    payload : mapping
+        Anything JSON can say.
+    arrays : mapping of str to ndarray
+
+    Raises
+    ------
+    DataError
+        If the payload is not JSON (say, an id that is neither text nor number).
+    StorageError
+        If the folder is missing, full or read-only; an older file at ``path`` is left as it was.
+    """
+    from safetensors.numpy import save_file
+
+    path = Path(path)
+    try:
+        text = json.dumps(payload, ensure_ascii=False, allow_nan=False)
+        encoded = text.encode("utf-8", "surrogatepass")
+    except (TypeError, ValueError) as error:
+        raise DataError(f"cannot be written as JSON: {error}") from error
+    tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    tensors[_JSON] = np.frombuffer(encoded, np.uint8)
+    metadata = {"format": _FORMAT, "version": str(VERSION), "kind": kind}
+    metadata["sha256"] = _digest(metadata, tensors)
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        os.close(handle)
+        save_file(tensors, temporary, metadata)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except Exception as error:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        raise StorageError(
+            f"could not write {str(path)!r} ({error}); nothing at that place was changed. "
+            "Check that the folder exists, is writable and has room"
+        ) from error
+
+
+def read(path: str | Path, kind: str | None = None) -> tuple[str, dict[str, Any], dict[str, NDArray[Any]]]:
+    """Read a file written by :func:`write`: its kind, payload and arrays.
+
+    The arrays are memory-mapped, read-only: processes that load the same file share its pages.
+
+    Raises
+    ------
+    StorageError
+        If the file cannot be opened.
+    FileFormatError
+        If it is not ours, is of another kind, newer than this library, cut short or changed.
+    """
+    path = Path(path)
+    metadata, tensors = _tensors(path)
+    if metadata.get("format") != _FORMAT:
+        raise FileFormatError(f"{str(path)!r} is a safetensors file, but not one of llmtokens")
+    found = metadata.get("version", "")
+    if found != str(VERSION):
+        raise FileFormatError(
+            f"{str(path)!r} has format version {found[:20]!r}; this llmtokens reads {VERSION}: "
+            "upgrade llmtokens, or write the file again"
+        )
+    expected = metadata.pop("sha256", "")
+    if _digest(metadata, tensors) != expected or _JSON not in tensors:
+        raise FileFormatError(
+            f"{str(path)!r} is damaged: its checksum differs from the one it carries. "
+            "Restore it from a copy, or write it again"
+        )
+    written = metadata.get("kind", "")
+    if kind is not None and written != kind:
+        raise FileFormatError(f"{str(path)!r} holds {written!r}; expected {kind!r}")
+    text = tensors.pop(_JSON).tobytes().decode("utf-8", "surrogatepass")
+    return written, json.loads(text), tensors
+
+
+def jsonable_ids(ids: list[Any]) -> list[Any]:
+    """Raw ids with their types kept, in a form JSON can say.
+
+    Raises
+    ------
+    DataError
+        For an id that is neither str, int, float nor bool.
+    """
+    bad = [raw for raw in ids if not isinstance(raw, (str, int, float, bool))]
+    if bad:
+        raise DataError(
+            f"found ids that a file cannot hold: {sample(bad)}; expected str, int or float ids"
+        )
+    return ids
+
+
+def _tensors(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = dict(file.metadata() or {})
+    except SafetensorError as error:
+        raise FileFormatError(
+            f"{str(path)!r} is not a whole safetensors file ({error}); it is damaged, cut short, "
+            "or was written by something else"
+        ) from error
+    except OSError as error:
+        raise StorageError(f"could not read {str(path)!r}: {error}") from error
+    except Exception as error:  # the reader's own refusals of absurd headers
+        raise FileFormatError(f"{str(path)!r} cannot be read: {error}") from error
+    # safe_open has checked lengths, dtypes and offsets against the size of the file
+    with open(path, "rb") as raw:
+        length = int.from_bytes(raw.read(8), "little")
+        header = json.loads(raw.read(length))
+    header.pop("__metadata__", None)
+    tensors: dict[str, NDArray[Any]] = {}
+    for name, entry in header.items():
+        if entry["dtype"] not in _DTYPES:
+            raise FileFormatError(f"{str(path)!r} has an array of unknown type {entry['dtype']!r}")
+        shape, dtype = tuple(entry["shape"]), np.dtype(_DTYPES[entry["dtype"]])
+        if 0 in shape:
+            tensors[name] = np.zeros(shape, dtype)
+        else:
+            offset = 8 + length + entry["data_offsets"][0]
+            tensors[name] = np.memmap(path, dtype, "r", offset, shape)
+    return metadata, tensors
+
+
+def _digest(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) -> str:
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name in sorted(tensors):
+        array = tensors[name]
+        digest.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
+        digest.update(memoryview(array).cast("B") if array.size else b"")
+    return digest.hexdigest()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,148 @@
+"""A Surprise ``Trainset`` as contiguous arrays.
+
+Surprise keeps ratings in dictionaries of lists of tuples, and hands them out one by one through a
+generator. Kernels want arrays; this is the one bridge between the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import DataError, sample
+
+if TYPE_CHECKING:
+    from surprise import Trainset
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """Ratings sorted by user, with inner ids, as arrays.
+
+    Attributes
+    ----------
+    user, item : ndarray of int32, shape (n,)
+        Inner ids, users ascending, a user's items in the order of the trainset: the order of
+        ``Trainset.all_ratings``.
+    value : ndarray of float64, shape (n,)
+        The ratings, on the user's own scale.
+    user_ptr : ndarray of int64, shape (n_users + 1,)
+        The ratings of user ``u`` are ``[user_ptr[u]:user_ptr[u + 1]]``.
+    scale : tuple of float
+        Lowest and highest rating, as the reader of the data set states them.
+    user_ids, item_ids : list
+        Raw ids, by inner id.
+    """
+
+    user: NDArray[np.int32]
+    item: NDArray[np.int32]
+    value: NDArray[np.float64]
+    user_ptr: NDArray[np.int64]
+    scale: tuple[float, float]
+    user_ids: list[Hashable]
+    item_ids: list[Hashable]
+
+    @property
+    def n(self) -> int:
+        return len(self.value)
+
+    @property
+    def n_users(self) -> int:
+        return len(self.user_ids)
+
+    @property
+    def n_items(self) -> int:
+        return len(self.item_ids)
+
+    @cached_property
+    def global_mean(self) -> float:
+        return float(np.mean(self.value))
+
+    @cached_property
+    def user_counts(self) -> NDArray[np.int64]:
+        """Ratings per user, shape (n_users,)."""
+        return np.diff(self.user_ptr)
+
+    @cached_property
+    def item_counts(self) -> NDArray[np.int64]:
+        """Ratings per item, shape (n_items,)."""
+        return np.bincount(self.item, minlength=self.n_items).astype(np.int64)
+
+    @cached_property
+    def item_ptr(self) -> NDArray[np.int64]:
+        """The ratings of item ``i`` are ``by_item[item_ptr[i]:item_ptr[i + 1]]``."""
+        return np.concatenate([[0], np.cumsum(self.item_counts)]).astype(np.int64)
+
+    @cached_property
+    def by_item(self) -> NDArray[np.int64]:
+        """Positions of the ratings in item order, users ascending, shape (n,)."""
+        return np.argsort(self.item, kind="stable").astype(np.int64)
+
+    @classmethod
+    def from_trainset(cls, trainset: Trainset) -> Ratings:
+        """Read a trainset.
+
+        Raises
+        ------
+        DataError
+            If the trainset is empty, or holds a rating that is NaN or infinite.
+        """
+        if trainset.n_ratings == 0:
+            raise DataError("the trainset is empty: expected at least one rating to fit on")
+        users = np.fromiter(trainset.ur.keys(), np.int64, len(trainset.ur))
+        lists = list(trainset.ur.values())
+        if np.any(np.diff(users) < 0):
+            order = np.argsort(users, kind="stable")
+            users, lists = users[order], [lists[k] for k in order]
+        counts = np.zeros(trainset.n_users, np.int64)
+        counts[users] = [len(ratings) for ratings in lists]
+        n = int(counts.sum())
+        flat = np.fromiter(
+            chain.from_iterable(chain.from_iterable(lists)), np.float64, count=2 * n
+        ).reshape(n, 2)
+        ratings = cls(
+            user=np.repeat(np.arange(trainset.n_users, dtype=np.int32), counts),
+            item=flat[:, 0].astype(np.int32),
+            value=np.ascontiguousarray(flat[:, 1]),
+            user_ptr=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            scale=_scale(trainset.rating_scale),
+            user_ids=_raw_ids(trainset._raw2inner_id_users, trainset.n_users),
+            item_ids=_raw_ids(trainset._raw2inner_id_items, trainset.n_items),
+        )
+        ratings._check()
+        return ratings
+
+    def _check(self) -> None:
+        bad = np.flatnonzero(~np.isfinite(self.value))
+        if len(bad):
+            where = sample(
+                (self.user_ids[self.user[k]], self.item_ids[self.item[k]], float(self.value[k]))
+                for k in bad[:6]
+            )
+            raise DataError(
+                f"found {len(bad)} ratings that are NaN or infinite, the first (user, item, "
+                f"rating) being {where}; drop or replace them before building the Dataset"
+            )
+
+
+def _scale(scale: tuple[float, float]) -> tuple[float, float]:
+    low, high = (float(bound) for bound in scale)
+    if not (np.isfinite(low) and np.isfinite(high) and low <= high):
+        raise DataError(
+            f"found the rating scale {scale!r}; expected (lowest, highest), both finite: "
+            "pass it as surprise.Reader(rating_scale=...)"
+        )
+    return low, high
+
+
+def _raw_ids(raw2inner: dict[Hashable, int], n: int) -> list[Hashable]:
+    ids: list[Hashable] = [None] * n
+    for raw, inner in raw2inner.items():
+        ids[inner] = raw
+    return ids

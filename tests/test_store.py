@@ -1,0 +1,132 @@
+import os
+import random
+import stat
+
+import numpy as np
+import pytest
+
+from llmtokens import store
+from llmtokens.errors import DataError, FileFormatError, LLMTokensError, StorageError
+
+PAYLOAD = {"ids": ["a", 1, 2.5, True, "é\ud800"], "note": None}
+
+
+@pytest.fixture
+def arrays():
+    rng = np.random.default_rng(0)
+    return {
+        "vectors": rng.normal(size=(7, 3)).astype(np.float32),
+        "rows": np.arange(5),
+        "mask": np.array([True, False]),
+        "none": np.zeros((0, 3), np.float32),
+    }
+
+
+@pytest.fixture
+def file(tmp_path, arrays):
+    path = tmp_path / "table.safetensors"
+    store.write(path, "test", PAYLOAD, arrays)
+    return path
+
+
+def test_what_was_written_is_read(file, arrays):
+    kind, payload, read = store.read(file, "test")
+    assert (kind, payload) == ("test", PAYLOAD)
+    assert read.keys() == arrays.keys()
+    for name, array in arrays.items():
+        assert read[name].dtype == array.dtype
+        np.testing.assert_array_equal(read[name], array)
+
+
+def test_arrays_stay_on_disk_and_cannot_be_changed(file):
+    vectors = store.read(file)[2]["vectors"]
+    assert isinstance(vectors, np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        vectors[0] = 0
+
+
+def test_any_safetensors_reader_can_open_it(file, arrays):
+    from safetensors.numpy import load_file
+
+    np.testing.assert_array_equal(load_file(file)["vectors"], arrays["vectors"])
+
+
+def test_writing_over_a_file_replaces_it_whole(file, arrays):
+    store.write(file, "test", {"ids": [1]}, {"rows": np.arange(2)})
+    assert store.read(file)[1] == {"ids": [1]}
+    assert os.listdir(file.parent) == [file.name]
+
+
+def test_a_file_gets_ordinary_permissions(file):
+    mask = os.umask(0)
+    os.umask(mask)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o666 & ~mask
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_scraps(file, monkeypatch):
+    before = file.read_bytes()
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="No space left"):
+        store.write(file, "test", {}, {"rows": np.arange(9)})
+    assert file.read_bytes() == before
+    assert os.listdir(file.parent) == [file.name]
+
+
+def test_a_missing_folder_is_a_storage_error(tmp_path):
+    with pytest.raises(StorageError, match="folder exists"):
+        store.write(tmp_path / "no" / "such.safetensors", "test", {}, {})
+    with pytest.raises(StorageError, match="could not read"):
+        store.read(tmp_path / "absent.safetensors")
+
+
+def test_ids_json_cannot_say_are_refused():
+    with pytest.raises(DataError, match=r"\(1, 2\)"):
+        store.jsonable_ids(["a", (1, 2)])
+
+
+def test_a_foreign_safetensors_file_is_refused(tmp_path):
+    from safetensors.numpy import save_file
+
+    save_file({"x": np.zeros(2)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(FileFormatError, match="not one of llmtokens"):
+        store.read(tmp_path / "foreign.safetensors")
+
+
+def test_another_kind_is_refused(file):
+    with pytest.raises(FileFormatError, match="holds 'test'; expected 'tokens'"):
+        store.read(file, "tokens")
+
+
+def test_a_newer_version_is_refused(file, monkeypatch, arrays):
+    monkeypatch.setattr(store, "VERSION", 2)
+    store.write(file, "test", PAYLOAD, arrays)
+    monkeypatch.setattr(store, "VERSION", 1)
+    with pytest.raises(FileFormatError, match="upgrade llmtokens"):
+        store.read(file)
+
+
+def test_a_thousand_corruptions_are_all_noticed(file, tmp_path):
+    whole = file.read_bytes()
+    rng = random.Random(0)
+    path = tmp_path / "corrupt.safetensors"
+    for case in range(1000):
+        data = bytearray(whole)
+        match case % 4:
+            case 0:
+                data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+            case 1:
+                del data[rng.randrange(len(data)) :]
+            case 2:
+                i, j = rng.sample(range(len(data)), 2)
+                data[i], data[j] = data[j], data[i]
+                if bytes(data) == whole:
+                    continue
+            case 3:
+                data[:8] = rng.randrange(1 << 63).to_bytes(8, "little")
+        path.write_bytes(data)
+        with pytest.raises(LLMTokensError):
+            store.read(path, "test")

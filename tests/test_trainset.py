@@ -1,0 +1,70 @@
+import numpy as np
+import pandas as pd
+import pytest
+from surprise import Dataset, Reader
+
+from llmtokens.errors import DataError
+from llmtokens.trainset import Ratings
+
+
+def trainset(rows, scale=(1, 5)):
+    frame = pd.DataFrame(rows, columns=["user", "item", "rating"])
+    return Dataset.load_from_df(frame, Reader(rating_scale=scale)).build_full_trainset()
+
+
+@pytest.fixture
+def interleaved():
+    return trainset([("b", 1, 3.0), ("a", 2, 5.0), ("b", 2, 1.0), ("c", 1, 4.0), ("a", 1, 2.0)])
+
+
+def test_ratings_come_in_the_order_of_all_ratings(interleaved):
+    ratings = Ratings.from_trainset(interleaved)
+    rows = list(zip(ratings.user.tolist(), ratings.item.tolist(), ratings.value.tolist(), strict=True))
+    assert rows == list(interleaved.all_ratings())
+    assert ratings.global_mean == interleaved.global_mean
+
+
+def test_both_orders_point_at_the_same_ratings(interleaved):
+    ratings = Ratings.from_trainset(interleaved)
+    for inner in range(ratings.n_items):
+        at = ratings.by_item[ratings.item_ptr[inner] : ratings.item_ptr[inner + 1]]
+        pairs = list(zip(ratings.user[at].tolist(), ratings.value[at].tolist(), strict=True))
+        assert pairs == sorted(interleaved.ir[inner])
+    for inner in range(ratings.n_users):
+        at = slice(ratings.user_ptr[inner], ratings.user_ptr[inner + 1])
+        pairs = list(zip(ratings.item[at].tolist(), ratings.value[at].tolist(), strict=True))
+        assert pairs == interleaved.ur[inner]
+
+
+def test_raw_ids_keep_their_types(interleaved):
+    ratings = Ratings.from_trainset(interleaved)
+    assert (ratings.user_ids, ratings.item_ids) == (["b", "a", "c"], [1, 2])
+
+
+def test_reading_changes_nothing_in_the_trainset(interleaved):
+    before = {u: list(r) for u, r in interleaved.ur.items()}
+    Ratings.from_trainset(interleaved)
+    assert dict(interleaved.ur) == before
+    assert interleaved._global_mean is None
+
+
+def test_users_out_of_order_are_put_in_order(interleaved):
+    interleaved.ur = dict(reversed(interleaved.ur.items()))
+    ratings = Ratings.from_trainset(interleaved)
+    assert ratings.user.tolist() == [0, 0, 1, 1, 2]
+    assert ratings.value.tolist() == [3.0, 1.0, 5.0, 2.0, 4.0]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_rating_that_is_no_number_is_named(bad):
+    with pytest.raises(DataError, match=r"1 ratings.*\('b', 7"):
+        Ratings.from_trainset(trainset([("a", 1, 3.0), ("b", 7, bad)]))
+
+
+def test_a_broken_rating_scale_is_named():
+    with pytest.raises(DataError, match="rating_scale"):
+        Ratings.from_trainset(trainset([("a", 1, 3.0)], scale=(5, 1)))
+
+
+def test_duplicate_pairs_are_kept_as_surprise_keeps_them():
+    assert Ratings.from_trainset(trainset([("a", 1, 3.0), ("a", 1, 5.0)])).n == 2
