@@ -1,0 +1,224 @@
+"""load_ratings: anybody's CSV, TSV or Parquet files, or DataFrames, as RatingData."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..errors import AlignmentError, DataError, FileFormatError, MissingExtraError, StorageError
+from ..errors import sample as first_of
+from .ratings import RatingData, check_ratings, check_unique
+
+Table = str | os.PathLike[str] | pd.DataFrame
+
+_SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
+_PARQUET = (".parquet", ".pq")
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+
+
+def load_ratings(
+    ratings: Table,
+    items: Table | None = None,
+    users: Table | None = None,
+    *,
+    user: str = "user",
+    item: str = "item",
+    rating: str = "rating",
+    timestamp: str | None = "timestamp",
+    rating_scale: tuple[float, float] | None = None,
+) -> RatingData:
+    """Ratings, and texts of items and users, from files or DataFrames.
+
+    Parameters
+    ----------
+    ratings : path or DataFrame
+        One row a rating. Files are CSV, TSV (``.csv .tsv .tab``, also compressed, UTF-8, with
+        a header line) or Parquet. A pair rated twice is kept twice, as Surprise does.
+    items, users : path or DataFrame, optional
+        One row an item (a user); every column is kept, and the id column is named as in
+        ``ratings``. Without them, the ids of the ratings are all there is.
+    user, item, rating, timestamp : str
+        The column names in your tables; in the result they are ``user item rating timestamp``.
+        The timestamp may be missing where it is not named: then it is NaN. Dates (ISO 8601)
+        become seconds since 1970.
+    rating_scale : (low, high), optional
+        The lowest and highest possible rating; by default the data's own range.
+
+    Notes
+    -----
+    Ids of a DataFrame or Parquet file stay as they are. Those of a CSV file are ``int`` where
+    every one of them is a plain whole number (in all tables), otherwise ``str``: "007" keeps
+    its zeros.
+
+    Raises
+    ------
+    DataError
+        A missing column, no rows, an id without value, a rating that is NaN, infinite or
+        outside the scale, an item or user with two rows.
+    AlignmentError
+        No rated item is among the items, or no user among the users.
+    StorageError, FileFormatError
+        A file that cannot be opened, or not be read as what its name says.
+    MissingExtraError
+        A Parquet file, and no pyarrow.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from llmtokens.datasets import load_ratings
+    >>> ratings = pd.DataFrame({"who": ["ann", "bob"], "book": [7, 8], "stars": [4, 2]})
+    >>> books = pd.DataFrame({"book": [7, 8], "title": ["Emma", "Persuasion"]})
+    >>> data = load_ratings(ratings, books, user="who", item="book", rating="stars",
+    ...                     rating_scale=(1, 5))
+    >>> data.dataset.raw_ratings
+    [('ann', 7, 4.0, None), ('bob', 8, 2.0, None)]
+    """
+    wanted = [user, item, rating]
+    source = _source(ratings, "ratings")
+    frame = _table(ratings, source, ids=(user, item), needs=wanted)
+    table = pd.DataFrame(
+        {
+            "user": frame[user].reset_index(drop=True),
+            "item": frame[item].reset_index(drop=True),
+            "rating": _numbers(frame[rating]),
+            "timestamp": _seconds(frame, timestamp, source),
+        }
+    )
+    scale = check_ratings(table, rating_scale, source)
+    sides = {}
+    for own, column, side in (("item", item, items), ("user", user, users)):
+        table, sides[own] = _describe(table, ratings, side, own, column)
+    name = "ratings" if isinstance(ratings, pd.DataFrame) else Path(ratings).name.split(".")[0]
+    return RatingData(table, sides["item"], sides["user"], scale, name)
+
+
+def _describe(
+    table: pd.DataFrame, ratings: Table, side: Table | None, own: str, column: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The ratings and the items (or users), ids of both of one kind; ``own`` is our column name."""
+    if side is None:
+        rated = _same_kind([(table[own], _is_text_file(ratings))])[0]
+        table = table.assign(**{own: rated})
+        return table, pd.DataFrame({own: rated.drop_duplicates().reset_index(drop=True)})
+    source = _source(side, f"{own}s")
+    frame = _table(side, source, ids=(column,), needs=[column])
+    if own != column and own in frame:
+        raise DataError(f"{source}: both {column!r} and {own!r} are there; drop or rename one.")
+    frame = frame.rename(columns={column: own}).reset_index(drop=True)
+    rated, described = _same_kind(
+        [(table[own], _is_text_file(ratings)), (frame[own], _is_text_file(side))]
+    )
+    frame[own] = described
+    check_unique(frame, own, source)
+    known = {str(x) for x in described}
+    rated_ids = rated.drop_duplicates().tolist()
+    if not any(str(x) in known for x in rated_ids):
+        raise AlignmentError(
+            f"{source}: none of its {len(frame)} ids in {column!r} ({first_of(described)}) is "
+            f"among the {len(rated_ids)} of the ratings ({first_of(rated_ids)})."
+        )
+    return table.assign(**{own: rated}), frame
+
+
+def _source(table: Table, role: str) -> str:
+    return f"the {role} frame" if isinstance(table, pd.DataFrame) else os.fspath(table)
+
+
+def _suffix(path: Table) -> str:
+    suffixes = [s.lower() for s in Path(str(path)).suffixes]
+    if suffixes and suffixes[-1] in _COMPRESSED:
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""
+
+
+def _is_text_file(table: Table) -> bool:
+    return not isinstance(table, pd.DataFrame) and _suffix(table) in _SEPARATORS
+
+
+def _table(table: Table, source: str, ids: tuple[str, ...], needs: list[str]) -> pd.DataFrame:
+    frame = table if isinstance(table, pd.DataFrame) else _read(table, source, ids)
+    missing = [column for column in needs if column not in frame]
+    if missing:
+        raise DataError(
+            f"{source}: no column {first_of(missing)}; there are {first_of(frame.columns, 12)}. "
+            "Name yours with user=, item=, rating=, timestamp=."
+        )
+    if frame.empty:
+        raise DataError(f"{source}: the table has columns and no rows.")
+    return frame
+
+
+def _read(path: str | os.PathLike[str], source: str, ids: tuple[str, ...]) -> pd.DataFrame:
+    suffix = _suffix(path)
+    try:
+        if suffix in _PARQUET:
+            return pd.read_parquet(path)
+        if suffix in _SEPARATORS:
+            # An empty cell is missing; "NA", "None" and "null" are ids and titles to somebody.
+            return pd.read_csv(
+                path,
+                sep=_SEPARATORS[suffix],
+                dtype=dict.fromkeys(ids, str),
+                keep_default_na=False,
+                na_values=[""],
+            )
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{source}: reading Parquet needs pyarrow: pip install pyarrow."
+        ) from error
+    except OSError as error:
+        raise StorageError(f"{source}: cannot be read: {error}") from error
+    except pd.errors.EmptyDataError as error:
+        raise DataError(f"{source}: the file is empty.") from error
+    except ValueError as error:  # parser, encoding and Parquet errors are all ValueErrors
+        kind = "Parquet" if suffix in _PARQUET else "UTF-8 text with one header line"
+        raise FileFormatError(f"{source}: is not {kind}: {error}") from error
+    known = " ".join([*_SEPARATORS, *_PARQUET])
+    raise DataError(f"{source}: files are {known}. Read it with pandas and pass the DataFrame.")
+
+
+def _numbers(column: pd.Series) -> np.ndarray:
+    """Float64 values; what is no number becomes NaN, for the check to report."""
+    return pd.to_numeric(column, errors="coerce").to_numpy(dtype="float64", na_value=np.nan)
+
+
+def _seconds(frame: pd.DataFrame, column: str | None, source: str) -> np.ndarray:
+    if column is None or (column == "timestamp" and column not in frame):
+        return np.full(len(frame), np.nan)
+    if column not in frame:
+        raise DataError(f"{source}: no column {column!r}; there are {first_of(frame.columns, 12)}.")
+    values = frame[column]
+    if pd.api.types.is_integer_dtype(values.dtype) and not values.isna().any():
+        return values.to_numpy(dtype="int64")
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        return values.to_numpy(dtype="float64", na_value=np.nan)
+    try:
+        dates = pd.to_datetime(values, utc=True, format="ISO8601")
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"{source}: {column!r} holds neither seconds nor ISO dates: {error}"
+        ) from error
+    since = dates - pd.Timestamp(0, unit="s", tz="UTC")
+    return since.dt.total_seconds().to_numpy(dtype="float64")
+
+
+def _same_kind(columns: list[tuple[pd.Series, bool]]) -> list[pd.Series]:
+    """Make ids read from text files ``int`` where they, and those of typed tables, all are."""
+    whole = all(
+        _is_whole(column) if from_text else pd.api.types.is_integer_dtype(column.dtype)
+        for column, from_text in columns
+    )
+    return [
+        column.astype("int64") if whole and from_text else column for column, from_text in columns
+    ]
+
+
+def _is_whole(column: pd.Series) -> bool:
+    distinct = column.unique()
+    return all(
+        isinstance(x, str) and x.isdecimal() and x.isascii() and len(x) < 19 and str(int(x)) == x
+        for x in distinct
+    )
