@@ -68,7 +68,7 @@ class CategoryBlock:
             known = [position[label] for label in labels(cell) if label in position]
             if known:
                 out[row, known] = 1 / np.sqrt(len(known))
-        return out, out.any(axis=1)
+        return out, np.asarray(out.any(axis=1), bool)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,9 @@ class NumberBlock:
         finite = values[np.isfinite(values)]
         if len(finite) == 0:
             return cls(column, ())
-        return cls(column, tuple(np.unique(np.quantile(finite, np.linspace(0, 1, n_knots))).tolist()))
+        return cls(
+            column, tuple(np.unique(np.quantile(finite, np.linspace(0, 1, n_knots))).tolist())
+        )
 
     @staticmethod
     def _values(frame: pd.DataFrame, column: str) -> NDArray[np.float64]:

@@ -39,7 +39,12 @@ class Projection:
 
     @classmethod
     def fit(
-        cls, blocks: Sequence[Block], data: Any, encoders: Encoders, n_components: int, whiten: float
+        cls,
+        blocks: Sequence[Block],
+        data: Any,
+        encoders: Encoders,
+        n_components: int,
+        whiten: float,
     ) -> tuple[Projection, NDArray[np.float32], NDArray[np.bool_]]:
         """The projection, the tokens of ``data`` (n, d), and which rows have any content (n,)."""
         features = [_features(block, data, encoders) for block in blocks]
@@ -99,7 +104,11 @@ class Projection:
                 f"found {len(parts)} inputs; expected {len(self.groups)}, one for each of the "
                 "tables that were concatenated, None where one has nothing to say"
             )
-        frames = [frame for part, n in zip(parts, self.groups, strict=True) for frame in [_as_frame(part)] * n]
+        frames = [
+            frame
+            for part, n in zip(parts, self.groups, strict=True)
+            for frame in [_as_frame(part)] * n
+        ]
         return self._project(
             [
                 None if frame is None else _features(block, frame, self.encoders)
@@ -110,7 +119,9 @@ class Projection:
     def _project(self, features: Sequence[Features | None]) -> NDArray[np.float32]:
         lengths = {len(known[1]) for known in features if known is not None}
         if len(lengths) != 1:
-            raise DataError(f"found inputs of {sorted(lengths)} rows; expected the same number in each")
+            raise DataError(
+                f"found inputs of {sorted(lengths)} rows; expected the same number in each"
+            )
         out = np.zeros((lengths.pop(), len(self.components)))
         stops = np.cumsum(self.widths)
         for known, start, stop in zip(features, stops - self.widths, stops, strict=True):
@@ -135,10 +146,14 @@ class Projection:
         cls, payload: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], encoders: Encoders
     ) -> Projection:
         """The inverse of :meth:`to_parts`."""
-        blocks = []
+        blocks: list[Block] = []
         for spec in payload["blocks"]:
-            values = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items()}
-            blocks.append(BLOCKS[values.pop("kind")](**values))
+            values: dict[str, Any] = {
+                key: tuple(value) if isinstance(value, list) else value
+                for key, value in spec.items()
+                if key != "kind"
+            }
+            blocks.append(BLOCKS[spec["kind"]](**values))
         return cls(
             blocks=tuple(blocks),
             widths=tuple(payload["widths"]),

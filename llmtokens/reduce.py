@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .errors import DataError
 
 
-class TokenReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class TokenReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     r"""Reduce embeddings to short vectors whose leading entries say most.
 
     A row ``x`` becomes :math:`z = D^{-p/2} C (x - m)`, with ``m`` the mean, ``C`` the principal
@@ -66,7 +66,7 @@ class TokenReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             raise DataError(f"found whiten={self.whiten!r}; expected a number from 0 to 1")
         if self.n_components < 1:
             raise DataError(f"found n_components={self.n_components!r}; expected at least 1")
-        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+        X = np.asarray(validate_data(self, X, dtype=np.float64, ensure_min_samples=2))
         n, d = X.shape
         pca = PCA(
             n_components=min(self.n_components, n, d),
@@ -99,5 +99,7 @@ def _whitening(variance: NDArray[np.float64], power: float) -> NDArray[np.float6
         return np.zeros(len(variance))
     relative = variance / variance[0]
     carries = relative > 1e-12
-    factor: NDArray[np.float64] = np.where(carries, np.where(carries, relative, 1.0) ** (-power / 2), 0.0)
+    factor: NDArray[np.float64] = np.where(
+        carries, np.where(carries, relative, 1.0) ** (-power / 2), 0.0
+    )
     return factor

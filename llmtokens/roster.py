@@ -56,7 +56,9 @@ class Roster:
         n_warm = len(warm_ids)
         if tokens is None:
             rows = n_warm + 1
-            return cls(side, warm_ids, n_warm, np.zeros((rows, 0), np.float32), np.zeros(rows, bool))
+            return cls(
+                side, warm_ids, n_warm, np.zeros((rows, 0), np.float32), np.zeros(rows, bool)
+            )
         if not isinstance(tokens, LLMTokens):
             raise AlignmentError(
                 f"found {side}_tokens of type {type(tokens).__name__}; expected LLMTokens: "

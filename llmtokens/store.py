@@ -31,7 +31,9 @@ _JSON = "__json__"
 _DTYPES = {"F32": "<f4", "F64": "<f8", "I32": "<i4", "I64": "<i8", "U8": "|u1", "BOOL": "|b1"}
 
 
-def write(path: str | Path, kind: str, payload: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+def write(
+    path: str | Path, kind: str, payload: Mapping[str, Any], arrays: Mapping[str, Any]
+) -> None:
     """Write one file, whole or not at all.
 
     Parameters
@@ -64,7 +66,9 @@ def write(path: str | Path, kind: str, payload: Mapping[str, Any], arrays: Mappi
     metadata["sha256"] = _digest(metadata, tensors)
     temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        handle, temporary = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"
+        )
         os.close(handle)
         save_file(tensors, temporary, metadata)
         with open(temporary, "rb") as file:
@@ -81,7 +85,9 @@ def write(path: str | Path, kind: str, payload: Mapping[str, Any], arrays: Mappi
         ) from error
 
 
-def read(path: str | Path, kind: str | None = None) -> tuple[str, dict[str, Any], dict[str, NDArray[Any]]]:
+def read(
+    path: str | Path, kind: str | None = None
+) -> tuple[str, dict[str, Any], dict[str, NDArray[Any]]]:
     """Read a file written by :func:`write`: its kind, payload and arrays.
 
     The arrays are memory-mapped, read-only: processes that load the same file share its pages.

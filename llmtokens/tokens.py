@@ -13,8 +13,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from . import store
-from .blocks import Block, CategoryBlock, EmbeddingBlock, NumberBlock, TextBlock
-from .blocks import as_matrix, as_text, require_columns
+from .blocks import (
+    Block,
+    CategoryBlock,
+    EmbeddingBlock,
+    NumberBlock,
+    TextBlock,
+    as_matrix,
+    as_text,
+    require_columns,
+)
 from .errors import DataError, sample
 from .ids import IdIndex, plain_ids
 from .projection import Projection

@@ -20,7 +20,7 @@ Scores = tuple[NDArray[np.float64], dict[str, NDArray[Any]]]
 _BLOCK = 1 << 16  # pairs scored at once: bounds the memory of gathered factors
 
 
-class TokenAlgoBase(AlgoBase):  # type: ignore[misc]
+class TokenAlgoBase(AlgoBase):
     """Base of the algorithms: a Surprise ``AlgoBase`` that knows tokens.
 
     A subclass stores its parameters in ``__init__`` and writes two methods: ``_learn``, from arrays
@@ -160,7 +160,11 @@ class TokenAlgoBase(AlgoBase):  # type: ignore[misc]
             for detail, value in zip(details, values, strict=True):
                 detail[key] = value
         made = list(
-            map(tuple.__new__, repeat(Prediction), zip(uids, iids, truths, est.tolist(), details, strict=True))
+            map(
+                tuple.__new__,
+                repeat(Prediction),
+                zip(uids, iids, truths, est.tolist(), details, strict=True),
+            )
         )
         if verbose:
             for prediction in made:

@@ -1,0 +1,270 @@
+"""LLMTokensSVD: Surprise's SVD, seeded by tokens and at home with cold items and users."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from surprise.utils import get_rng
+
+from ..errors import DataError
+from ..kernels import sgd
+from ..roster import Roster
+from ..tokens import LLMTokens
+from ..trainset import Ratings
+from .base import Scores, TokenAlgoBase
+from .ridge import TokenRidge
+from .seeds import baselines, seed_factors, step_scale
+from .sides import Factors, Sides
+
+_LANE = 32  # float32 rows of a multiple of this fill the vector registers
+
+
+class LLMTokensSVD(TokenAlgoBase):
+    r"""Matrix factorisation by SGD, with tokens as seeds, priors and cold start.
+
+    The drop-in for :class:`surprise.SVD`, with its parameters and attributes:
+
+    .. math:: \hat r_{ui} = \mu + b_u + b_i + q_i^T p_u + w_i \delta_u
+
+    *Seeds.* Two thirds of the factors start from the item's token, one third from who rated it; a
+    user starts from the damped sum of the seeds rated, the biases from baselines that know the
+    text. Seeds that do not foretell ratings are dropped. *Training* is Surprise's update, on
+    residuals at standard deviation 1, which makes the step size fit any rating scale; users are
+    visited in random order and factors shrunk to ``anchor`` times their seed:
+
+    .. math:: q_i \leftarrow q_i + \gamma (e_{ui} p_u - \lambda (q_i - a\, q_i^0))
+
+    *Cold start.* A ridge regression on the whole token, its strength chosen by leave-one-out, gives
+    factors and bias of items without ratings; an item with few takes the share
+    :math:`w_i = 2 / (2 + n_i)` from it. *Selection correction.* People rate what they expect to
+    like, so text that was fitted to ratings is too low for items nobody has rated;
+    :math:`\delta_u` is by how much the things a user picks are better than their text says.
+
+    Without tokens this is plain SVD; with ``shuffle=False, dtype="float64"`` besides, it equals
+    ``surprise.SVD`` to the last bit.
+
+    Parameters
+    ----------
+    item_tokens, user_tokens : LLMTokens, optional
+    n_factors : int, default=100
+    n_epochs : int, default=20
+    biased : bool, default=True
+    init_mean, init_std_dev : float, default=0, 0.1
+        Of normal starting values; seeds have the norm ``sqrt(n_factors) * init_std_dev``.
+    lr_all, reg_all : float, default=0.005, 0.02
+        Step size and shrinkage.
+    lr_bu, lr_bi, lr_pu, lr_qi, reg_bu, reg_bi, reg_pu, reg_qi : float, optional
+        The same for one kind of parameter.
+    anchor : float, default=1.0
+        Where factors are shrunk to: 0 is zero, 1 the seed.
+    shuffle : bool, default=True
+        Visit users in random order.
+    dtype : {"float32", "float64"}, default="float32"
+    random_state : int, RandomState or None
+    verbose : bool, default=False
+        Print epochs, as Surprise does.
+
+    Attributes
+    ----------
+    pu, qi : ndarray of shape (n_users, n_factors), (n_items, n_factors)
+    bu, bi : ndarray of shape (n_users,), (n_items,)
+        All on the scale of the ratings.
+
+    Examples
+    --------
+    >>> from llmtokens import HashingEncoder, LLMTokens, LLMTokensSVD
+    >>> from llmtokens.datasets import synthetic
+    >>> data = synthetic(n_users=50, n_items=80, n_ratings=1000)
+    >>> tokens = LLMTokens.from_frame(data.items, "{description}", encoder=HashingEncoder())
+    >>> algo = LLMTokensSVD(item_tokens=tokens, random_state=0)
+    >>> prediction = algo.fit(data.dataset.build_full_trainset()).predict(1, 2)
+    >>> prediction.details
+    {'was_impossible': False, 'cold_user': False, 'cold_item': False}
+    """
+
+    def __init__(
+        self,
+        item_tokens: LLMTokens | None = None,
+        user_tokens: LLMTokens | None = None,
+        n_factors: int = 100,
+        n_epochs: int = 20,
+        biased: bool = True,
+        init_mean: float = 0.0,
+        init_std_dev: float = 0.1,
+        lr_all: float = 0.005,
+        reg_all: float = 0.02,
+        lr_bu: float | None = None,
+        lr_bi: float | None = None,
+        lr_pu: float | None = None,
+        lr_qi: float | None = None,
+        reg_bu: float | None = None,
+        reg_bi: float | None = None,
+        reg_pu: float | None = None,
+        reg_qi: float | None = None,
+        anchor: float = 1.0,
+        shuffle: bool = True,
+        dtype: str = "float32",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
+    ) -> None:
+        super().__init__(item_tokens, user_tokens)
+        self.n_factors = n_factors
+        self.n_epochs = n_epochs
+        self.biased = biased
+        self.init_mean = init_mean
+        self.init_std_dev = init_std_dev
+        self.lr_all, self.lr_bu, self.lr_bi, self.lr_pu, self.lr_qi = (
+            lr_all,
+            lr_bu,
+            lr_bi,
+            lr_pu,
+            lr_qi,
+        )
+        self.reg_all, self.reg_bu, self.reg_bi = reg_all, reg_bu, reg_bi
+        self.reg_pu, self.reg_qi = reg_pu, reg_qi
+        self.anchor = anchor
+        self.shuffle = shuffle
+        self.dtype = dtype
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _learn(self, ratings: Ratings, users: Roster, items: Roster) -> dict[str, Any]:
+        self._check_parameters()
+        if self.item_tokens is None and self.user_tokens is None:
+            return self._learn_plain(ratings)
+        ridge = TokenRidge(items.tokens, ratings.item_counts)
+        trained, std = self._learn_seeded(ratings, items, ridge)
+        sides = Sides.of(ratings, users, items, trained, ridge)
+        return self._fitted(ratings, sides, std, ratings.global_mean if self.biased else 0.0)
+
+    def _learn_plain(self, ratings: Ratings) -> dict[str, Any]:
+        """Surprise's SVD; strangers have no bias and no factors."""
+        rng = get_rng(self.random_state)
+        normal = [
+            rng.normal(self.init_mean, self.init_std_dev, (n, self.n_factors)).astype(self.dtype)
+            for n in (ratings.n_users, ratings.n_items)
+        ]
+        mean = ratings.global_mean if self.biased else 0.0
+        bu, bi = np.zeros(ratings.n_users, self.dtype), np.zeros(ratings.n_items, self.dtype)
+        start = Factors(normal[0], normal[1], bu, bi)
+        trained = self._descend(ratings, ratings.value, mean, start, rng)
+        sides = Sides.without_tokens(trained)
+        return self._fitted(ratings, sides, 1.0, mean)
+
+    def _learn_seeded(
+        self, ratings: Ratings, items: Roster, ridge: TokenRidge
+    ) -> tuple[Factors, float]:
+        """Factors on residuals of standard deviation 1, and that standard deviation."""
+        rng = get_rng(self.random_state)
+        start = baselines(ratings, ridge)
+        if self.biased:
+            residual, std, mean = start.residual, start.std, ratings.global_mean
+        else:
+            residual, std, mean = ratings.value, step_scale(ratings.value, ratings.value), 0.0
+        norm = float(np.sqrt(self.n_factors) * self.init_std_dev)
+        qi, pu, anchored = seed_factors(
+            ratings, items.tokens[: ratings.n_items], residual / std, self.n_factors, norm, rng
+        )
+        zero = 1.0 if self.biased else 0.0
+        seeds = Factors(
+            pu.astype(self.dtype),
+            qi.astype(self.dtype),
+            (zero * start.bu / std).astype(self.dtype),
+            (zero * start.bi / std).astype(self.dtype),
+        )
+        value = (ratings.value - mean) / std
+        return self._descend(ratings, value, 0.0, seeds, rng, anchored), std
+
+    def _descend(
+        self,
+        ratings: Ratings,
+        value: NDArray[np.float64],
+        mean: float,
+        start: Factors,
+        rng: np.random.RandomState,
+        anchored: NDArray[np.bool_] | None = None,
+    ) -> Factors:
+        """Stochastic gradient descent from ``start``, towards it where ``anchored``."""
+        kind = np.dtype(self.dtype).type
+        fast = kind is np.float32
+        epoch = sgd.sgd_epoch_fast if fast else sgd.sgd_epoch_exact
+        pu, qi = (_padded(f, _LANE if fast else 1) for f in (start.pu, start.qi))
+        bu, bi = start.bu.copy(), start.bi.copy()
+        lr, reg = self._rates("lr"), self._rates("reg")
+        pulls: list[tuple[NDArray[Any], NDArray[Any]]] = []
+        if anchored is not None and self.anchor:
+            for factors, counts, k in ((pu, ratings.user_counts, 2), (qi, ratings.item_counts, 3)):
+                pull = factors * (self.anchor * lr[k] * reg[k] * counts[:, None])
+                pull[:, : len(anchored)][:, ~anchored] = 0
+                pulls.append((factors, pull.astype(kind)))
+        value, order = value.astype(kind), np.arange(ratings.n_users)
+        for current_epoch in range(self.n_epochs):
+            if self.verbose:
+                print(f"Processing epoch {current_epoch}")
+            if self.shuffle:
+                order = rng.permutation(ratings.n_users)
+            epoch(
+                order, ratings.user_ptr, ratings.item, value, kind(mean), (bu, bi), (pu, qi),
+                lr.astype(kind), reg.astype(kind),
+            )  # fmt: skip
+            for factors, pull in pulls:
+                factors += pull
+        k = self.n_factors
+        return Factors(np.ascontiguousarray(pu[:, :k]), np.ascontiguousarray(qi[:, :k]), bu, bi)
+
+    def _rates(self, kind: str) -> NDArray[np.float64]:
+        """Step sizes or shrinkages of bu, bi, pu, qi."""
+        own = [getattr(self, f"{kind}_{name}") for name in ("bu", "bi", "pu", "qi")]
+        common = getattr(self, f"{kind}_all")
+        rates = np.array([common if rate is None else rate for rate in own], np.float64)
+        if kind == "lr" and not self.biased:
+            rates[:2] = 0.0
+        return rates
+
+    def _check_parameters(self) -> None:
+        if self.dtype not in ("float32", "float64"):
+            raise DataError(f"found dtype={self.dtype!r}; expected 'float32' or 'float64'")
+        for name, least in (("n_factors", 1), ("n_epochs", 0)):
+            value = getattr(self, name)
+            if not (isinstance(value, (int, np.integer)) and value >= least):
+                raise DataError(f"found {name}={value!r}; expected an int of at least {least}")
+
+    def _fitted(self, ratings: Ratings, sides: Sides, std: float, mean: float) -> dict[str, Any]:
+        n_users, n_items = ratings.n_users, ratings.n_items
+        pu, bu, qi, bi = (
+            sides.pu * sides.pu.dtype.type(std),
+            sides.bu * std,
+            sides.qi,
+            sides.bi * std,
+        )
+        return {
+            "pu": pu[:n_users],
+            "qi": qi[:n_items],
+            "bu": bu[:n_users],
+            "bi": bi[:n_items],
+            "_mean": mean,
+            "_rows": (pu, qi, bu, bi),
+            "_picks": sides.picks * std,
+            "_text_share": sides.text_share,
+        }
+
+    def _score(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> Scores:
+        pu, qi, bu, bi = self._rows
+        est = np.zeros(len(users), pu.dtype)
+        sgd.pair_dots_fast(users, items, pu, qi, est)
+        est = est.astype(np.float64)
+        est += self._mean + bu[users] + bi[items] + self._text_share[items] * self._picks[users]
+        if self.item_tokens is None and self.user_tokens is None and not self.biased:
+            unknown = (users >= self.users_.n_warm) | (items >= self.items_.n_warm)
+            est[unknown] = np.nan
+        return est, {}
+
+
+def _padded(factors: NDArray[Any], lane: int) -> NDArray[Any]:
+    """A copy with columns of zeros, which stay zero, up to a multiple of ``lane``."""
+    n, k = factors.shape
+    out = np.zeros((n, -(-k // lane) * lane), factors.dtype)
+    out[:, :k] = factors
+    return out

@@ -1,0 +1,17 @@
+"""Text encoders: sentence-transformers, a hashing encoder without weights, and their cache."""
+
+from .base import Encoder, cached, check_texts
+from .cache import EmbeddingCache
+from .hashing import HashingEncoder
+from .restore import restore_encoder
+from .sentence import SentenceEncoder
+
+__all__ = [
+    "EmbeddingCache",
+    "Encoder",
+    "HashingEncoder",
+    "SentenceEncoder",
+    "cached",
+    "check_texts",
+    "restore_encoder",
+]

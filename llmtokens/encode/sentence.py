@@ -1,0 +1,183 @@
+"""Sentence-transformers as an encoder: cached, resumable, and the same rows in any order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DataError
+from . import models
+from .base import cached, check_texts
+from .cache import EmbeddingCache
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+_MIN_TOKENS = 128  # smaller batches take other code paths in the matrix product
+_CHARS_PER_TOKEN = 32  # a text longer than this times the model's tokens may be cut
+_PROBE = 1024  # texts tokenised at once to learn their lengths
+
+
+class SentenceEncoder:
+    """Embeddings from a sentence-transformers model (version 6 or newer).
+
+    Each distinct text is encoded once, longest first, in batches of equal token length: without
+    padding a row does not depend on its neighbours, so that a run that was interrupted and
+    resumed, or was given the texts in another order, ends with the same rows. On a CPU, with a
+    fixed number of threads, they are the same to the last bit; another number of threads, machine
+    or batch-dependent GPU kernel may change a value by about 1e-6. Every batch goes to the cache
+    (see `llmtokens.encode.cache`) as soon as it is done. A text is read up to the model's own
+    limit of tokens. No code of a model is run, and weights must be safetensors.
+
+    Parameters
+    ----------
+    model : str or path, optional
+        None: all-MiniLM-L6-v2, from the package that ``llmtokens[offline]`` installs (checked
+        against its SHA-256) or else from the hub. A local folder, or any hub name. What is on
+        this machine is used as it is, without a network request.
+    device : str, optional
+        "cpu", "cuda", "mps", ...; None leaves it to sentence-transformers.
+    batch_size : int
+        Texts encoded at once.
+    backend : str
+        "torch", "onnx" or "openvino".
+    cache : bool or path
+        True: the user's cache folder, or ``$LLMTOKENS_CACHE_DIR``; False: none; a path: that
+        folder.
+    show_progress : bool
+        Draw a progress bar.
+
+    Examples
+    --------
+    >>> encoder = SentenceEncoder()  # stores its arguments; weights are loaded when needed
+    >>> encoder
+    SentenceEncoder('sentence-transformers/all-MiniLM-L6-v2')
+    >>> encoder.encode(["Alien", "Aliens"]).shape  # doctest: +SKIP
+    (2, 384)
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | None = None,
+        *,
+        device: str | None = None,
+        batch_size: int = 64,
+        backend: str = "torch",
+        cache: bool | str | os.PathLike[str] = True,
+        show_progress: bool = False,
+    ) -> None:
+        self.model = model
+        self.device = device
+        self.batch_size = batch_size
+        self.backend = backend
+        self.cache = cache
+        self.show_progress = show_progress
+        self._source: models.Source | None = None
+        self._loaded: SentenceTransformer | None = None
+
+    def __repr__(self) -> str:
+        return f"SentenceEncoder({self.name!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Settings only: another process finds and loads the weights for itself."""
+        return {**self.__dict__, "_source": None, "_loaded": None}
+
+    @property
+    def name(self) -> str:
+        """The hub name as given, or the last part of a folder's path."""
+        if self.model is None or models.is_default(self.model):
+            return models.DEFAULT_MODEL
+        folder = models.as_folder(self.model)
+        return str(self.model) if folder is None else folder.name
+
+    @property
+    def revision(self) -> str:
+        """The hub's commit, or 16 hex digits over a folder's weights, configs and vocabularies.
+
+        Raises
+        ------
+        ModelNotFoundError
+            The weights are nowhere on this machine and cannot be had from the hub.
+        FileFormatError
+            The offline package carries other weights than it should.
+        """
+        found = self._find().revision
+        return found if self.backend == "torch" else f"{found}-{self.backend}"
+
+    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Rows in the order of ``texts``, shape ``(len(texts), dim)``.
+
+        Raises
+        ------
+        DataError
+            For texts that are not strings, or a batch size below 1.
+        ModelNotFoundError, FileFormatError, MissingExtraError
+            No model, a damaged one or one with code of its own, no sentence-transformers.
+        """
+        texts = check_texts(texts)
+        if self.batch_size < 1:
+            raise DataError(f"expected batch_size >= 1, found {self.batch_size}")
+        if self.cache is False:
+            return cached(self, texts)
+        cache = EmbeddingCache(None if self.cache is True else self.cache)
+        try:
+            return cached(self, texts, cache)
+        finally:
+            cache.close()
+
+    def batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], npt.NDArray[np.float32]]]:
+        """Encode in batches of one token length; yields ``(positions in texts, rows)``."""
+        model = self._load()
+        texts = [_cut(model, text) for text in texts]
+        lengths = _token_lengths(model, texts)
+        order = sorted(range(len(texts)), key=lambda k: (lengths[k], len(texts[k])), reverse=True)
+        from tqdm.auto import tqdm  # comes with sentence-transformers
+
+        with tqdm(total=len(texts), desc="Encoding", disable=not self.show_progress) as progress:
+            start = 0
+            while start < len(order):
+                length = lengths[order[start]]
+                rows = [k for k in order[start : start + self.batch_size] if lengths[k] == length]
+                batch = [texts[k] for k in rows]
+                if length:  # repeat the last text until the batch is large enough
+                    batch += batch[-1:] * (-(-_MIN_TOKENS // length) - len(batch))
+                vectors = model.encode(batch, batch_size=len(batch), show_progress_bar=False)
+                yield rows, np.asarray(vectors, dtype=np.float32)[: len(rows)]
+                progress.update(len(rows))
+                start += len(rows)
+
+    def _find(self) -> models.Source:
+        if self._source is None:
+            self._source = models.find(self.model)
+        return self._source
+
+    def _load(self) -> SentenceTransformer:
+        if self._loaded is None:
+            self._loaded = models.load(self._find(), self.device, self.backend)
+        return self._loaded
+
+
+def _cut(model: SentenceTransformer, text: str) -> str:
+    """The beginning of a very long text, where it has more tokens than the model reads."""
+    limit = model.max_seq_length
+    if limit is None or len(text) <= _CHARS_PER_TOKEN * limit:
+        return text
+    head = text[: _CHARS_PER_TOKEN * limit]
+    # Twice the limit: the cut may change the tokens of the last word, which lies beyond it.
+    tokens = model.tokenizer(head, truncation=False, verbose=False)["input_ids"]
+    return head if len(tokens) >= 2 * limit else text
+
+
+def _token_lengths(model: SentenceTransformer, texts: list[str]) -> list[int]:
+    """Tokens of each text as the model will read it; zeros where it has no notion of padding."""
+    lengths: list[int] = []
+    for start in range(0, len(texts), _PROBE):
+        mask = model.preprocess(texts[start : start + _PROBE]).get("attention_mask")
+        if mask is None:
+            return [0] * len(texts)
+        lengths += mask.sum(dim=1).tolist()
+    return lengths

@@ -1,0 +1,1 @@
+"""Numba kernels: they see arrays and scalars only."""

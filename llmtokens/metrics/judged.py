@@ -1,0 +1,50 @@
+"""Lists with a verdict on each entry: what the ranking measures count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..errors import DataError
+from .lists import Predictions, Rankings, as_rankings
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Which entries are relevant, and which of those stand in the first k places."""
+
+    lists: Rankings
+    good: NDArray[np.bool_]
+    good_at_k: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, predictions: Predictions, relevant: float, k: int | None) -> Judged:
+        lists = as_rankings(predictions)
+        if k is not None:
+            lists.check(k)
+        good = lists.rating >= relevant
+        if not good.any():
+            known = lists.rating[~np.isnan(lists.rating)]
+            found = f"from {known.min():g} to {known.max():g}" if len(known) else "all None"
+            raise DataError(
+                f"found true ratings {found}; expected some of at least relevant={relevant:g}: "
+                "set relevant to what counts as liked on this scale"
+            )
+        return cls(lists, good, good if k is None else good & (lists.rank <= k))
+
+    @cached_property
+    def n_relevant(self) -> NDArray[np.float64]:
+        """Relevant items per user, NaN for none: NaN then runs through what is made of it."""
+        count = self.lists.per_user(self.good)
+        return np.where(count > 0, count, np.nan)
+
+    @cached_property
+    def hits(self) -> NDArray[np.float64]:
+        return self.lists.per_user(self.good_at_k)
+
+    def result(self, values: NDArray[np.float64], per_user: bool) -> float | pd.Series:
+        return self.lists.result(np.where(np.isnan(self.n_relevant), np.nan, values), per_user)

@@ -1,0 +1,49 @@
+"""The algorithms under contract, each as its users would build it, and small data for them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from surprise import Dataset, Reader, Trainset
+
+from llmtokens import HashingEncoder, LLMTokens, LLMTokensSVD
+from llmtokens.datasets import RatingData, synthetic
+
+DATA: RatingData = synthetic(n_users=60, n_items=90, n_ratings=2500, random_state=3)
+TOKENS = LLMTokens.from_frame(
+    DATA.items, "{title}. {description}", categorical=["genres"], numeric=["year"],
+    encoder=HashingEncoder(), n_components=24,
+)  # fmt: skip
+USER_TOKENS = LLMTokens.from_embeddings(
+    sorted(DATA.ratings["user"].unique()),
+    np.random.default_rng(5).normal(size=(DATA.ratings["user"].nunique(), 6)),
+)
+
+SVD = {"n_factors": 8, "n_epochs": 5, "random_state": 7}
+
+ALGORITHMS = {
+    "LLMTokensSVD": (LLMTokensSVD, SVD | {"item_tokens": TOKENS}),
+    "LLMTokensSVD, users": (
+        LLMTokensSVD,
+        SVD | {"item_tokens": TOKENS, "user_tokens": USER_TOKENS},
+    ),
+    "LLMTokensSVD, no tokens": (LLMTokensSVD, SVD),
+}
+
+
+def make(name: str, **changes):
+    """One of the algorithms, with some parameters changed."""
+    cls, parameters = ALGORITHMS[name]
+    return cls(**(parameters | changes))
+
+
+def dataset(rows, scale=(1, 5)):
+    """A Surprise Dataset of (user, item, rating) rows."""
+    return Dataset.load_from_df(
+        pd.DataFrame(rows, columns=["user", "item", "rating"]), Reader(rating_scale=scale)
+    )
+
+
+def full(rows, scale=(1, 5)) -> Trainset:
+    """All rows as a trainset."""
+    return dataset(rows, scale).build_full_trainset()

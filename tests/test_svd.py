@@ -1,0 +1,170 @@
+import numpy as np
+import pytest
+from algorithms import DATA, TOKENS, USER_TOKENS, dataset, full
+from surprise import SVD, accuracy
+from surprise.model_selection import KFold, train_test_split
+
+from llmtokens import LLMTokens, LLMTokensSVD
+from llmtokens.controls import shuffled
+from llmtokens.errors import DataError
+from llmtokens.model_selection import ColdItemKFold, ColdUserKFold, FewShotItemKFold
+
+TRAIN, TEST = train_test_split(DATA.dataset, test_size=0.2, random_state=0)
+
+
+def rmse(algo, cv):
+    """Mean RMSE over the folds of ``cv`` on the small data set."""
+    folds = [
+        accuracy.rmse(algo.fit(train).test(test), verbose=False)
+        for train, test in cv.split(DATA.dataset)
+    ]
+    return float(np.mean(folds))
+
+
+# -- the golden test
+
+
+@pytest.mark.parametrize("biased", [True, False])
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"n_factors": 7, "n_epochs": 3, "init_mean": 0.1, "init_std_dev": 0.3},
+        {"lr_bu": 0.01, "lr_bi": 0.002, "lr_pu": 0.02, "reg_qi": 0.1, "reg_bu": 0.0},
+    ],
+)
+def test_without_tokens_it_is_surprises_svd_to_the_last_bit(biased, parameters):
+    theirs = SVD(biased=biased, random_state=4, **parameters).fit(TRAIN)
+    ours = LLMTokensSVD(
+        biased=biased, shuffle=False, dtype="float64", random_state=4, **parameters
+    ).fit(TRAIN)
+    for name in ("bu", "bi", "pu", "qi"):
+        np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+    pairs = [*TEST, ("nobody", TEST[0][1], 3.0), (TEST[0][0], "nothing", 3.0), ("?", "??", 3.0)]
+    for a, b in zip(ours.test(pairs), theirs.test(pairs), strict=True):
+        assert a.est == pytest.approx(b.est, abs=1e-12)
+        assert a.details["was_impossible"] == b.details["was_impossible"]
+
+
+def test_it_takes_every_parameter_of_svd_with_the_same_default():
+    import inspect
+
+    theirs = inspect.signature(SVD).parameters
+    ours = inspect.signature(LLMTokensSVD).parameters
+    for name, parameter in theirs.items():
+        assert ours[name].default == parameter.default
+
+
+def test_single_precision_and_shuffling_cost_no_accuracy():
+    cv = KFold(5, random_state=0)
+    assert rmse(LLMTokensSVD(random_state=0), cv) == pytest.approx(
+        rmse(SVD(random_state=0), cv), abs=0.003
+    )
+
+
+# -- what tokens are for
+
+
+@pytest.mark.parametrize(
+    "cv", [KFold(5, random_state=0), ColdItemKFold(5, 0), FewShotItemKFold(5, 3, 0)], ids=repr
+)
+def test_tokens_help_and_shuffled_tokens_do_no_harm(cv):
+    real = rmse(LLMTokensSVD(item_tokens=TOKENS, random_state=0), cv)
+    shuffle = rmse(LLMTokensSVD(item_tokens=shuffled(TOKENS), random_state=0), cv)
+    without = rmse(LLMTokensSVD(random_state=0), cv)
+    assert real < shuffle - 0.005
+    assert shuffle < without + 0.002
+
+
+def test_the_attributes_are_the_prediction():
+    algo = LLMTokensSVD(item_tokens=TOKENS, random_state=0).fit(TRAIN)
+    many = int(np.argmax(algo.ratings_.item_counts))
+    raw = algo.trainset.to_raw_iid(many)
+    for inner in range(10):
+        est = algo.predict(algo.trainset.to_raw_uid(inner), raw, clip=False).est
+        plain = algo.trainset.global_mean + algo.bu[inner] + algo.bi[many]
+        plain += algo.pu[inner] @ algo.qi[many]
+        share = 2 / (2 + algo.ratings_.item_counts[many])
+        assert est == pytest.approx(plain + share * algo._picks[inner], abs=1e-5)
+
+
+def test_a_cold_item_is_predicted_from_its_text():
+    train, test = next(ColdItemKFold(5, 0).split(DATA.dataset))
+    algo = LLMTokensSVD(item_tokens=TOKENS, random_state=0).fit(train)
+    uid, iid, _ = test[0]
+    cold = algo.predict(uid, iid)
+    assert cold.details["cold_item"]
+    twin = LLMTokens.from_embeddings(
+        [*TOKENS.ids, "twin"], np.vstack([TOKENS.vectors, TOKENS.vectors[TOKENS.align([iid])]])
+    )
+    algo = LLMTokensSVD(item_tokens=twin, random_state=0).fit(train)
+    assert algo.predict(uid, "twin").est == pytest.approx(algo.predict(uid, iid).est, abs=1e-6)
+    assert len({p.est for p in algo.test([(uid, i, None) for i in TOKENS.ids])}) > 50
+
+
+def test_a_cold_user_is_predicted_from_a_token_that_tells_the_taste():
+    trained = SVD(n_factors=4, random_state=0).fit(DATA.dataset.build_full_trainset())
+    ids = [trained.trainset.to_raw_uid(u) for u in trained.trainset.all_users()]
+    telling = LLMTokens.from_embeddings(ids, np.column_stack([trained.pu, trained.bu * 5]))
+    cv = ColdUserKFold(5, random_state=0)
+    told = rmse(LLMTokensSVD(item_tokens=TOKENS, user_tokens=telling, random_state=0), cv)
+    random = rmse(LLMTokensSVD(item_tokens=TOKENS, user_tokens=USER_TOKENS, random_state=0), cv)
+    without = rmse(LLMTokensSVD(item_tokens=TOKENS, random_state=0), cv)
+    assert told < without - 0.005
+    assert random < without + 0.002
+
+
+def test_an_item_moves_from_its_text_to_its_ratings_as_they_come():
+    liked = [(u, i, 3.0) for u in range(60) for i in TOKENS.ids[:60]]
+    iid = TOKENS.ids[70]
+    gaps = []
+    for n in (1, 5, 40):
+        more = [(u, iid, 5.0) for u in range(n)]
+        algo = LLMTokensSVD(item_tokens=TOKENS, random_state=0).fit(full(liked + more))
+        gaps.append(5 - algo.predict(59, iid).est)
+    assert gaps[0] > gaps[1] > gaps[2]
+
+
+def test_an_item_without_a_token_is_predicted_from_its_ratings():
+    train, test = train_test_split(DATA.dataset, test_size=0.2, random_state=1)
+    half = LLMTokens.from_embeddings(TOKENS.ids[:60], TOKENS.vectors[:60])
+    algo = LLMTokensSVD(item_tokens=half, random_state=0).fit(train)
+    without = [row for row in test if row[1] not in set(TOKENS.ids[:60])]
+    mean = np.mean([r for _, _, r in train.build_testset()])
+    assert accuracy.rmse(algo.test(without), verbose=False) < np.sqrt(
+        np.mean([(r - mean) ** 2 for _, _, r in without])
+    )
+
+
+def test_the_anchor_moves_factors_towards_their_seed():
+    strong = {"item_tokens": TOKENS, "n_epochs": 5, "reg_all": 5.0, "random_state": 0}
+    free = LLMTokensSVD(**strong, anchor=0.0).fit(TRAIN)
+    tied = LLMTokensSVD(**strong, anchor=1.0).fit(TRAIN)
+    assert np.linalg.norm(tied.qi) > np.linalg.norm(free.qi)
+
+
+# -- refusing
+
+
+@pytest.mark.parametrize(
+    "bad", [{"dtype": "float16"}, {"n_factors": 0}, {"n_factors": 2.5}, {"n_epochs": -1}]
+)
+def test_parameters_out_of_range_are_named(bad):
+    with pytest.raises(DataError, match=next(iter(bad))):
+        LLMTokensSVD(**bad).fit(TRAIN)
+
+
+def test_a_step_size_that_diverges_is_an_error():
+    with pytest.raises(DataError, match="diverged.*lower the learning rates"):
+        LLMTokensSVD(item_tokens=TOKENS, lr_all=1e3).fit(TRAIN)
+
+
+def test_more_factors_than_tokens_and_ids_still_work():
+    rows = [(u, i, float(1 + (u + i) % 5)) for u in range(5) for i in TOKENS.ids[:4]]
+    algo = LLMTokensSVD(item_tokens=TOKENS, n_factors=200).fit(dataset(rows).build_full_trainset())
+    assert algo.qi.shape == (4, 200)
+
+
+def test_verbose_prints_epochs_as_surprise_does(capsys):
+    LLMTokensSVD(n_epochs=2, verbose=True).fit(TRAIN)
+    assert capsys.readouterr().out == "Processing epoch 0\nProcessing epoch 1\n"

@@ -1,0 +1,304 @@
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+
+from llmtokens import HashingEncoder, LLMTokens
+from llmtokens.errors import DataError, FileFormatError, LLMTokensWarning
+
+TITLES = ["A heist in Paris", "Love in Paris", "Robots in space", "Ghosts of the sea", "The sea"]
+
+
+@pytest.fixture
+def frame():
+    return pd.DataFrame(
+        {
+            "item": [10, 20, 30, 40, 50],
+            "title": TITLES,
+            "genres": [("Crime",), ("Romance", "Drama"), ("Sci-Fi",), (), ("Drama",)],
+            "year": [1999.0, 1987.0, np.nan, 2004.0, 1955.0],
+        }
+    )
+
+
+@pytest.fixture
+def tokens(frame):
+    return LLMTokens.from_frame(
+        frame,
+        text="{title}. Genres: {genres}",
+        categorical=["genres"],
+        numeric=["year"],
+        encoder=HashingEncoder(),
+    )
+
+
+class Recorder:
+    """An encoder that remembers what it was asked."""
+
+    name, revision = "recorder", "1"
+
+    def __init__(self):
+        self.seen = []
+
+    def encode(self, texts):
+        self.seen.append(list(texts))
+        return np.array([[len(t), t.count("a"), 1.0] for t in texts], np.float32).reshape(-1, 3)
+
+
+# -- building
+
+
+def test_templates_are_filled_as_a_person_would_write(frame):
+    encoder = Recorder()
+    LLMTokens.from_frame(frame, ["{title} ({year})", "{genres}"], encoder=encoder)
+    assert encoder.seen[0][:3] == [
+        "A heist in Paris (1999)",
+        "Love in Paris (1987)",
+        "Robots in space ()",
+    ]
+    assert encoder.seen[1] == ["Crime", "Romance, Drama", "Sci-Fi", "Drama"]
+
+
+def test_columns_are_the_best_summary_first(tokens):
+    spread = tokens.vectors.astype(float).var(axis=0)
+    assert (np.diff(spread) <= 1e-9).all()
+    assert tokens.explained_variance_ratio.sum() == pytest.approx(1)
+
+
+def test_the_scores_keep_all_distances_of_the_blocks(frame):
+    encoder = Recorder()
+    tokens = LLMTokens.from_frame(frame, "{title}", numeric=["year"], encoder=encoder)
+    text = encoder.encode(TITLES).astype(float)
+    text -= text.mean(axis=0)
+    text /= np.sqrt((text**2).sum(axis=1).mean())
+    from sklearn.preprocessing import SplineTransformer
+
+    have = frame.year.notna().to_numpy()
+    years = frame.year[have].to_numpy()[:, None]
+    knots = np.unique(np.quantile(years, np.linspace(0, 1, 8)))[:, None]
+    basis = SplineTransformer(knots=knots).fit(years).transform(years)
+    year = np.zeros((5, basis.shape[1]))
+    year[have] = basis - basis.mean(axis=0)
+    year /= np.sqrt((year**2).sum(axis=1).mean())
+    features = np.hstack([text, year])
+    np.testing.assert_allclose(tokens.vectors @ tokens.vectors.T, features @ features.T, atol=1e-5)
+
+
+def test_several_templates_are_several_blocks(frame):
+    tokens = LLMTokens.from_frame(frame, ["{title}", "{genres}"], encoder=HashingEncoder())
+    assert tokens.template == ("{title}", "{genres}")
+    assert len(tokens.projection.blocks) == 2
+
+
+def test_a_row_without_one_block_takes_that_blocks_mean(frame):
+    tokens = LLMTokens.from_frame(frame, categorical=["genres"], numeric=["year"])
+    neutral = frame.iloc[[3]].assign(year=np.nan)
+    np.testing.assert_allclose(tokens.transform(neutral), 0, atol=1e-6)
+
+
+def test_users_have_tokens_too():
+    users = pd.DataFrame({"user": ["u", "v", "w"], "gender": ["F", "M", "F"], "age": [25, 50, 35]})
+    tokens = LLMTokens.from_frame(users, categorical=["gender"], numeric=["age"])
+    assert tokens.ids == ["u", "v", "w"]
+    assert tokens.encoder is None
+
+
+def test_labels_are_the_titles(tokens):
+    assert tokens.labels == TITLES
+
+
+def test_it_shows_itself_in_one_line(tokens):
+    assert repr(tokens) == f"LLMTokens(5 ids, {tokens.n_dims} dims, hashing)"
+
+
+# -- fusing
+
+
+def test_concat_fuses_over_the_union_of_ids(tokens):
+    rng = np.random.default_rng(0)
+    images = LLMTokens.from_embeddings([20, 30, 99], rng.normal(size=(3, 6)))
+    fused = LLMTokens.concat([tokens, images])
+    assert fused.ids == [10, 20, 30, 40, 50, 99]
+    assert fused.labels == [*TITLES, "99"]
+    text_energy = (fused.components[:, : len(tokens.mean)] ** 2).sum()
+    assert text_energy > 0
+
+
+def test_concat_projects_new_content_where_the_old_is(tokens, frame):
+    rng = np.random.default_rng(0)
+    pictures = rng.normal(size=(5, 6))
+    fused = LLMTokens.concat([tokens, LLMTokens.from_embeddings(frame["item"], pictures)])
+    np.testing.assert_allclose(fused.transform([frame, pictures]), fused.vectors, atol=1e-5)
+    text_only = fused.transform([frame, None])
+    image_only = fused.transform([None, pictures])
+    np.testing.assert_allclose(text_only + image_only, fused.vectors, atol=1e-5)
+
+
+# -- meeting ids
+
+
+def test_ids_match_exactly_before_they_match_as_text():
+    tokens = LLMTokens.from_embeddings([1, "1", 2], np.eye(3))
+    assert tokens.align([1, "1", "2", 2, 3]).tolist() == [0, 1, 2, 2, -1]
+
+
+def test_an_ambiguous_text_matches_nothing():
+    tokens = LLMTokens.from_embeddings([1, 1.5, True + 1.0, "2.0"], np.eye(4))
+    assert tokens.align(["2.0"]).tolist() == [3]
+    assert tokens.align([2]).tolist() == [2]  # 2 == 2.0 in Python, as in Surprise's dictionaries
+
+
+# -- projecting
+
+
+def test_its_own_content_projects_onto_itself(tokens, frame):
+    np.testing.assert_allclose(tokens.transform(frame), tokens.vectors, atol=1e-5)
+
+
+def test_new_categories_are_ignored(tokens, frame):
+    odd = frame.iloc[[0]].assign(genres=[("Crime", "Anime")], title="A heist in Paris")
+    assert np.isfinite(tokens.transform(odd)).all()
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((1, 3)), "one text", [["nested"]]])
+def test_content_of_another_form_is_refused(tokens, wrong):
+    with pytest.raises(DataError, match="found"):
+        tokens.transform(wrong)
+
+
+# -- refusing
+
+
+def test_duplicate_ids_are_named(frame):
+    with pytest.raises(DataError, match="1 duplicate ids, the first being 10"):
+        LLMTokens.from_frame(frame.assign(item=[10, 10, 30, 40, 50]), numeric=["year"])
+
+
+@pytest.mark.parametrize("hole", [None, np.nan])
+def test_missing_ids_are_named(hole):
+    with pytest.raises(DataError, match="without an id, at positions 1"):
+        LLMTokens.from_embeddings(["a", hole], np.eye(2))
+
+
+@pytest.mark.parametrize("text", ["", "   ", None, float("nan")])
+def test_an_empty_text_is_named(text):
+    with pytest.raises(DataError, match="1 ids without any content, the first being 'b'"):
+        LLMTokens.from_texts(["a", "b", "c"], ["x y", text, "z"], encoder=HashingEncoder())
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_embeddings_that_are_no_numbers_are_named(bad):
+    array = np.eye(3)
+    array[1, 2] = bad
+    with pytest.raises(DataError, match="in 1 rows, the first being 1"):
+        LLMTokens.from_embeddings("abc", array)
+
+
+@pytest.mark.parametrize("array", [np.zeros(3), np.zeros((3, 2, 2)), np.zeros((3, 0)), [["x"]] * 3])
+def test_embeddings_of_a_wrong_shape_are_refused(array):
+    with pytest.raises(DataError, match="embeddings"):
+        LLMTokens.from_embeddings("abc", array)
+
+
+def test_a_missing_column_is_named_beside_those_there_are(frame):
+    with pytest.raises(DataError, match=r"\['item', 'title', 'genres', 'year'\].*\['plot'\]"):
+        LLMTokens.from_frame(frame, "{title} {plot}", encoder=HashingEncoder())
+
+
+@pytest.mark.parametrize(
+    "template", ["", "no field", "{", "{0}", "{title.__class__}", "{title[0]}"]
+)
+def test_a_template_must_be_plain_column_names(frame, template):
+    with pytest.raises(DataError, match="template|at least one"):
+        LLMTokens.from_frame(frame, template, encoder=HashingEncoder())
+
+
+def test_lengths_must_agree():
+    with pytest.raises(DataError, match="2 ids and 3"):
+        LLMTokens.from_texts([1, 2], ["a", "b", "c"], encoder=HashingEncoder())
+    with pytest.raises(DataError, match="2 ids and 3"):
+        LLMTokens.from_embeddings([1, 2], np.eye(3))
+
+
+def test_a_column_of_words_is_no_number(frame):
+    with pytest.raises(DataError, match="'title' is not numeric"):
+        LLMTokens.from_frame(frame, numeric=["title"])
+
+
+def test_one_id_is_too_few():
+    with pytest.raises(DataError, match="at least two"):
+        LLMTokens.from_embeddings([1], np.eye(1))
+
+
+# -- files
+
+
+def test_a_saved_table_is_the_same_table(tokens, frame, tmp_path):
+    path = tmp_path / "tokens.safetensors"
+    tokens.save(path)
+    read = LLMTokens.load(path)
+    assert (read.ids, read.labels, repr(read)) == (tokens.ids, tokens.labels, repr(tokens))
+    assert (read.encoder, read.revision, read.template) == (
+        tokens.encoder,
+        tokens.revision,
+        tokens.template,
+    )
+    np.testing.assert_array_equal(read.vectors, tokens.vectors)
+    np.testing.assert_array_equal(read.transform(frame), tokens.transform(frame))
+
+
+def test_an_unknown_encoder_is_never_loaded_because_a_file_says_so(frame, tmp_path):
+    encoder = Recorder()
+    LLMTokens.from_frame(frame, "{title}", encoder=encoder).save(tmp_path / "t.safetensors")
+    with pytest.raises(OSError, match="recorder"):
+        LLMTokens.load(tmp_path / "t.safetensors").transform(frame)
+    read = LLMTokens.load(tmp_path / "t.safetensors", encoder=encoder)
+    assert np.isfinite(read.transform(frame)).all()
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path):
+    from llmtokens import store
+
+    store.write(tmp_path / "x.safetensors", "other", {}, {})
+    with pytest.raises(FileFormatError, match="expected 'tokens'"):
+        LLMTokens.load(tmp_path / "x.safetensors")
+
+
+def test_a_loaded_table_travels_by_reference_to_other_processes(tmp_path):
+    path = tmp_path / "big.safetensors"
+    LLMTokens.from_embeddings(range(5000), np.random.default_rng(0).normal(size=(5000, 64))).save(
+        path
+    )
+    tokens = LLMTokens.load(path)
+    kinds = joblib.Parallel(n_jobs=2)(
+        joblib.delayed(lambda t: type(t.vectors).__name__)(tokens) for _ in range(2)
+    )
+    assert kinds == ["memmap", "memmap"]
+
+
+def test_it_cannot_be_changed(tokens):
+    with pytest.raises(AttributeError):
+        tokens.ids = []
+    with pytest.raises(ValueError, match="read-only"):
+        tokens.vectors[0] = 0
+
+
+def test_the_callers_array_stays_writable():
+    array = np.eye(3, dtype=np.float32)
+    LLMTokens.from_embeddings("abc", array)
+    array[0] = 2
+
+
+def test_importing_the_library_imports_nothing_heavy():
+    code = (
+        "import sys, llmtokens; heavy = {'torch', 'sentence_transformers', 'matplotlib', 'sklearn',"
+        "'numba', 'pandas', 'dask'} & set(sys.modules); assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_warnings_are_the_librarys_own():
+    assert issubclass(LLMTokensWarning, UserWarning)
