@@ -19,7 +19,9 @@ def interleaved():
 
 def test_ratings_come_in_the_order_of_all_ratings(interleaved):
     ratings = Ratings.from_trainset(interleaved)
-    rows = list(zip(ratings.user.tolist(), ratings.item.tolist(), ratings.value.tolist(), strict=True))
+    rows = list(
+        zip(ratings.user.tolist(), ratings.item.tolist(), ratings.value.tolist(), strict=True)
+    )
     assert rows == list(interleaved.all_ratings())
     assert ratings.global_mean == interleaved.global_mean
 

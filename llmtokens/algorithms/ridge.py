@@ -74,15 +74,18 @@ class TokenRidge:
         projected = self._scores.T @ scaled
         squares = self._scores**2
         of_mean = _losses(scaled, self._share)
-        best, chosen = of_mean, None
-        for strength in max(float(self._values.mean()), 1e-12) * _STRENGTHS:
-            shrink = 1 / (self._values + strength)
-            errors = scaled - self._scores @ (projected * shrink[:, None])
-            losses = _losses(errors, squares @ shrink + self._share)
-            if losses.sum() < best.sum():
-                best, chosen = losses, float(strength)
-        gain = of_mean - best
-        return chosen if gain.sum() > _SIGNIFICANT * np.linalg.norm(gain) else None
+        strengths = max(float(self._values.mean()), 1e-12) * _STRENGTHS
+        shrink = 1 / (self._values[:, None] + strengths)
+        leverage = squares @ shrink + self._share[:, None]
+        fitted = self._scores @ (projected[:, None, :] * shrink[:, :, None]).reshape(
+            len(shrink), -1
+        )
+        fitted = fitted.reshape(len(scaled), len(strengths), -1)
+        losses = [_losses(scaled - fitted[:, k], leverage[:, k]) for k in range(len(strengths))]
+        best = int(np.argmin([loss.sum() for loss in losses]))
+        gain = of_mean - losses[best]
+        beats_the_mean = gain.sum() > _SIGNIFICANT * np.linalg.norm(gain)
+        return float(strengths[best]) if beats_the_mean else None
 
 
 def _losses(errors: NDArray[np.float64], leverage: NDArray[np.float64]) -> NDArray[np.float64]:
