@@ -1,0 +1,41 @@
+"""The command line: parse, call, print."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from ..errors import LLMTokensError
+from .benchmark import benchmark
+
+app = typer.Typer(
+    name="llmtokens",
+    help="The text of items and users inside scikit-surprise's matrix factorisation.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+_state = {"debug": False}
+
+
+@app.callback()
+def _options(
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+) -> None:
+    _state["debug"] = debug
+
+
+app.command()(benchmark)
+
+
+def main() -> None:
+    """Run the command line; an error is one line on stderr and exit status 1."""
+    try:
+        app()
+    except (LLMTokensError, OSError) as error:
+        if _state["debug"]:
+            raise
+        print(f"llmtokens: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(1)

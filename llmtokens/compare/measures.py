@@ -1,0 +1,117 @@
+"""What ``compare`` measures: names, functions, and rankings of the whole catalogue."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from surprise import AlgoBase, Prediction, accuracy
+
+from ..errors import DataError
+from ..metrics import Rankings
+
+_ACCURACY = ("rmse", "mae", "mse", "fcp")
+
+Function = Callable[..., float]
+
+
+@dataclass(frozen=True)
+class FullRanking:
+    """A ranking measure to be taken over the whole catalogue; see :func:`full_ranking`."""
+
+    measure: Function
+
+    @property
+    def __name__(self) -> str:
+        return getattr(self.measure, "__name__", repr(self.measure))
+
+
+def full_ranking(measure: Function, **options: Any) -> FullRanking:
+    """A ranking measure over the whole catalogue, for ``compare(measures=...)``.
+
+    All of them together cost one :func:`~llmtokens.metrics.rank_all` a trial.
+
+    Parameters
+    ----------
+    measure : callable
+        Of :mod:`llmtokens.metrics`: it takes predictions or rankings.
+    **options
+        For the measure.
+
+    Examples
+    --------
+    >>> from llmtokens.metrics import ndcg_at_k
+    >>> measures = {"rmse": "rmse", "ndcg@10": full_ranking(ndcg_at_k, k=10)}
+    """
+    return FullRanking(partial(measure, **options) if options else measure)
+
+
+Measure = Function | FullRanking
+Given = str | Measure
+Measures = Sequence[Given] | Mapping[str, Given]
+
+
+def named_measures(measures: Measures) -> dict[str, Measure]:
+    if isinstance(measures, (str, FullRanking)) or callable(measures):
+        raise DataError(f"found measures={measures!r}; expected a list of them, or a mapping")
+    pairs = measures.items() if isinstance(measures, Mapping) else [(_name(m), m) for m in measures]
+    named: dict[str, Measure] = {}
+    for name, measure in pairs:
+        if isinstance(measure, str) and measure.lower() not in _ACCURACY:
+            raise DataError(
+                f"found the measure {measure!r}; expected one of {', '.join(_ACCURACY)}, or a "
+                "function of a list of predictions"
+            )
+        if isinstance(measure, str):
+            measure = partial(getattr(accuracy, measure.lower()), verbose=False)
+        if not callable(measure) and not isinstance(measure, FullRanking):
+            raise DataError(f"found the measure {measure!r}; expected a name or a function")
+        if name in named:
+            raise DataError(f"found the measure {name!r} twice; use a mapping to tell them apart")
+        named[name] = measure
+    if not named:
+        raise DataError("found no measures; name at least one, such as 'rmse'")
+    return named
+
+
+def _name(measure: Any) -> str:
+    return measure if isinstance(measure, str) else getattr(measure, "__name__", repr(measure))
+
+
+def take(
+    measure: Measure,
+    predictions: list[Prediction],
+    algorithm: AlgoBase,
+    rankings: Callable[[], Rankings],
+) -> float:
+    """The measure's value, the measure being handed what it asks for by name."""
+    function: Function
+    given: list[Prediction] | Rankings
+    if isinstance(measure, FullRanking):
+        function, given = measure.measure, rankings()
+    else:
+        function, given = measure, predictions
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (ValueError, TypeError):  # compiled code may not show its signature
+        return float(function(given))
+    wanted = {p.name for p in parameters if p.default is p.empty}
+    at_hand = {"algorithm": algorithm, "trainset": algorithm.trainset}
+    return float(function(given, **{k: v for k, v in at_hand.items() if k in wanted}))
+
+
+def measure_text(measure: Any) -> str:
+    if isinstance(measure, FullRanking):
+        return f"{measure_text(measure.measure)} over the whole catalogue"
+    if isinstance(measure, partial):
+        given = [repr(value) for value in measure.args]
+        given += [f"{key}={value!r}" for key, value in measure.keywords.items() if key != "verbose"]
+        return (
+            f"{measure_text(measure.func)}({', '.join(given)})"
+            if given
+            else measure_text(measure.func)
+        )
+    return f"{measure.__module__}.{getattr(measure, '__qualname__', type(measure).__name__)}"

@@ -1,0 +1,232 @@
+"""Comparison: what ``compare`` found, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..errors import DataError, sample
+from .files import write_text
+
+_KEY = ["split", "algorithm", "measure"]
+_COSTS = {"fit_time": "Fit time (s)", "test_time": "Test time (s)", "peak_memory": "Memory (MB)"}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison:
+    """Results of :func:`~llmtokens.compare.compare`; ``print`` shows them as Surprise would.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row per split, algorithm, fold and measure: ``split algorithm fold measure value
+        fit_time test_time peak_memory n_train n_test error``; times in seconds, memory in MB (10^6
+        bytes) above what the process held before, ``error`` empty where all went well.
+    reference : str
+        The algorithm the others are compared with.
+    settings : dict of dict of str
+        Data, algorithms, splits, measures, versions and hardware, in words.
+    predictions : DataFrame or None
+        One row per prediction: ``split algorithm fold user item rating est std n_user n_item``:
+        ``std`` is NaN where an algorithm gives none, the last two are numbers of training ratings.
+    """
+
+    table: pd.DataFrame
+    reference: str
+    settings: dict[str, dict[str, str]] = field(default_factory=dict)
+    predictions: pd.DataFrame | None = None
+
+    @property
+    def splits(self) -> list[str]:
+        """Names of the splits, in the order given."""
+        return list(dict.fromkeys(self.table["split"]))
+
+    @property
+    def algorithms(self) -> list[str]:
+        """Names of the algorithms, in the order given."""
+        return list(dict.fromkeys(self.table["algorithm"]))
+
+    @property
+    def measures(self) -> list[str]:
+        """Names of the measures, in the order given."""
+        return list(dict.fromkeys(self.table["measure"]))
+
+    def summary(self) -> pd.DataFrame:
+        """Mean and standard deviation over the folds that went well.
+
+        Returns
+        -------
+        DataFrame
+            ``split algorithm measure mean std folds failed fit_time test_time peak_memory``, one
+            row per split, algorithm and measure; ``std`` with n - 1, NaN for one fold.
+        """
+        groups = self.table.groupby(_KEY, sort=False)
+        found = groups["value"].agg(mean="mean", std="std", folds="count")
+        found["failed"] = groups["error"].agg(lambda errors: int((errors != "").sum()))
+        return found.join(groups[list(_COSTS)].mean()).reset_index()
+
+    def differences(
+        self, reference: str | None = None, *, confidence: float = 0.95, corrected: bool = True
+    ) -> pd.DataFrame:
+        """Each algorithm minus the reference on the same folds: paired t intervals and p-values.
+
+        Parameters
+        ----------
+        reference : str, optional
+            By default the reference of the comparison.
+        confidence : float, default=0.95
+        corrected : bool, default=True
+            Training sets of different folds overlap, so that the plain paired t test takes chance
+            for an effect too often. The corrected one takes (1/n + n_test/n_train) times the
+            variance where the plain one takes 1/n of it (Nadeau & Bengio, "Inference for the
+            Generalization Error", Machine Learning 52, 2003).
+
+        Returns
+        -------
+        DataFrame
+            ``split algorithm measure difference low high p folds``; over the folds in which both
+            went well; no interval where there are fewer than two.
+
+        Raises
+        ------
+        DataError
+            If there is no such algorithm, or ``confidence`` is not between 0 and 1.
+        """
+        reference = self.reference if reference is None else reference
+        if reference not in self.algorithms:
+            raise DataError(f"found {reference!r}; expected one of {sample(self.algorithms, 20)}")
+        if not 0 < confidence < 1:
+            raise DataError(f"found confidence={confidence!r}; expected a number between 0 and 1")
+        keys = ["split", "measure", "fold"]
+        base = self.table[self.table["algorithm"] == reference][[*keys, "value"]]
+        rest = self.table[self.table["algorithm"] != reference]
+        paired = rest.merge(base, on=keys, suffixes=("", "_reference"))
+        paired["difference"] = paired["value"] - paired["value_reference"]
+        rows = []
+        for key, group in paired.groupby(_KEY, sort=False):
+            good = group[group["difference"].notna()]
+            overlap = float((good["n_test"] / good["n_train"]).mean()) if corrected else 0.0
+            rows.append((*key, *_paired_t(good["difference"].to_numpy(float), overlap, confidence)))
+        columns = ["split", "algorithm", "measure", "difference", "low", "high", "p", "folds"]
+        return pd.DataFrame(rows, columns=columns)
+
+    def errors(self) -> pd.DataFrame:
+        """What went wrong: ``split algorithm fold measure error``."""
+        bad = self.table[self.table["error"] != ""]
+        return bad[["split", "algorithm", "fold", "measure", "error"]].reset_index(drop=True)
+
+    def failures(self) -> list[str]:
+        """What went wrong, a line for each fold and error."""
+        found: dict[tuple[str, ...], list[str]] = {}
+        columns = ["measure", "algorithm", "split", "fold", "error"]
+        for measure, *at in self.errors()[columns].astype(str).to_numpy():
+            found.setdefault(tuple(at), []).append(measure)
+        return [
+            f"{algorithm} on split {split}, fold {fold}"
+            + (f", {', '.join(which)}" if len(which) < len(self.measures) else "")
+            + f": {error}"
+            for (algorithm, split, fold, error), which in found.items()
+        ]
+
+    # -- as text -------------------------------------------------------------------------------
+
+    def blocks(self) -> Iterator[tuple[str, str, pd.DataFrame]]:
+        """For each split and measure: both names, and per-fold values by algorithm as text."""
+        for (split, measure), rows in self.table.groupby(["split", "measure"], sort=False):
+            values = rows.pivot(index="algorithm", columns="fold", values="value")
+            values = values.reindex([a for a in self.algorithms if a in values.index])
+            shown = values.map("{:.4f}".format)
+            failed = rows[rows["error"] != ""]
+            for name, fold in zip(failed["algorithm"], failed["fold"], strict=True):
+                shown.loc[name, fold] = "failed"
+            shown.columns = pd.Index([f"Fold {fold}" for fold in values.columns])
+            shown["Mean"] = values.mean(axis=1).map("{:.4f}".format)
+            shown["Std"] = values.std(axis=1).map("{:.4f}".format)
+            costs = rows.groupby("algorithm")[list(_COSTS)].mean().reindex(values.index)
+            for cost, title in _COSTS.items():
+                shown[title] = costs[cost].map("{:.2f}".format)
+            shown = shown.replace("nan", "-").rename_axis(index="Algorithm")
+            yield str(split), str(measure), shown.reset_index()
+
+    def __str__(self) -> str:
+        parts = []
+        for split, measure, shown in self.blocks():
+            n = sum(column.startswith("Fold ") for column in shown.columns)
+            parts.append(
+                f"Evaluating {measure.upper()} of {len(shown)} algorithm(s) on split {split}, "
+                f"{n} fold(s).\n\n{shown.rename(columns={'Algorithm': ''}).to_string(index=False)}"
+            )
+        if self.failures():
+            parts.append("\n".join(f"Failed: {line}" for line in self.failures()))
+        return "\n\n".join(parts)
+
+    def __repr__(self) -> str:
+        return (
+            f"Comparison({len(self.algorithms)} algorithms, {len(self.splits)} splits, "
+            f"{len(self.measures)} measures)"
+        )
+
+    def to_markdown(self) -> str:
+        """The tables and the paired differences in Markdown."""
+        parts = [f"### {s}: {m}\n\n{markdown(shown)}" for s, m, shown in self.blocks()]
+        differences = self.differences()
+        if len(differences):
+            shown = differences.map(lambda v: f"{v:.4f}" if isinstance(v, float) else str(v))
+            shown = shown.replace("nan", "-")
+            parts.append(f"### Differences to {_cell(self.reference)}\n\n{markdown(shown)}")
+        failures = self.failures()
+        if failures:
+            parts.append("### Failed\n\n" + "\n".join(f"- {_cell(line)}" for line in failures))
+        return "\n\n".join(parts) + "\n"
+
+    def to_csv(self, path: str | Path | None = None) -> str | None:
+        """``table`` as CSV: written to ``path``, or returned where there is none."""
+        text = self.table.to_csv(index=False, lineterminator="\n")
+        if path is None:
+            return text
+        write_text(path, text)
+        return None
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A frame of text as a Markdown table, numbers to the right."""
+    rows = [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
+    numeric = [all(_is_number(row[k]) for row in rows) for k in range(frame.shape[1])]
+    head = [_cell(name) for name in frame.columns]
+    rule = ["---:" if right else "---" for right in numeric]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, rule, *rows])
+
+
+def _cell(value: object) -> str:
+    text = str(value).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    return " ".join(text.split())
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text.replace(",", "").replace("failed", "0").replace("-", "0"))
+    except ValueError:
+        return False
+    return True
+
+
+def _paired_t(
+    difference: NDArray[np.float64], overlap: float, confidence: float
+) -> tuple[float, float, float, float, int]:
+    """Mean, lower and upper bound, two-sided p, and n."""
+    from scipy import stats
+
+    n = len(difference)
+    mean = float(difference.mean()) if n else np.nan
+    if n < 2:
+        return mean, np.nan, np.nan, np.nan, n
+    error = float(np.sqrt(difference.var(ddof=1) * (1 / n + overlap)))
+    reach = float(stats.t.ppf(0.5 + confidence / 2, n - 1)) * error
+    if error == 0:
+        return mean, mean, mean, float(mean == 0), n
+    return mean, mean - reach, mean + reach, float(2 * stats.t.sf(abs(mean) / error, n - 1)), n

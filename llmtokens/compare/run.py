@@ -1,0 +1,202 @@
+"""compare: many algorithms on the same folds of many splits, in parallel, to be resumed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from surprise import AlgoBase
+from surprise.dataset import Dataset
+from surprise.model_selection import KFold
+
+from ..errors import DataError, StorageError, sample
+from . import trial
+from .environment import hardware, versions
+from .measures import Measures, measure_text, named_measures
+from .plan import Plan, run_at
+from .results import Comparison
+
+if TYPE_CHECKING:
+    from ..datasets import RatingData
+
+
+def compare(
+    algorithms: Mapping[str, AlgoBase],
+    data: Dataset | RatingData,
+    splits: Mapping[str, Any] | None = None,
+    measures: Measures = ("rmse", "mae"),
+    *,
+    n_jobs: int = 1,
+    folder: str | os.PathLike[str] | None = None,
+    reference: str | None = None,
+    keep_predictions: bool = False,
+    progress: bool = True,
+) -> Comparison:
+    """Run every algorithm on the same folds of every split.
+
+    Parameters
+    ----------
+    algorithms : mapping of str to AlgoBase
+        Unfitted algorithms by name; they are copied for every fold and never changed. An ablation
+        is a dict comprehension: ``{f"k={k}": SVD(n_factors=k) for k in (10, 50)}``.
+    data : Dataset or RatingData
+    splits : mapping of str to cv iterator, optional
+        By default ``{"warm": KFold(5, random_state=0)}``. Give cv iterators a ``random_state``:
+        other folds are other results, also when a run is resumed.
+    measures : sequence or mapping
+        ``"rmse" "mae" "mse" "fcp"`` of ``surprise.accuracy``, and functions from a list of
+        predictions to a number; in a mapping, by the name to show. Ranking measures rank the rated
+        test items unless wrapped in :func:`full_ranking`. A function that has a parameter
+        ``algorithm`` or ``trainset`` without a default is handed the fitted one as well.
+    n_jobs : int, default=1
+        Processes, as in joblib. Values are the same to the last bit for any number of them.
+    folder : str or path, optional
+        Where each finished trial is kept. A run that was interrupted, and one with an algorithm or
+        a fold more, computes only what is missing. Trials that failed are tried again.
+    reference : str, optional
+        What :meth:`Comparison.differences` compares with; by default the first algorithm.
+    keep_predictions : bool, default=False
+        Keep every prediction, for learning curves and residuals.
+    progress : bool, default=True
+        A progress bar on stderr.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    DataError
+        For arguments that cannot be used, or a fold without ratings. An algorithm or a measure that
+        fails is no error here: its rows say so, and the others go on.
+    StorageError
+        If ``folder`` cannot be written to.
+
+    Notes
+    -----
+    Surprise's algorithms take numpy's global generator where their ``random_state`` is None; here
+    it is seeded from the fold. BLAS runs on one thread. What algorithms print is dropped. The times
+    are of ``fit`` and ``test`` alone; the first fit in a process may include compilation. For
+    memory see :class:`~llmtokens.compare.PeakMemory`.
+
+    Examples
+    --------
+    >>> from surprise import BaselineOnly, NormalPredictor
+    >>> from llmtokens.datasets import synthetic
+    >>> data = synthetic(n_users=50, n_items=80, n_ratings=1000)
+    >>> algorithms = {"chance": NormalPredictor(), "baseline": BaselineOnly()}
+    >>> result = compare(algorithms, data, measures=["rmse"], progress=False)
+    >>> result.summary()[["split", "algorithm", "measure", "folds"]]
+      split algorithm measure  folds
+    0  warm    chance    rmse      5
+    1  warm  baseline    rmse      5
+    >>> bool(result.differences()["high"][0] < 0)  # lower than chance, beyond doubt
+    True
+    """
+    from joblib import Parallel, delayed
+
+    dataset = getattr(data, "dataset", data)
+    splits = {"warm": KFold(5, random_state=0)} if splits is None else splits
+    named = named_measures(measures)
+    _check(algorithms, dataset, splits, reference)
+    plan = Plan(algorithms, dataset, splits, named, _make(folder), keep_predictions)
+    results = []
+    try:
+        with _bar(plan.total, progress) as advance:
+            pool = Parallel(n_jobs=n_jobs, backend="loky", return_as="generator")
+            for at, outcome in pool(delayed(run_at)(*task) for task in plan.todo(advance)):
+                results.append((at, outcome))
+                advance()
+    finally:
+        trial.forget()
+    if plan.failure is not None:
+        raise plan.failure
+    results = sorted(results + plan.done, key=lambda pair: pair[0])
+    rows = [row for at, outcome in results for row in plan.rows(at, outcome)]
+    return Comparison(
+        table=pd.DataFrame(rows),
+        reference=reference or next(iter(algorithms)),
+        settings=_settings(algorithms, dataset, splits, named, getattr(data, "name", None)),
+        predictions=plan.predictions(results) if keep_predictions else None,
+    )
+
+
+def _check(
+    algorithms: Mapping[str, AlgoBase],
+    dataset: Any,
+    splits: Mapping[str, Any],
+    reference: str | None,
+) -> None:
+    if not isinstance(dataset, Dataset):
+        raise DataError(
+            f"found data of type {type(dataset).__name__}; expected a surprise Dataset: a frame "
+            "becomes one through Dataset.load_from_df"
+        )
+    if not (algorithms and splits):
+        raise DataError("found no algorithms or no splits; name at least one of each")
+    for name, algorithm in algorithms.items():
+        if not isinstance(algorithm, AlgoBase):
+            hint = ": add ( )" if isinstance(algorithm, type) else ""
+            raise DataError(f"algorithm {name!r} is {algorithm!r}; expected an AlgoBase{hint}")
+        if hasattr(algorithm, "trainset"):
+            raise DataError(f"algorithm {name!r} is fitted already; pass a new one")
+    for name, cv in splits.items():
+        if not hasattr(cv, "split") or isinstance(cv, str):
+            raise DataError(f"split {name!r} is {cv!r}; expected a cv iterator such as KFold")
+    if reference is not None and reference not in algorithms:
+        raise DataError(f"found reference={reference!r}; expected one of {sample(algorithms, 20)}")
+
+
+def _make(folder: str | os.PathLike[str] | None) -> Path | None:
+    if folder is None:
+        return None
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"could not make the folder {str(folder)!r}: {error}") from error
+    return Path(folder)
+
+
+@contextlib.contextmanager
+def _bar(total: int | None, shown: bool) -> Iterator[Callable[[], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("compare"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
+        task = bar.add_task("compare", total=total)
+        yield lambda: bar.advance(task)
+
+
+def _settings(
+    algorithms: Mapping[str, AlgoBase],
+    dataset: Dataset,
+    splits: Mapping[str, Any],
+    measures: Mapping[str, Any],
+    name: str | None,
+) -> dict[str, dict[str, str]]:
+    low, high = dataset.reader.rating_scale
+    data = {"rating scale": f"{low:g} to {high:g}"}
+    ratings = getattr(dataset, "raw_ratings", None)  # a Dataset made from folds has none
+    if ratings is not None:
+        counts = {"ratings": len(ratings), "users": len({row[0] for row in ratings})}
+        counts["items"] = len({row[1] for row in ratings})
+        data = {key: f"{value:,}" for key, value in counts.items()} | data
+    return {
+        "data": ({"name": str(name)} if name else {}) | data,
+        "algorithms": {key: _call_text(algorithm) for key, algorithm in algorithms.items()},
+        "splits": {key: _call_text(cv) for key, cv in splits.items()},
+        "measures": {key: measure_text(measure) for key, measure in measures.items()},
+        "versions": versions(),
+        "hardware": hardware(),
+    }
+
+
+def _call_text(thing: Any) -> str:
+    """An object as the call that makes one like it."""
+    shown = {key: value for key, value in vars(thing).items() if not key.startswith("_")}
+    return f"{type(thing).__name__}({', '.join(f'{k}={v!r}' for k, v in shown.items())})"

@@ -1,0 +1,160 @@
+"""One trial of a comparison: one algorithm on one fold, timed, measured and kept on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from surprise import AlgoBase, Prediction, Trainset
+from threadpoolctl import threadpool_limits
+
+from .. import store
+from ..errors import DataError, LLMTokensError
+from ..metrics import rank_all
+from ..tokens import LLMTokens
+from .files import write_text
+from .folds import Fold, Testset
+from .measures import Measure, take
+from .memory import PeakMemory
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out of a trial; times in seconds, memory in MB (10^6 bytes), NaN where unknown."""
+
+    values: dict[str, float]
+    errors: dict[str, str] = field(default_factory=dict)
+    fit_time: float = math.nan
+    test_time: float = math.nan
+    peak_memory: float = math.nan
+    predicted: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        """Keep a trial that went well; its predictions first, so that the JSON file means done."""
+        if self.predicted:
+            store.write(path.with_suffix(".safetensors"), "predictions", {}, self.predicted)
+        numbers = {name: getattr(self, name) for name in _NUMBERS}
+        payload = {"values": _plain(self.values)} | _plain(numbers)
+        write_text(path, json.dumps(payload, allow_nan=False))
+
+    @classmethod
+    def read(cls, path: Path, measures: Mapping[str, Measure], predictions: bool) -> Outcome | None:
+        """The outcome kept at ``path``; None where there is none that is whole and complete."""
+        try:
+            payload = json.loads(path.read_text(encoding="utf-8"))
+            values = {name: float(payload["values"][name]) for name in measures}
+            fit, test, peak = (float(payload[name]) for name in _NUMBERS)
+            arrays: dict[str, Any] = {}
+            if predictions:
+                _, _, arrays = store.read(path.with_suffix(".safetensors"), "predictions")
+        except (OSError, ValueError, LookupError, TypeError, LLMTokensError):
+            return None
+        return cls(values, {}, fit, test, peak, arrays)
+
+
+_NUMBERS = ("fit_time", "test_time", "peak_memory")
+
+
+def run(
+    algorithm: AlgoBase,
+    fold: Fold,
+    measures: Mapping[str, Measure],
+    path: Path | None,
+    keep_predictions: bool,
+) -> Outcome:
+    """Fit a copy of the algorithm, predict the testset, measure; keep the outcome at ``path``.
+
+    The outcome depends on the arguments alone: numpy's global generator, which Surprise uses where
+    ``random_state`` is None, is seeded from the fold, and BLAS, whose sums depend on the number of
+    its threads, gets one. Whatever the algorithm raises is noted in the outcome.
+    """
+    trainset, testset = _unpacked(fold)
+    before = np.random.get_state()  # noqa: NPY002
+    np.random.seed(int(fold.digest[:8], 16))  # noqa: NPY002
+    try:
+        with threadpool_limits(1, user_api="blas"), contextlib.redirect_stdout(io.StringIO()):
+            outcome = _run(_copy(algorithm), trainset, testset, measures, keep_predictions)
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
+    if path is not None and not outcome.errors:
+        outcome.write(path)
+    return outcome
+
+
+def _run(
+    algorithm: AlgoBase,
+    trainset: Trainset,
+    testset: Testset,
+    measures: Mapping[str, Measure],
+    keep_predictions: bool,
+) -> Outcome:
+    failed = dict.fromkeys(measures, math.nan)
+    memory = PeakMemory()
+    start = time.perf_counter()
+    try:
+        algorithm.fit(trainset)
+        fitted = time.perf_counter()
+        predictions = algorithm.test(testset)
+        tested = time.perf_counter()
+        peak = memory.read()
+        if len(predictions) != len(testset):
+            raise DataError(f"found {len(predictions)} predictions for {len(testset)} test ratings")
+    except Exception as error:  # the other trials go on, the table says so
+        return Outcome(failed, dict.fromkeys(measures, _message(error)))
+    values, errors = failed, dict[str, str]()
+    rankings = cache(partial(rank_all, algorithm, testset))
+    for name, measure in measures.items():
+        try:
+            values[name] = take(measure, predictions, algorithm, rankings)
+        except Exception as error:
+            errors[name] = _message(error)
+    predicted = _predicted(predictions) if keep_predictions else {}
+    return Outcome(values, errors, fitted - start, tested - fitted, peak, predicted)
+
+
+def _copy(algorithm: AlgoBase) -> AlgoBase:
+    """A copy to fit; token tables are immutable and large, so they are shared."""
+    shared = {id(v): v for v in vars(algorithm).values() if isinstance(v, LLMTokens)}
+    return copy.deepcopy(algorithm, shared)
+
+
+def _predicted(predictions: list[Prediction]) -> dict[str, NDArray[np.float64]]:
+    columns = {"est": np.array([p.est for p in predictions], np.float64)}
+    if all("std" in p.details for p in predictions):
+        columns["std"] = np.array([p.details["std"] for p in predictions], np.float64)
+    return columns
+
+
+_last: list[tuple[str, Trainset, Testset]] = []
+
+
+def _unpacked(fold: Fold) -> tuple[Trainset, Testset]:
+    """The fold as Surprise wants it; the last one is kept, the next trial often has the same."""
+    if not (_last and _last[0][0] == fold.digest):
+        _last[:] = [(fold.digest, fold.trainset(), fold.testset())]
+    return _last[0][1:]
+
+
+def forget() -> None:
+    """Free the fold kept in this process."""
+    _last.clear()
+
+
+def _message(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _plain(numbers: Mapping[str, float]) -> dict[str, float | str]:
+    """JSON has no NaN and no infinity."""
+    return {key: value if math.isfinite(value) else str(value) for key, value in numbers.items()}

@@ -1,0 +1,193 @@
+"""report: everything about a comparison on one page."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from .. import curves, plots
+from ..compare.files import write_text
+from ..errors import DataError, MissingExtraError
+from . import svg
+
+if TYPE_CHECKING:
+    from ..compare import Comparison
+    from ..tokens import LLMTokens
+
+
+def report(
+    comparison: Comparison,
+    path: str | os.PathLike[str],
+    tokens: LLMTokens | None = None,
+    title: str = "Comparison of recommenders",
+    settings: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a comparison as one HTML file, and as Markdown and CSV beside it.
+
+    The page asks nothing of the network and no other file; it can be printed, read on a phone, and
+    follows the reader's choice of light or dark.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        With ``keep_predictions=True``, the page also has learning curves and residuals, and the
+        reliability of predicted standard deviations.
+    path : str or path
+        Ends in ``.html``; the others are named alike and end in ``.md`` and ``.csv``.
+    tokens : LLMTokens, optional
+        For a map with the names of the items.
+    title : str
+    settings : mapping, optional
+        More to say on how the results were made.
+
+    Returns
+    -------
+    Path
+        Of the HTML file.
+
+    Raises
+    ------
+    MissingExtraError
+        Without jinja2 and matplotlib.
+    DataError
+        If ``path`` does not end in ``.html``.
+    StorageError
+        If a file cannot be written; older ones are left as they were.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise DataError(f"found the path {str(path)!r}; expected one that ends in .html")
+    try:
+        from jinja2 import Environment, StrictUndefined
+    except ImportError as error:
+        raise MissingExtraError(
+            "a report needs jinja2, which is not installed; run: pip install 'llmtokens[plots]'"
+        ) from error
+    own = {"settings": {key: str(value) for key, value in settings.items()}} if settings else {}
+    known = own | comparison.settings
+    script = files(__package__).joinpath("report.js").read_text(encoding="utf-8").strip()
+    source = files(__package__).joinpath("report.html").read_text(encoding="utf-8")
+    page = Environment(autoescape=True, undefined=StrictUndefined).from_string(source)
+    made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    mapped = svg.token_map(tokens) if tokens is not None else None
+    html = page.render(
+        title=title,
+        made=made,
+        script=script,
+        script_hash=svg.source_hash(script),
+        comparison=comparison,
+        blocks=[(s, m, _means_first(table)) for s, m, table in comparison.blocks()],
+        failures=comparison.failures(),
+        differences=_differences(comparison),
+        figures=_figures(comparison),
+        token_map=mapped,
+        n_tokens=len(tokens) if tokens is not None else 0,
+        settings=known,
+    )
+    write_text(path.with_suffix(".md"), _markdown(comparison, title, made, known))
+    comparison.to_csv(path.with_suffix(".csv"))
+    write_text(path, html)
+    return path
+
+
+def _figures(comparison: Comparison) -> list[tuple[str, str, list[str]]]:
+    """Heading, explanation and drawings of each section that there is something for."""
+    found = []
+    if len(comparison.algorithms) > 1:
+        drawn = [
+            svg.figure(
+                partial(plots.paired_differences, comparison, measure),
+                f"Differences in {measure} to {comparison.reference}",
+            )
+            for measure in comparison.measures
+        ]
+        found.append(("Paired differences", _WHY_DIFFERENCES, drawn))
+    if comparison.predictions is None:
+        return found
+    sections: list[tuple[str, str, Callable[..., object]]] = [
+        ("Learning curves", _WHY_CURVES, plots.learning_curve),
+        ("Residuals", _WHY_RESIDUALS, plots.residuals),
+        ("Reliability", _WHY_RELIABILITY, plots.reliability),
+    ]
+    for heading, why, plot in sections:
+        drawn = []
+        for split in comparison.splits:
+            if not _worth(plot, comparison, comparison.predictions, split):
+                continue
+            about = f"{heading} on split {split}"
+            drawn.append(svg.figure(partial(plot, comparison, split=split), about))
+        if drawn:
+            found.append((heading, why, drawn))
+    return found
+
+
+_WHY_DIFFERENCES = (
+    "Each algorithm minus the reference on the same folds, with 95 % intervals of a paired t test "
+    "whose variance is corrected for overlapping training sets (Nadeau & Bengio 2003)."
+)
+_WHY_CURVES = (
+    "Error by the number of training ratings of the item, with bands of two standard errors; bins "
+    "with fewer than 20 predictions are left out."
+)
+_WHY_RESIDUALS = (
+    "Mean of rating minus estimate, in 15 bins of equal size: above zero, the algorithm predicts "
+    "too low."
+)
+_WHY_RELIABILITY = (
+    "Observed error against the standard deviation the algorithm states, in 10 bins of equal size: "
+    "below the diagonal it is too cautious, above it too sure."
+)
+
+
+def _worth(
+    plot: Callable[..., object], comparison: Comparison, predictions: pd.DataFrame, split: str
+) -> bool:
+    """A curve needs two points, and reliability a stated spread."""
+    rows = predictions[predictions["split"] == split]
+    if plot is plots.learning_curve:
+        table = curves.learning_curve(comparison)
+        return table[(table["split"] == split) & (table["n"] >= 20)]["low"].nunique() > 1
+    if plot is plots.reliability:
+        counts = rows[rows["std"].notna()].groupby("algorithm", observed=True).size()
+        return bool((counts >= 10).any())
+    return len(rows) > 0
+
+
+def _means_first(table: pd.DataFrame) -> pd.DataFrame:
+    """A phone shows three columns: not those of the first folds."""
+    folds = [name for name in table.columns if name.startswith("Fold ")]
+    rest = [name for name in table.columns if name not in ("Algorithm", "Mean", "Std", *folds)]
+    return table[["Algorithm", "Mean", "Std", *folds, *rest]]
+
+
+def _differences(comparison: Comparison) -> pd.DataFrame:
+    """As text: nobody reads a p-value of 0.000013."""
+    table = comparison.differences()
+    measures = table["measure"].map(comparison.measures.index)
+    splits = table["split"].map(comparison.splits.index)
+    table = table.iloc[np.lexsort([measures, splits])]
+    shown = table[["split", "measure", "algorithm"]].copy()
+    shown["difference"] = table["difference"].map("{:+.4f}".format)
+    bounds = zip(table["low"], table["high"], strict=True)
+    shown["95 % interval"] = [f"{low:+.4f} to {high:+.4f}" for low, high in bounds]
+    shown["p"] = ["< 0.001" if p < 0.001 else f"{p:.3f}" for p in table["p"]]
+    shown["folds"] = table["folds"].astype(str)
+    return shown.replace({"+nan": "-", "nan": "-", "+nan to +nan": "-"})
+
+
+def _markdown(
+    comparison: Comparison, title: str, made: str, settings: Mapping[str, Mapping[str, str]]
+) -> str:
+    parts = [f"# {' '.join(title.split())}", made, comparison.to_markdown().rstrip()]
+    for heading, values in settings.items():
+        lines = "\n".join(f"- {key}: `{value}`" for key, value in values.items())
+        parts.append(f"### {heading.capitalize()}\n\n{lines}")
+    return "\n\n".join(parts) + "\n"

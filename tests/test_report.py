@@ -1,0 +1,238 @@
+"""The report: complete in itself, harmless, and readable in a real browser."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from surprise import BaselineOnly
+
+from llmtokens import LLMTokens
+from llmtokens.compare import compare
+from llmtokens.controls import UserMean
+from llmtokens.datasets import synthetic
+from llmtokens.errors import DataError, MissingExtraError, StorageError
+from llmtokens.report import report
+
+EVIL = '<script>alert("x")</script> & </title> "quotes" {{ 7 * 7 }} $a_b$'
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
+
+
+class Sure(BaselineOnly):
+    """States a standard deviation."""
+
+    def test(self, testset, verbose=False):
+        return [p._replace(details={"std": 0.5 + p.est / 10}) for p in super().test(testset)]
+
+
+class Broken(BaselineOnly):
+    def fit(self, trainset):
+        raise ValueError(EVIL)
+
+
+@pytest.fixture(scope="module")
+def tokens():
+    rng = np.random.default_rng(0)
+    made = LLMTokens.from_embeddings(range(40), rng.normal(size=(40, 5)))
+    return replace(made, labels=[EVIL, *[f"Title {k}" for k in range(1, 40)]])
+
+
+@pytest.fixture(scope="module")
+def comparison():
+    data = synthetic(n_users=60, n_items=90, n_ratings=1500)
+    algorithms = {"mean": UserMean(), EVIL: Sure(), "broken": Broken()}
+    return compare(algorithms, data, keep_predictions=True, progress=False)
+
+
+@pytest.fixture(scope="module")
+def page(comparison, tokens, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "out.html"
+    assert report(comparison, path, tokens, title=EVIL, settings={"note": EVIL}) == path
+    return path
+
+
+class Elements(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.found, self.text = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_the_page_refers_to_nothing_outside(page):
+    html = page.read_text()
+    elements = Elements(html)
+    for tag, attributes in elements.found:
+        assert tag not in {
+            "link",
+            "img",
+            "iframe",
+            "object",
+            "embed",
+            "base",
+            "form",
+            "audio",
+            "video",
+        }
+        for name in ("src", "href", "action", "data", "poster", "srcset", "style"):
+            value = attributes.get(name) or ""
+            assert "//" not in value
+            assert name != "href" or value == "" or value.startswith("#")
+            assert "url(" not in value or "url(#" in value
+    assert not re.search(r"@import|https?://|url\((?!#)", html)
+    policy = next(a["content"] for tag, a in elements.found if a.get("http-equiv"))
+    assert policy.startswith("default-src 'none'")
+
+
+def test_names_and_messages_are_text_and_never_markup(page):
+    html = page.read_text()
+    elements = Elements(html)
+    assert [tag for tag, _ in elements.found].count("script") == 1
+    assert '<script>alert("x")' not in html
+    text = "".join(elements.text)
+    assert text.count(EVIL) >= 6  # title, heading, tables, failures, map, settings
+    assert not [a for _, a in elements.found if any(name.startswith("on") for name in a)]
+
+
+def test_every_section_is_there(page):
+    html = page.read_text()
+    for heading in (
+        "Results", "Failed", "Paired differences", "Learning curves", "Residuals", "Reliability",
+        "Token map", "How it was made", "Versions", "Hardware",
+    ):  # fmt: skip
+        assert re.search(rf"<h[23][^>]*>{heading}</h[23]>", html), heading
+    assert html.count("<circle") == 40
+    assert "prefers-color-scheme: dark" in html
+    assert "@media print" in html
+
+
+def test_tables_hold_the_values(page, comparison):
+    html, markdown = page.read_text(), page.with_suffix(".md").read_text()
+    for row in comparison.summary().itertuples():
+        if np.isfinite(row.mean):
+            assert f">{row.mean:.4f}<" in html
+            assert f"| {row.mean:.4f} |" in markdown
+    back = pd.read_csv(page.with_suffix(".csv"), keep_default_na=False, na_values={"value": [""]})
+    np.testing.assert_array_equal(back["value"], comparison.table["value"])
+    assert "KFold(n_splits=5" in markdown
+
+
+def test_without_predictions_and_tokens_there_is_a_smaller_page(comparison, tmp_path):
+    path = report(replace(comparison, predictions=None), tmp_path / "small.html")
+    html = path.read_text()
+    assert "Paired differences" in html
+    assert not re.search("Learning curves|Residuals|Token map", html)
+
+
+def test_one_algorithm_alone_has_a_report(tmp_path):
+    data = synthetic(n_users=50, n_items=60, n_ratings=800)
+    alone = compare({"mean": UserMean()}, data, progress=False, keep_predictions=True)
+    html = report(alone, tmp_path / "alone.html").read_text()
+    assert "Learning curves" in html
+    assert "Paired differences" not in html
+
+
+def test_a_path_that_will_not_do_is_refused(comparison, tmp_path):
+    with pytest.raises(DataError, match=r"ends in \.html"):
+        report(comparison, tmp_path / "report.csv")
+    with pytest.raises(StorageError, match="folder exists"):
+        report(comparison, tmp_path / "absent" / "report.html")
+
+
+def test_without_jinja2_the_error_names_the_extra(comparison, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(MissingExtraError, match=r"llmtokens\[plots\]"):
+        report(comparison, tmp_path / "report.html")
+
+
+def test_both_palettes_of_the_page_can_be_seen_on_their_ground(page):
+    from test_curves_and_plots import contrast
+
+    rules = re.findall(r":root \{(.*?)\}", page.read_text(), re.S)
+    assert len(rules) == 3
+    for rule in rules:
+        colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{3,6})", rule))
+        ground = colours.pop("page").ljust(7, "f")
+        for name, colour in colours.items():
+            if name in {"line", "grid", "band"}:
+                continue
+            colour = "#" + "".join(2 * c for c in colour[1:]) if len(colour) == 4 else colour
+            assert contrast(colour, ground) >= 4.5, (name, colour, ground)
+
+
+# -- in a browser ------------------------------------------------------------------------------
+
+
+def browse(path, profile, *options):
+    command = [
+        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        "--disable-dev-shm-usage", "--hide-scrollbars", "--enable-logging=stderr",
+        f"--user-data-dir={profile}", *options, path.as_uri(),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    said = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    return done.stdout, said
+
+
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium in PATH")
+
+
+@needs_chromium
+def test_the_browser_has_nothing_to_complain_of_and_its_script_runs(page, tmp_path):
+    dom, said = browse(page, tmp_path / "profile", "--dump-dom")
+    assert said == []
+    circles = re.findall(r"<circle[^>]*>(.*?)</circle>", dom)
+    assert circles == [""] * 40  # the script took the names out
+
+
+@needs_chromium
+def test_pointing_at_the_map_shows_the_name(page, tmp_path):
+    pointing = """<script>
+    const at = document.querySelectorAll("svg.map circle")[7].getBoundingClientRect();
+    document.querySelector("svg.map").dispatchEvent(new PointerEvent("pointermove",
+        {clientX: at.x + at.width / 2, clientY: at.y + at.height / 2}));
+    </script></body>"""
+    html = re.sub("<meta http-equiv.*?>", "", page.read_text(), count=1)
+    copy = tmp_path / "pointing.html"
+    copy.write_text(html.replace("</body>", pointing))
+    dom, said = browse(copy, tmp_path / "profile", "--dump-dom")
+    assert said == []
+    assert re.search(r'class="name"[^>]*>Title 7<', dom)
+
+
+@needs_chromium
+def test_a_request_to_the_outside_would_be_noticed(page, tmp_path):
+    copy = tmp_path / "leak.html"
+    copy.write_text(page.read_text().replace("</main>", '<img src="http://127.0.0.1:9/x"></main>'))
+    _, said = browse(copy, tmp_path / "profile", "--dump-dom")
+    assert any("Content Security Policy" in line for line in said)
+
+
+@needs_chromium
+def test_the_page_is_as_wide_as_the_window_and_dark_where_asked(page, tmp_path):
+    from PIL import Image
+
+    for name, options, dark in [
+        ("light", ["--window-size=1200,900"], False),
+        ("dark", ["--window-size=1200,900", "--blink-settings=preferredColorScheme=0"], True),
+    ]:
+        picture = tmp_path / f"{name}.png"
+        browse(page, tmp_path / name, f"--screenshot={picture}", *options)
+        with Image.open(picture) as image:
+            assert image.size[0] == 1200
+            assert (np.median(np.asarray(image.convert("L"))) < 60) == dark
