@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from surprise import Dataset, Reader, Trainset
 
-from llmtokens import HashingEncoder, LLMTokens, LLMTokensSVD
+from llmtokens import HashingEncoder, LLMTokens, LLMTokensContent, LLMTokensEASE, LLMTokensSVD
 from llmtokens.datasets import RatingData, synthetic
 
 DATA: RatingData = synthetic(n_users=60, n_items=90, n_ratings=2500, random_state=3)
@@ -28,6 +28,13 @@ ALGORITHMS = {
         SVD | {"item_tokens": TOKENS, "user_tokens": USER_TOKENS},
     ),
     "LLMTokensSVD, no tokens": (LLMTokensSVD, SVD),
+    "LLMTokensEASE": (LLMTokensEASE, {"item_tokens": TOKENS}),
+    "LLMTokensEASE, no tokens": (LLMTokensEASE, {"l2": 50.0}),
+    "LLMTokensContent": (LLMTokensContent, {"item_tokens": TOKENS}),
+    "LLMTokensContent, cosine": (
+        LLMTokensContent,
+        {"item_tokens": TOKENS, "method": "cosine"},
+    ),
 }
 
 

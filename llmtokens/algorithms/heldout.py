@@ -1,0 +1,104 @@
+"""Leave-one-out for EASE: scores of what was left out, how well they rank, what to choose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .gram import Items, solve
+
+Floats = NDArray[np.float32]
+
+_FITTED = 1500  # users the weights are learned from while parameters are chosen
+_JUDGES = 500  # users they are judged on
+_DEPTH = 100  # a rank beyond it gains nothing
+_START, _STEP, _MOST = 100.0, 10**0.5, 8
+_SHARES = (0.1, 0.3, 1.0)  # token weights tried, relative to l2
+_SURE = 2.0  # standard errors by which text must help
+
+
+def left_out_scores(items: Items, rows: Any) -> Floats:
+    r"""Scores by weights that never saw the user; those of rated items without their rating.
+
+    With ``e = x - x B`` and ``h_i = x P x' - e_i^2 P_ii`` the leverage of the user on column i,
+    leaving the user out turns ``e_i`` into ``e_i / (1 - h_i)``: exact, and no refit.
+
+    Parameters
+    ----------
+    rows : sparse array, shape (n, n_items)
+        Some rows of the X that ``items`` was solved from.
+    """
+    x = rows.toarray()
+    error = x - items.scores(rows)
+    weighted = error * items.precision
+    leverage = np.sum(x * weighted, axis=1, keepdims=True) - error * weighted
+    scores: Floats = x - error / np.maximum(1 - leverage, 1e-3)
+    return scores
+
+
+def ranking_gains(scores: Floats, rows: Any) -> NDArray[np.float64]:
+    """Sum of ``x_ui / log2(1 + rank)`` over a user's items, each ranked among the unrated ones.
+
+    0 beyond rank 100. For ``scores`` and ``rows`` of shape (n, n_items), shape (n,).
+    """
+    gains = np.zeros(len(scores))
+    for k, mine in enumerate(scores):
+        seen = slice(rows.indptr[k], rows.indptr[k + 1])
+        others = np.sort(np.delete(mine, rows.indices[seen]))
+        above = len(others) - np.searchsorted(others, mine[rows.indices[seen]], side="left")
+        gain = np.where(above < _DEPTH, 1 / np.log2(2 + above), 0)
+        gains[k] = gain @ rows.data[seen]
+    return gains
+
+
+def choose(
+    rows: Any, features: Floats, l2: float | None, token_weight: float | None, max_dense: int
+) -> tuple[float, float]:
+    """``l2``, then the token weight, those that are None.
+
+    Parameters
+    ----------
+    rows : sparse array, shape (n_users, n_items)
+    features : ndarray of float32, shape (n_items, m)
+        Without text, m is 0.
+    """
+    fitted = rows[_spread(rows.shape[0], _FITTED)]
+    judges = fitted[_spread(fitted.shape[0], _JUDGES)]
+
+    def gains(l2: float, weight: float) -> NDArray[np.float64]:
+        items = solve(fitted, features, weight, l2, max_dense)
+        return ranking_gains(left_out_scores(items, judges), judges)
+
+    if l2 is None:
+        l2 = _climb(lambda value: float(gains(value, token_weight or 0.0).sum()))
+    if features.shape[1] == 0:
+        return l2, token_weight or 0.0
+    if token_weight is None:
+        shares = [0.0, *_SHARES]
+        tried = np.array([gains(l2, share * l2) for share in shares])
+        better = tried - tried[0]
+        best = int(np.argmax(better.sum(axis=1)))
+        noise = float(np.std(better[best])) * np.sqrt(len(tried[0]))
+        token_weight = l2 * shares[best] if better[best].sum() > _SURE * noise else 0.0
+    return l2, token_weight
+
+
+def _climb(gain: Callable[[float], float]) -> float:
+    """The best of 100 times powers of the root of ten, uphill from 100."""
+    best, best_gain = 0, gain(_START)
+    for direction in (1, -1):
+        at = direction
+        while abs(at) <= _MOST and (found := gain(_START * _STEP**at)) > best_gain:
+            best, best_gain = at, found
+            at += direction
+        if best:
+            break
+    return float(f"{_START * _STEP**best:.3g}")
+
+
+def _spread(n: int, most: int) -> NDArray[np.int64]:
+    """At most ``most`` of n rows, evenly spread."""
+    return np.unique(np.linspace(0, n - 1, min(n, most)).astype(np.int64))

@@ -1,0 +1,211 @@
+"""LLMTokensContent: text alone, against slow derivations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from surprise import Dataset, Reader
+
+from llmtokens import LLMTokens
+from llmtokens.algorithms import content, user_ridge
+from llmtokens.algorithms.content import LLMTokensContent
+from llmtokens.errors import DataError
+
+RNG = np.random.default_rng(4)
+N_ITEMS = 60
+VECTORS = RNG.normal(size=(N_ITEMS + 10, 4))
+TOKENS = LLMTokens.from_embeddings(range(N_ITEMS + 10), VECTORS)
+
+
+def ratings(n_users=40, seed=5):
+    """Ratings that one common and one personal direction of the text explain, and the truth."""
+    rng = np.random.default_rng(seed)
+    taste = np.array([0.5, 0, 0, 0]) + rng.normal(size=(n_users, 4)) * [0, 0.6, 0, 0]
+    level = 3 + rng.normal(size=n_users) * 0.3
+    rows = []
+    for u in range(n_users):
+        for i in rng.choice(N_ITEMS, 20, replace=False):
+            value = level[u] + VECTORS[i] @ taste[u] + 0.2 * rng.normal()
+            rows.append((u, int(i), float(np.clip(value, 1, 5))))
+    return rows, lambda u, i: np.clip(level[u] + VECTORS[i] @ taste[u], 1, 5)
+
+
+def train(rows, scale=(1, 5)):
+    frame = pd.DataFrame(rows, columns=["user", "item", "rating"])
+    return Dataset.load_from_df(frame, Reader(rating_scale=scale)).build_full_trainset()
+
+
+def test_cold_items_are_predicted_from_their_text():
+    rows, truth = ratings()
+    algo = LLMTokensContent(TOKENS).fit(train(rows))
+    cold = [(u, i, truth(u, i)) for u in range(40) for i in range(N_ITEMS, N_ITEMS + 10)]
+    errors = [p.est - p.r_ui for p in algo.test(cold)]
+    plain = [np.mean([r for v, _, r in rows if v == u]) - value for u, _, value in cold]
+    assert np.std(errors) < 0.4 * np.std(plain)
+
+
+@pytest.mark.parametrize("n", [3, 40])
+def test_the_ridge_of_a_user_minimises_its_loss(n):
+    x, e, strength = RNG.normal(size=(n, 6)), RNG.normal(size=n), 0.3
+    penalty = np.diag([1 / strength] * 6 + [5.0])
+    z = np.column_stack([x, np.ones(n)])
+    expected = np.linalg.solve(z.T @ z + penalty, z.T @ e)
+    np.testing.assert_allclose(user_ridge.user_ridge(x, e, strength), expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("n", [3, 40])
+def test_the_left_out_loss_equals_refitting_without_each_rating(n):
+    x, e = RNG.normal(size=(n, 6)), RNG.normal(size=n)
+    expected = 0.0
+    for k in range(n):
+        rest = np.delete(np.arange(n), k)
+        solution = user_ridge.user_ridge(x[rest], e[rest], 0.3)
+        expected += (e[k] - np.append(x[k], 1) @ solution) ** 2
+    assert user_ridge.left_out_loss(x, e, 0.3) == pytest.approx(expected)
+
+
+def test_the_population_ridge_is_a_weighted_ridge_with_a_free_intercept():
+    x, e = RNG.normal(size=(30, 3)), RNG.normal(size=200)
+    at = np.concatenate([np.arange(30), RNG.integers(30, size=170)])
+    counts = np.bincount(at)
+    e += x[at] @ [1.0, -2.0, 0.0]
+    w, intercept = content._population(x, at, e, counts)
+    weight = counts / (1 + counts / 200)
+    y = np.bincount(at, e) / counts
+    z = np.column_stack([x, np.ones(30)])
+    root = np.sqrt(weight)[:, None]
+
+    def solution(penalty, keep):
+        a = (z * root)[keep]
+        return np.linalg.solve(
+            a.T @ a + penalty * np.diag([1, 1, 1, 0]), a.T @ (y * root[:, 0])[keep]
+        )
+
+    def loss(penalty):
+        rows = np.arange(30)
+        left = [(z[k] @ solution(penalty, rows != k) - y[k]) ** 2 * weight[k] for k in rows]
+        return sum(left)
+
+    best = min(weight.mean() * np.logspace(-2, 5, 15), key=loss)
+    np.testing.assert_allclose([*w, intercept], solution(best, np.arange(30) >= 0), atol=1e-8)
+
+
+def test_the_prediction_adds_up_from_the_fitted_attributes():
+    rows, _ = ratings()
+    algo = LLMTokensContent(TOKENS).fit(train(rows))
+    u, i = algo.users_.rows([7])[0], algo.items_.rows([65])[0]
+    by_hand = (
+        algo.item_level_[i] + algo.user_level_[u] + algo.user_taste_[u] @ algo.item_content_[i]
+    )
+    assert algo.predict(7, 65, clip=False).est == pytest.approx(by_hand, abs=1e-6)
+
+
+def test_cosine_follows_the_angle_to_the_profile():
+    rows, _ = ratings()
+    algo = LLMTokensContent(TOKENS, method="cosine").fit(train(rows))
+    x = algo.items_.tokens / np.linalg.norm(algo.items_.tokens, axis=1).clip(1e-9)[:, None]
+    low, high = min(r for *_, r in rows), max(r for *_, r in rows)
+    profile = sum(
+        (0.05 + 0.95 * (r - low) / (high - low)) * x[algo.items_.rows([i])[0]]
+        for u, i, r in rows
+        if u == 3
+    )
+    cosine = x[algo.items_.rows(range(70))] @ profile / np.linalg.norm(profile)
+    est = [algo.predict(3, i, clip=False).est for i in range(70)]
+    assert algo.strength_ > 0
+    np.testing.assert_allclose(np.diff(est), algo.strength_ * np.diff(cosine), atol=1e-5)
+
+
+def test_the_line_of_cosine_is_a_regression_on_left_out_profiles():
+    rows, _ = ratings(n_users=8)
+    algo = LLMTokensContent(TOKENS, method="cosine").fit(train(rows))
+    x = algo.items_.tokens.astype(float)
+    x /= np.linalg.norm(x, axis=1).clip(1e-9)[:, None]
+    low, high = min(r for *_, r in rows), max(r for *_, r in rows)
+    mean = np.mean([r for *_, r in rows])
+    cosines, residuals = [], []
+    for u, i, r in rows:
+        others = [(j, q) for v, j, q in rows if v == u and j != i]
+        profile = sum(
+            (0.05 + 0.95 * (q - low) / (high - low)) * x[algo.items_.rows([j])[0]]
+            for j, q in others
+        )
+        cosines.append(x[algo.items_.rows([i])[0]] @ profile / np.linalg.norm(profile))
+        residuals.append(r - (sum(q for _, q in others) + r + 5 * mean) / (len(others) + 6))
+    assert algo.strength_ == pytest.approx(np.polyfit(cosines, residuals, 1)[0], rel=1e-4)
+
+
+def test_user_tokens_predict_users_without_ratings():
+    rng = np.random.default_rng(6)
+    about = rng.normal(size=(220, 2))
+    rows = [
+        (u, int(i), float(np.clip(3 + about[u, 0] + 0.3 * rng.normal(), 1, 5)))
+        for u in range(200)
+        for i in rng.choice(N_ITEMS, 10, replace=False)
+    ]
+    algo = LLMTokensContent(TOKENS, user_tokens=LLMTokens.from_embeddings(range(220), about))
+    algo.fit(train(rows))
+    est = [algo.predict(u, 1).est for u in range(200, 220)]
+    assert np.corrcoef(est, np.clip(3 + about[200:, 0], 1, 5))[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("method", ["ridge", "cosine"])
+def test_strangers_get_what_everybody_likes(method):
+    rows, _ = ratings()
+    algo = LLMTokensContent(TOKENS, method=method).fit(train(rows))
+    est = np.array([algo.predict("nobody", i).est for i in range(N_ITEMS)])
+    assert np.isfinite(est).all()
+    if method == "ridge":
+        assert np.corrcoef(est, VECTORS[:N_ITEMS, 0])[0, 1] > 0.8
+
+
+def test_tokens_that_say_nothing_leave_the_mean_of_the_user():
+    rng = np.random.default_rng(7)
+    rows, _ = ratings()
+    noise = LLMTokens.from_embeddings(range(N_ITEMS), rng.normal(size=(N_ITEMS, 4)))
+    algo = LLMTokensContent(noise).fit(
+        train([(u, i, float(rng.integers(1, 6))) for u, i, _ in rows])
+    )
+    assert algo.strength_ == 0
+    assert not algo.user_taste_.any()
+
+
+@pytest.mark.parametrize("method", ["ridge", "cosine"])
+@pytest.mark.parametrize(
+    "rows",
+    [[(1, 1, 3)], [(1, i, 3) for i in range(4)], [(u, 1, u % 5 + 1) for u in range(6)]],
+    ids=["one rating", "one user, all equal", "one item"],
+)
+def test_tiny_data_gives_finite_predictions(method, rows):
+    algo = LLMTokensContent(TOKENS, method=method).fit(train(rows))
+    for pair in [(1, 1), (1, 5), (1, "new"), ("new", 1), ("new", "new")]:
+        assert np.isfinite(algo.predict(*pair).est)
+
+
+def test_predictions_follow_the_scale_of_the_ratings():
+    rows, _ = ratings()
+    wide = [(u, i, 10 * r - 20) for u, i, r in rows]
+    for method in ("ridge", "cosine"):
+        small = LLMTokensContent(TOKENS, method=method).fit(train(rows))
+        large = LLMTokensContent(TOKENS, method=method).fit(train(wide, (-10, 30)))
+        for pair in [(0, 1), (3, 65), ("new", 2)]:
+            assert 10 * small.predict(*pair).est - 20 == pytest.approx(
+                large.predict(*pair).est, abs=1e-3
+            )
+
+
+def test_ranking_scores_order_as_estimates_do():
+    rows, _ = ratings()
+    for method in ("ridge", "cosine"):
+        algo = LLMTokensContent(TOKENS, method=method).fit(train(rows))
+        scores = algo._rank_scores(np.array([3]))[0]
+        est, _ = algo._score(np.full(len(scores), 3), np.arange(len(scores)))
+        np.testing.assert_allclose(scores - scores[0], est - est[0], atol=1e-5)
+
+
+def test_missing_tokens_and_unknown_methods_are_named():
+    with pytest.raises(DataError, match="item_tokens=None"):
+        LLMTokensContent().fit(train([(1, 1, 3)]))
+    with pytest.raises(DataError, match="method='knn'"):
+        LLMTokensContent(TOKENS, method="knn").fit(train([(1, 1, 3)]))

@@ -1,0 +1,249 @@
+"""LLMTokensEASE: its algebra against slow derivations, and what it promises."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from surprise import Dataset, Reader
+
+from llmtokens import LLMTokens
+from llmtokens.algorithms import gram
+from llmtokens.algorithms.ease import LLMTokensEASE
+from llmtokens.algorithms.gram import DenseItems, FactoredItems, solve
+from llmtokens.algorithms.heldout import choose, left_out_scores, ranking_gains
+from llmtokens.algorithms.smoother import TextSmoother, kernel_features
+from llmtokens.errors import DataError
+from llmtokens.roster import Roster
+
+RNG = np.random.default_rng(0)
+
+
+def random_rows(n_users=30, n_items=12, density=0.4):
+    x = RNG.random((n_users, n_items)) * (RNG.random((n_users, n_items)) < density)
+    return sparse.csr_array(x.astype(np.float32))
+
+
+def weights_of(items, n_items):
+    """B, read off by scoring unit rows."""
+    return items.scores(sparse.csr_array(np.eye(n_items, dtype=np.float32)))
+
+
+def constrained_regression(x, t, a, l2):
+    """Each column on its own: a ridge on all other items, by np.linalg.solve."""
+    stacked = np.vstack([x, np.sqrt(a) * t.T])
+    n = x.shape[1]
+    b = np.zeros((n, n))
+    for i in range(n):
+        rest = np.delete(np.arange(n), i)
+        z = stacked[:, rest]
+        b[rest, i] = np.linalg.solve(z.T @ z + l2 * np.eye(n - 1), z.T @ stacked[:, i])
+    return b
+
+
+def fit(rows, scale=(1, 5), **parameters):
+    frame = pd.DataFrame(rows, columns=["user", "item", "rating"])
+    trainset = Dataset.load_from_df(frame, Reader(rating_scale=scale)).build_full_trainset()
+    return LLMTokensEASE(**parameters).fit(trainset)
+
+
+def two_worlds(n_users=40, seed=1):
+    """Users of two tastes, items of two kinds whose tokens tell the kind; one cold item of each."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for u in range(n_users):
+        for i in rng.choice(10, 6, replace=False):
+            liked = (i < 5) == (u % 2 == 0)
+            if liked or rng.random() < 0.2:
+                rows.append((u, int(i), 5 if liked else 2))
+    vectors = np.vstack([np.eye(2)[[0] * 5 + [1] * 5], np.eye(2)])
+    tokens = LLMTokens.from_embeddings(range(12), vectors + 0.01 * rng.normal(size=(12, 2)))
+    return rows, tokens
+
+
+@pytest.mark.parametrize("n_users", [3, 30])
+def test_the_weights_solve_the_constrained_regression(n_users):
+    rows = random_rows(n_users)
+    t = RNG.normal(size=(12, 2)).astype(np.float32)
+    items = solve(rows, t, 3.0, 0.7, max_dense=100)
+    assert isinstance(items, FactoredItems if n_users == 3 else DenseItems)
+    expected = constrained_regression(rows.toarray().astype(float), t.astype(float), 3.0, 0.7)
+    np.testing.assert_allclose(weights_of(items, 12), expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("n_users", [3, 30])
+def test_the_precision_is_the_diagonal_of_the_inverse(n_users):
+    rows = random_rows(n_users)
+    items = solve(rows, np.zeros((12, 0), np.float32), 0.0, 0.5, max_dense=100)
+    x = rows.toarray().astype(float)
+    inverse = np.linalg.inv(x.T @ x + 0.5 * np.eye(12))
+    np.testing.assert_allclose(items.precision, np.diag(inverse), rtol=1e-4)
+
+
+def test_the_low_rank_form_is_exact_where_the_rank_suffices(monkeypatch):
+    monkeypatch.setattr(gram, "_EXACT", 0)
+    rows, t = random_rows(40, 30), RNG.normal(size=(30, 2)).astype(np.float32)
+    low = solve(rows, t, 1.0, 0.5, max_dense=1)
+    assert isinstance(low, FactoredItems)
+    exact = solve(rows, t, 1.0, 0.5, max_dense=100)
+    np.testing.assert_allclose(weights_of(low, 30), weights_of(exact, 30), atol=1e-4)
+
+
+def test_the_low_rank_form_keeps_the_diagonal_of_the_rest(monkeypatch):
+    monkeypatch.setattr(gram, "_EXACT", 0)
+    monkeypatch.setattr(gram, "_RANK", 10)
+    signal = 20 * RNG.normal(size=(60, 10)) @ RNG.normal(size=(10, 30))
+    rows = sparse.csr_array((signal + RNG.normal(size=(60, 30))).astype(np.float32))
+    low = solve(rows, np.zeros((30, 0), np.float32), 0.0, 0.5, max_dense=1)
+    x = rows.toarray().astype(float)
+    values, vectors = np.linalg.eigh(x.T @ x)
+    kept = (vectors[:, -10:] * values[-10:]) @ vectors[:, -10:].T
+    np.fill_diagonal(kept, np.diag(x.T @ x) + 0.5)
+    inverse = np.linalg.inv(kept)
+    expected = -inverse / np.diag(inverse)
+    np.fill_diagonal(expected, 0)
+    np.testing.assert_allclose(weights_of(low, 30), expected, atol=5e-3)
+
+
+@pytest.mark.parametrize("n_users", [4, 30])
+def test_leave_one_out_equals_refitting_without_the_user(n_users):
+    rows = random_rows(n_users)
+    t = RNG.normal(size=(12, 1)).astype(np.float32)
+    found = left_out_scores(solve(rows, t, 2.0, 0.8, max_dense=100), rows)
+    x = rows.toarray().astype(float)
+    for u in range(n_users):
+        b = constrained_regression(np.delete(x, u, axis=0), t.astype(float), 2.0, 0.8)
+        np.testing.assert_allclose(found[u], x[u] @ b, atol=1e-4)
+
+
+def test_ranking_gains_count_rated_items_among_unrated_ones():
+    rows = sparse.csr_array(np.array([[1.0, 0.5, 0, 0], [0, 0, 0, 1.0]], np.float32))
+    scores = np.array([[0.9, 0.1, 0.5, 0.4], [0.3, 0.2, 0.1, 0.25]], np.float32)
+    first = 1.0 * 1 + 0.5 / np.log2(1 + 3)
+    np.testing.assert_allclose(ranking_gains(scores, rows), [first, 1 / np.log2(1 + 2)])
+
+
+def test_text_that_says_nothing_is_given_no_weight():
+    rng = np.random.default_rng(2)
+    kinds = rng.random((200, 4)) @ (rng.random((4, 60)) ** 4)
+    rows = sparse.csr_array((rng.random((200, 60)) < kinds / kinds.max() * 0.6).astype(np.float32))
+    noise = rng.normal(size=(60, 20)).astype(np.float32)
+    assert choose(rows, noise, None, None, 1000)[1] == 0
+
+
+def test_text_that_explains_the_choices_is_given_weight():
+    rng = np.random.default_rng(3)
+    kind = np.arange(200) % 10
+    taste = rng.integers(10, size=300)
+    chance = np.where(taste[:, None] == kind, 0.2, 0.01)
+    rows = sparse.csr_array((rng.random((300, 200)) < chance).astype(np.float32))
+    assert choose(rows, np.eye(10, dtype=np.float32)[kind], None, None, 1000)[1] > 0
+
+
+def test_given_parameters_are_kept():
+    rows, tokens = two_worlds()
+    algo = fit(rows, item_tokens=tokens, l2=7.0, token_weight=2.0)
+    assert (algo.l2_, algo.token_weight_) == (7.0, 2.0)
+
+
+def test_kernel_features_give_the_kernel_of_scaled_tokens():
+    vectors = RNG.normal(size=(9, 3)).astype(np.float32)
+    items = Roster("item", list(range(8)), 6, vectors, np.arange(9) < 8)
+    features = kernel_features(items, np.array([3, 1, 4, 1, 5, 9]))
+    scaled = vectors / np.sqrt(np.mean(np.sum(vectors[:6] ** 2, axis=1)))
+    kernel = np.exp(-np.sum((scaled[:6, None] - scaled[None, :6]) ** 2, axis=2))
+    np.testing.assert_allclose(features[:6] @ features[:6].T, kernel, atol=3e-3)
+    assert not features[8].any()
+
+
+def test_the_smoother_is_ridge_regression_on_its_features():
+    vectors = RNG.normal(size=(9, 3)).astype(np.float32)
+    items = Roster("item", list(range(8)), 6, vectors, np.arange(9) < 8)
+    smoother = TextSmoother.learn(items, np.ones(6, int))
+    y, phi = RNG.normal(size=6), smoother.features.astype(float)
+    w = np.linalg.solve(phi[:6].T @ phi[:6] + 0.3 * np.eye(6), phi[:6].T @ (y - y.mean()))
+    found = smoother.smooth(y[None].astype(np.float32), slice(None))[0]
+    np.testing.assert_allclose(found, y.mean() + phi @ w, atol=1e-4)
+
+
+def test_cold_item_is_ranked_from_its_text():
+    rows, tokens = two_worlds()
+    algo = fit(rows, item_tokens=tokens)
+    assert algo.predict(0, 10).est > algo.predict(0, 11).est
+    assert algo.predict(1, 11).est > algo.predict(1, 10).est
+    assert algo.predict(0, 10).details["cold_item"]
+
+
+def test_unknown_users_get_the_most_popular_first():
+    rows, tokens = two_worlds()
+    algo = fit(rows, item_tokens=tokens)
+    scores = algo._rank_scores(np.array([algo.users_.stranger]))[0]
+    sums = np.zeros(10)
+    for _, i, r in rows:
+        sums[algo.items_.rows([i])[0]] += 0.05 + 0.95 * (r - 2) / 3
+    np.testing.assert_allclose(scores[:10], sums / 40, rtol=1e-5)
+
+
+def test_estimates_of_warm_items_order_as_scores_do():
+    rows, tokens = two_worlds()
+    algo = fit(rows, item_tokens=tokens)
+    for user in range(4):
+        scores = algo._rank_scores(algo.users_.rows([user]))[0, :10]
+        est = [p.est for p in algo.test([(user, algo.items_.ids[k], None) for k in range(10)])]
+        np.testing.assert_array_equal(np.argsort(est), np.argsort(scores))
+        assert all(1 <= e <= 5 for e in est)
+
+
+def test_predictions_follow_the_scale_of_the_ratings():
+    rows, tokens = two_worlds()
+    small = fit(rows, item_tokens=tokens)
+    wide = fit([(u, i, 20 * r - 50) for u, i, r in rows], scale=(-30, 50), item_tokens=tokens)
+    pairs = [(u, i, None) for u in range(3) for i in range(12)]
+    a, b = (np.array([p.est for p in algo.test(pairs)]) for algo in (small, wide))
+    np.testing.assert_allclose(20 * a - 50, b, atol=1e-3)
+
+
+def test_implicit_ratings_all_count_as_one():
+    rows, tokens = two_worlds()
+    mixed = fit(rows, item_tokens=tokens, implicit=True)
+    ones = fit([(u, i, 1) for u, i, _ in rows], item_tokens=tokens, implicit=True)
+    users = np.arange(5)
+    np.testing.assert_array_equal(mixed._rank_scores(users), ones._rank_scores(users))
+    assert set(mixed.interactions_.data) == {1.0}
+
+
+def test_repeated_ratings_of_one_item_are_averaged():
+    algo = fit([(1, 1, 1), (1, 1, 5), (2, 2, 5)], l2=1.0)
+    assert algo.interactions_.toarray()[0, 0] == pytest.approx(0.525)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [[(1, 1, 3)], [(1, i, 3) for i in range(4)], [(u, 1, u % 5 + 1) for u in range(6)]],
+    ids=["one rating", "one user, all equal", "one item"],
+)
+@pytest.mark.parametrize("implicit", [False, True])
+def test_tiny_data_gives_finite_predictions(rows, implicit):
+    algo = fit(rows, implicit=implicit)
+    for pair in [(1, 1), (1, "new"), ("new", 1), ("new", "new")]:
+        assert np.isfinite(algo.predict(*pair).est)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [({"l2": 0.0}, "l2=0.0"), ({"token_weight": -1.0}, "token_weight=-1.0"),
+     ({"max_dense": 0}, "max_dense=0"), ({"l2": float("nan")}, "l2=nan")],
+)  # fmt: skip
+def test_parameters_out_of_range_are_named(parameters, said):
+    with pytest.raises(DataError, match=said):
+        fit([(1, 1, 3), (2, 1, 4)], **parameters)
+
+
+def test_blocks_of_users_do_not_change_the_estimates(monkeypatch):
+    rows, tokens = two_worlds()
+    algo = fit(rows, item_tokens=tokens)
+    pairs = [(u, i, None) for u in [7, 3, "new", 3, 12, 39] for i in (0, 11, 5)]
+    whole = [p.est for p in algo.test(pairs)]
+    monkeypatch.setattr("llmtokens.algorithms.ease._USERS", 2)
+    np.testing.assert_allclose([p.est for p in algo.test(pairs)], whole, atol=1e-6)
