@@ -8,7 +8,7 @@ import pytest
 from surprise import Dataset, Reader
 
 from llmtokens import LLMTokens
-from llmtokens.algorithms import content, user_ridge
+from llmtokens.algorithms import user_ridge
 from llmtokens.algorithms.content import LLMTokensContent
 from llmtokens.errors import DataError
 
@@ -63,32 +63,6 @@ def test_the_left_out_loss_equals_refitting_without_each_rating(n):
         solution = user_ridge.user_ridge(x[rest], e[rest], 0.3)
         expected += (e[k] - np.append(x[k], 1) @ solution) ** 2
     assert user_ridge.left_out_loss(x, e, 0.3) == pytest.approx(expected)
-
-
-def test_the_population_ridge_is_a_weighted_ridge_with_a_free_intercept():
-    x, e = RNG.normal(size=(30, 3)), RNG.normal(size=200)
-    at = np.concatenate([np.arange(30), RNG.integers(30, size=170)])
-    counts = np.bincount(at)
-    e += x[at] @ [1.0, -2.0, 0.0]
-    w, intercept = content._population(x, at, e, counts)
-    weight = counts / (1 + counts / 200)
-    y = np.bincount(at, e) / counts
-    z = np.column_stack([x, np.ones(30)])
-    root = np.sqrt(weight)[:, None]
-
-    def solution(penalty, keep):
-        a = (z * root)[keep]
-        return np.linalg.solve(
-            a.T @ a + penalty * np.diag([1, 1, 1, 0]), a.T @ (y * root[:, 0])[keep]
-        )
-
-    def loss(penalty):
-        rows = np.arange(30)
-        left = [(z[k] @ solution(penalty, rows != k) - y[k]) ** 2 * weight[k] for k in rows]
-        return sum(left)
-
-    best = min(weight.mean() * np.logspace(-2, 5, 15), key=loss)
-    np.testing.assert_allclose([*w, intercept], solution(best, np.arange(30) >= 0), atol=1e-8)
 
 
 def test_the_prediction_adds_up_from_the_fitted_attributes():

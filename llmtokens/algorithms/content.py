@@ -13,11 +13,10 @@ from ..tokens import LLMTokens
 from ..trainset import Ratings
 from .base import Scores, TokenAlgoBase
 from .levels import line, user_means
+from .ridge import TokenRidge
 from .user_ridge import choose_strength, user_ridge
 
 Doubles = NDArray[np.float64]
-
-_CAP = 200.0  # ratings beyond which an item's or a user's mean gains no more weight
 
 
 class LLMTokensContent(TokenAlgoBase):
@@ -124,20 +123,15 @@ class LLMTokensContent(TokenAlgoBase):
 
 
 def _learn_ridge(ratings: Ratings, users: Roster, content: NDArray[np.float32]) -> dict[str, Any]:
-    x = content.astype(np.float64)
-    warm = x[: ratings.n_items]
+    warm = content[: ratings.n_items].astype(np.float64)
     residual = ratings.value - user_means(ratings)[ratings.user]
-    w, mean = _population(warm, ratings.item, residual, ratings.item_counts)
-    level = ratings.global_mean + mean + x @ w
+    level = ratings.global_mean + _from_text(content, ratings.item, residual, ratings.item_counts)
     residual = ratings.value - level[ratings.item]
-
-    about = _unit(users).astype(np.float64)
-    c, mean = _population(about[: ratings.n_users], ratings.user, residual, ratings.user_counts)
-    user_level = mean * (about.shape[1] > 0) + about @ c
+    user_level = _from_text(_unit(users), ratings.user, residual, ratings.user_counts)
     residual = residual - user_level[ratings.user]
 
     strength = choose_strength(ratings, warm, residual)
-    taste = np.zeros((users.n_rows, x.shape[1]), np.float32)
+    taste = np.zeros((users.n_rows, warm.shape[1]), np.float32)
     for u in range(ratings.n_users):
         mine = slice(ratings.user_ptr[u], ratings.user_ptr[u + 1])
         solution = user_ridge(warm[ratings.item[mine]], residual[mine], strength)
@@ -194,29 +188,12 @@ def _unit(side: Roster) -> NDArray[np.float32]:
     return (tokens / np.sqrt(energy)).astype(np.float32)
 
 
-def _population(
-    x: Doubles, at: NDArray[np.int32], residual: Doubles, counts: NDArray[np.int64]
-) -> tuple[Doubles, float]:
-    """Ridge of the mean residual of each row on its token, and the mean left over.
-
-    Weighted by ``n / (1 + n / 200)``; the penalty by leave-one-row-out, in closed form.
-    """
-    weight = counts / (1 + counts / _CAP)
-    y = np.bincount(at, residual, minlength=len(x)) / np.maximum(counts, 1)
-    mean = float(weight @ y / weight.sum())
-    if x.shape[1] == 0 or len(x) < 2:
-        return np.zeros(x.shape[1]), mean
-    middle = weight @ x / weight.sum()
-    root = np.sqrt(weight)[:, None]
-    z, target = root * (x - middle), root[:, 0] * (y - mean)
-    values, vectors = np.linalg.eigh(z.T @ z)
-    rotated = z @ vectors
-    right = rotated.T @ target
-    best, w = np.inf, np.zeros(x.shape[1])
-    for penalty in float(weight.mean()) * np.logspace(-2, 5, 15):
-        shrunk = 1 / (np.maximum(values, 0) + penalty)
-        leverage = rotated**2 @ shrunk + root[:, 0] ** 2 / weight.sum()
-        loss = np.sum(((target - rotated @ (shrunk * right)) / np.maximum(1 - leverage, 1e-6)) ** 2)
-        if loss < best:
-            best, w = float(loss), vectors @ (shrunk * right)
-    return w, mean - float(middle @ w)
+def _from_text(
+    tokens: NDArray[np.float32],
+    at: NDArray[np.int32],
+    residual: Doubles,
+    counts: NDArray[np.int64],
+) -> Doubles:
+    """The mean residual of each row, as the tokens foretell it."""
+    means = np.bincount(at, residual, minlength=len(counts)) / np.maximum(counts, 1)
+    return TokenRidge(tokens, counts).predict(means[:, None])[:, 0]
