@@ -1,0 +1,82 @@
+"""The tables of the README, made from ``benchmarks/results``.
+
+    python benchmarks/tables.py            print them
+    python benchmarks/tables.py --write    put them into README.md and benchmarks/README.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+TARGETS = (HERE.parent / "README.md", HERE / "README.md")
+SPLITS = {
+    "warm": "known items",
+    "cold-item": "cold items",
+    "few-shot-item": "5 ratings",
+    "cold-user": "cold users",
+}
+
+
+def results(name: str) -> dict[str, Any]:
+    """One result file."""
+    return json.loads((HERE / "results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def quality() -> str:
+    """RMSE by algorithm and split, and the seconds of a warm fit."""
+    rows = [row for row in results("quality")["summary"] if row["measure"] == "rmse"]
+    lines = ["| RMSE | " + " | ".join(SPLITS.values()) + " | fit, s |", "| --- |" + " ---: |" * 5]
+    for name in dict.fromkeys(row["algorithm"] for row in rows):
+        mine = {row["split"]: row for row in rows if row["algorithm"] == name}
+        means = [f"{mine[split]['mean']:.4f}".lstrip("0") for split in SPLITS]
+        lines.append(f"| {name} | " + " | ".join(means) + f" | {mine['warm']['fit_time']:.2f} |")
+    return "\n".join(lines)
+
+
+def speed() -> str:
+    """CPU seconds, one thread, and how many times faster."""
+    found = results("speed")
+    s = found["seconds"]
+    return "\n".join(
+        [
+            f"| {found['n_ratings']:,} ratings, one thread, CPU seconds | Surprise | llmtokens | |",
+            "| --- | ---: | ---: | ---: |",
+            f"| `fit`, 100 factors, 20 epochs | {s['surprise.SVD fit']:.2f} "
+            f"| {s['LLMTokensSVD fit']:.2f} | {found['fit_ratio']:.1f}x |",
+            f"| `test`, {found['n_test']:,} pairs | {s['AlgoBase test']:.2f} "
+            f"| {s['LLMTokensSVD test']:.2f} | {found['test_ratio']:.1f}x |",
+        ]
+    )
+
+
+TABLES = {"quality": quality, "speed": speed}
+
+
+def filled(text: str) -> str:
+    """A page with its tables made anew: what stands between ``<!-- table: x -->`` and ``<!-- end -->``."""
+
+    def table(match: re.Match[str]) -> str:
+        return f"<!-- table: {match[1]} -->\n{TABLES[match[1]]()}\n<!-- end -->"
+
+    return re.sub(r"<!-- table: (\w+) -->\n.*?<!-- end -->", table, text, flags=re.DOTALL)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--write", action="store_true")
+    if parser.parse_args().write:
+        for path in TARGETS:
+            path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
+    else:
+        print("\n\n".join(table() for table in TABLES.values()))
+
+
+if __name__ == "__main__":
+    main()
