@@ -10,18 +10,20 @@ user's mean, tokens of genres and year alone, shuffled tokens, random ones, and 
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from common import load, movie_tokens, parser, save
-from surprise import SVD, AlgoBase, BaselineOnly, Dataset, KNNBaseline, Reader
+from surprise import SVD, AlgoBase, BaselineOnly, Dataset, KNNBaseline, Prediction, Reader
 from surprise.model_selection import GridSearchCV, KFold
 
-from llmtokens import LLMTokens, LLMTokensSVD
+from llmtokens import LLMTokens, LLMTokensBPMF, LLMTokensContent, LLMTokensSVD
 from llmtokens.compare import compare
 from llmtokens.controls import UserMean, random_like, shuffled
 from llmtokens.datasets import RatingData
+from llmtokens.metrics import interval_coverage
 from llmtokens.model_selection import ColdItemKFold, ColdUserKFold, FewShotItemKFold
 
 SEED = 0
@@ -44,9 +46,27 @@ def tuned_svd(data: RatingData) -> SVD:
     return SVD(**search.best_params["rmse"])
 
 
-def line_up(data: RatingData) -> dict[str, AlgoBase]:
-    """Everything that is compared, by the name in the table."""
-    tokens = movie_tokens(data)
+def coverage(predictions: list[Prediction], level: float) -> float:
+    """Share of ratings inside the predictive interval of this level."""
+    return float(interval_coverage(predictions, levels=(level,)).iloc[0])
+
+
+MEASURES = {"rmse": "rmse", "mae": "mae"}
+COVERAGE = {f"coverage {level:.0%}": partial(coverage, level=level) for level in (0.5, 0.8, 0.95)}
+
+
+def with_deviations(tokens: LLMTokens) -> dict[str, AlgoBase]:
+    """The algorithms that also say how sure they are."""
+    seed = {"random_state": SEED}
+    return {
+        "LLMTokensBPMF": LLMTokensBPMF(item_tokens=tokens, **seed),
+        "LLMTokensBPMF, shuffled tokens": LLMTokensBPMF(item_tokens=shuffled(tokens), **seed),
+        "LLMTokensBPMF, no tokens": LLMTokensBPMF(**seed),
+    }
+
+
+def line_up(data: RatingData, tokens: LLMTokens) -> dict[str, AlgoBase]:
+    """The other algorithms, by the name in the table."""
     structure = LLMTokens.from_frame(data.items, categorical=["genres"], numeric=["year"])
     item_item = {"name": "pearson_baseline", "user_based": False}
     svd = {"random_state": SEED}
@@ -56,6 +76,7 @@ def line_up(data: RatingData) -> dict[str, AlgoBase]:
         "SVD": SVD(**svd),
         "SVD, tuned": tuned_svd(data),
         "KNNBaseline": KNNBaseline(sim_options=item_item, verbose=False),
+        "LLMTokensContent": LLMTokensContent(item_tokens=tokens),
         "LLMTokensSVD": LLMTokensSVD(item_tokens=tokens, **svd),
         "LLMTokensSVD, genres and year": LLMTokensSVD(item_tokens=structure, **svd),
         "LLMTokensSVD, shuffled tokens": LLMTokensSVD(item_tokens=shuffled(tokens), **svd),
@@ -66,13 +87,22 @@ def line_up(data: RatingData) -> dict[str, AlgoBase]:
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
     data = load(options.data)
-    found = compare(line_up(data), data, SPLITS, n_jobs=options.jobs, folder=options.folder)
-    print(found)
-    summary = found.summary().drop(columns=["peak_memory"]).round(5)
+    tokens = movie_tokens(data)
+    found = [
+        compare(algorithms, data, SPLITS, measures, n_jobs=options.jobs, folder=options.folder)
+        for algorithms, measures in (
+            (line_up(data, tokens), MEASURES),
+            (with_deviations(tokens), MEASURES | COVERAGE),
+        )
+    ]
+    print(*found, sep="\n\n")
+    summary = pd.concat([part.summary() for part in found]).drop(columns=["peak_memory"]).round(5)
     return {
         "data": data.name,
         "seed": SEED,
-        "settings": found.settings["algorithms"],
+        "settings": {
+            name: text for part in found for name, text in part.settings["algorithms"].items()
+        },
         "summary": summary.to_dict("records"),
     }
 

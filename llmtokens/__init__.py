@@ -17,6 +17,9 @@ _PUBLIC = {
     "SentenceEncoder": "encode",
     "HashingEncoder": "encode",
     "LLMTokensSVD": "algorithms.svd",
+    "LLMTokensEASE": "algorithms.ease",
+    "LLMTokensContent": "algorithms.content",
+    "load": "persist",
 }
 
 __all__ = ["__version__", *_PUBLIC]

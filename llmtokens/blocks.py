@@ -9,13 +9,15 @@ from __future__ import annotations
 import string
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .errors import DataError, sample
+from .errors import DataError, FileFormatError, sample
 
 Encode = Callable[[list[str]], NDArray[np.float32]]
 Features = tuple[NDArray[np.float64], NDArray[np.bool_]]
@@ -126,6 +128,42 @@ Block = TextBlock | CategoryBlock | NumberBlock | EmbeddingBlock
 BLOCKS: dict[str, type[Block]] = {
     "text": TextBlock, "category": CategoryBlock, "number": NumberBlock, "embedding": EmbeddingBlock
 }  # fmt: skip
+
+
+def restore_block(spec: Any, width: int) -> Block:
+    """A block from what stands in a file, if it is one and makes ``width`` features.
+
+    Raises
+    ------
+    FileFormatError
+        If anything about it is not as this library writes it.
+    """
+    kind = spec.get("kind") if isinstance(spec, dict) else None
+    if kind not in BLOCKS or spec.keys() - {"kind"} != {
+        f.name for f in dataclass_fields(BLOCKS[kind])
+    }:
+        raise FileFormatError(f"found an unknown block {spec!r:.80}")
+    given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items() if k != "kind"}
+    block = BLOCKS[kind](**given)
+    match block:
+        case TextBlock(str(), str(), str()):
+            fields(block.template)
+            right = True
+        case CategoryBlock(str(), tuple()):
+            right = all(isinstance(x, str) for x in block.vocabulary)
+            right &= len(block.vocabulary) == width
+        case NumberBlock(str(), tuple()):
+            knots = block.knots
+            right = all(isinstance(x, float) and abs(x) < 1e300 for x in knots)
+            right = right and all(a < b for a, b in pairwise(knots))
+            right = right and width == (len(knots) + 2 if len(knots) > 1 else 1)
+        case EmbeddingBlock(int()):
+            right = block.dim == width
+        case _:
+            right = False
+    if not right:
+        raise FileFormatError(f"found a damaged block {spec!r:.80}")
+    return block
 
 
 def fields(template: str) -> list[str]:

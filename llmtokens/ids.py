@@ -65,4 +65,7 @@ def plain_ids(ids: Iterable[Hashable]) -> list[Hashable]:
 
 
 def _is_nan(raw: Hashable) -> bool:
-    return (isinstance(raw, float) and math.isnan(raw)) or str(raw) == "<NA>"
+    return (isinstance(raw, float) and math.isnan(raw)) or type(raw).__name__ in (
+        "NAType",
+        "NaTType",
+    )

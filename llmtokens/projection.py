@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .blocks import BLOCKS, Block, CategoryBlock, Features, NumberBlock, TextBlock
-from .errors import DataError
+from .blocks import BLOCKS, Block, CategoryBlock, Features, NumberBlock, TextBlock, restore_block
+from .errors import DataError, FileFormatError
 from .reduce import TokenReducer
 
 if TYPE_CHECKING:
@@ -116,6 +117,20 @@ class Projection:
             ]
         )
 
+    def query(self, text: str) -> NDArray[np.float32]:
+        """See :meth:`~llmtokens.LLMTokens.query`."""
+        if not isinstance(text, str) or not text.strip():
+            raise DataError(f"found {text!r:.60}; expected a text with something in it")
+        if not any(isinstance(block, TextBlock) for block in self.blocks):
+            raise DataError("these tokens were made without text, so no text can be compared")
+        said = {
+            block: _row(_encoder(block, self.encoders), text.strip())
+            for block in set(self.blocks)
+            if isinstance(block, TextBlock)
+        }
+        known = np.ones(1, bool)
+        return self._project([(said[b], known) if b in said else None for b in self.blocks])[0]
+
     def _project(self, features: Sequence[Features | None]) -> NDArray[np.float32]:
         lengths = {len(known[1]) for known in features if known is not None}
         if len(lengths) != 1:
@@ -127,6 +142,11 @@ class Projection:
         for known, start, stop in zip(features, stops - self.widths, stops, strict=True):
             if known is not None:
                 values, present = known
+                if values.shape[1] != stop - start:
+                    raise DataError(
+                        f"found {values.shape[1]} features; expected {stop - start} as when the "
+                        "tokens were made: was the encoder changed?"
+                    )
                 centred = (values - self.mean[start:stop]) * present[:, None]
                 out += centred @ self.components[:, start:stop].T
         return out.astype(np.float32)
@@ -145,19 +165,29 @@ class Projection:
     def from_parts(
         cls, payload: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], encoders: Encoders
     ) -> Projection:
-        """The inverse of :meth:`to_parts`."""
-        blocks: list[Block] = []
-        for spec in payload["blocks"]:
-            values: dict[str, Any] = {
-                key: tuple(value) if isinstance(value, list) else value
-                for key, value in spec.items()
-                if key != "kind"
-            }
-            blocks.append(BLOCKS[spec["kind"]](**values))
+        """The inverse of :meth:`to_parts`.
+
+        Raises
+        ------
+        FileFormatError
+            If the parts are not what ``to_parts`` gives.
+        """
+        specs: Any = payload.get("blocks")
+        widths: Any = payload.get("widths")
+        groups: Any = payload.get("groups")
+        for numbers, total in ((widths, len(arrays["mean"])), (groups, len(specs or []))):
+            if not (
+                isinstance(numbers, list)
+                and all(type(x) is int and x > 0 for x in numbers)
+                and sum(numbers) == total
+            ):
+                raise FileFormatError(f"found widths or groups {numbers!r:.60} that do not add up")
+        if not isinstance(specs, list) or len(specs) != len(widths):
+            raise FileFormatError(f"found blocks {specs!r:.60}; expected one for each width")
         return cls(
-            blocks=tuple(blocks),
-            widths=tuple(payload["widths"]),
-            groups=tuple(payload["groups"]),
+            blocks=tuple(restore_block(spec, n) for spec, n in zip(specs, widths, strict=True)),
+            widths=tuple(widths),
+            groups=tuple(groups),
             mean=arrays["mean"],
             components=arrays["components"],
             explained_variance_ratio=arrays["explained_variance_ratio"],
@@ -191,7 +221,19 @@ def _features(block: Block, data: Any, encoders: Encoders) -> Features:
 
 
 def _encoder(block: TextBlock, encoders: Encoders) -> Encoder:
+    key = (block.encoder, block.revision)
+    return encoders[key] if key in encoders else _restored(*key)
+
+
+def _row(encoder: Encoder, text: str) -> NDArray[np.float64]:
+    """One text, by the encoder's short way for it where it has one."""
+    quick = getattr(encoder, "encode_query", None)
+    return np.asarray(encoder.encode([text]) if quick is None else quick(text), np.float64)
+
+
+@lru_cache(maxsize=4)
+def _restored(name: str, revision: str) -> Encoder:
+    """One object for all calls: a model is loaded once."""
     from .encode import restore_encoder
 
-    key = (block.encoder, block.revision)
-    return encoders[key] if key in encoders else restore_encoder(*key)
+    return restore_encoder(name, revision)

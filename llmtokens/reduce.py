@@ -68,10 +68,11 @@ class TokenReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             raise DataError(f"found n_components={self.n_components!r}; expected at least 1")
         X = np.asarray(validate_data(self, X, dtype=np.float64, ensure_min_samples=2))
         n, d = X.shape
-        pca = PCA(
-            n_components=min(self.n_components, n, d),
-            svd_solver="covariance_eigh" if n >= d else "full",
-        ).fit(X)
+        with np.errstate(divide="ignore", invalid="ignore"):  # constant X has no shares
+            pca = PCA(
+                n_components=min(self.n_components, n, d),
+                svd_solver="covariance_eigh" if n >= d else "full",
+            ).fit(X)
         axes = pca.components_
         largest = axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)]
         axes = axes * np.where(largest < 0, -1.0, 1.0)[:, None]

@@ -53,19 +53,26 @@ class Roster:
         LLMTokensWarning
             If fewer than half of them have one.
         """
+        if tokens is None:
+            return cls.of(side, warm_ids, None)
+        if not isinstance(tokens, LLMTokens):
+            raise AlignmentError(
+                f"found {side}_tokens of type {type(tokens).__name__}; expected LLMTokens: "
+                "build them with LLMTokens.from_frame, from_texts or from_embeddings"
+            )
+        _check_overlap(side, warm_ids, tokens, tokens.align(warm_ids))
+        return cls.of(side, warm_ids, tokens)
+
+    @classmethod
+    def of(cls, side: str, warm_ids: list[Hashable], tokens: LLMTokens | None) -> Roster:
+        """The same, however few of the ids have a token."""
         n_warm = len(warm_ids)
         if tokens is None:
             rows = n_warm + 1
             return cls(
                 side, warm_ids, n_warm, np.zeros((rows, 0), np.float32), np.zeros(rows, bool)
             )
-        if not isinstance(tokens, LLMTokens):
-            raise AlignmentError(
-                f"found {side}_tokens of type {type(tokens).__name__}; expected LLMTokens: "
-                "build them with LLMTokens.from_frame, from_texts or from_embeddings"
-            )
         at = tokens.align(warm_ids)
-        _check_overlap(side, warm_ids, tokens, at)
         cold = np.setdiff1d(np.arange(len(tokens)), at)
         source = np.concatenate([at, cold, [-1]])
         vectors = tokens.vectors[source] * (source >= 0)[:, None]
@@ -109,6 +116,51 @@ class Roster:
             found[missing] = np.where(cold >= 0, cold + self.n_warm, self.stranger)
             self._warn_of_types([raw for raw, row in zip(unknown, cold, strict=True) if row < 0])
         return found
+
+    def is_warm(self, raw: Hashable) -> bool:
+        """Whether an id has ratings."""
+        return raw in self._warm.exact
+
+    def warmed(
+        self, raw_ids: Iterable[Hashable], tokens: LLMTokens | None
+    ) -> tuple[Roster, NDArray[np.int64] | None]:
+        """With these ids among the warm ones, as :meth:`of` would place them.
+
+        Returns
+        -------
+        Roster
+        ndarray of int64, shape (n_rows,), or None
+            For each row the old one it continues (for an unknown id: the stranger); None where
+            nothing changed.
+        """
+        new = [raw for raw in dict.fromkeys(raw_ids) if not self.is_warm(raw)]
+        if not new:
+            return self, None
+        at = np.full(len(new), -1) if tokens is None else tokens.align(new)
+        ids = [None if k < 0 or tokens is None else tokens.ids[k] for k in at]
+        exact = self._cold.exact
+        from_cold = np.array([exact.get(raw, -1) for raw in ids], np.int64)
+        source = np.where(from_cold >= 0, from_cold + self.n_warm, self.stranger)
+        rest = np.setdiff1d(np.arange(self.n_warm, self.stranger), source)
+        rows = np.concatenate([np.arange(self.n_warm), source, rest, [self.stranger]])
+        vectors, has_token = self.tokens[rows], self.has_token[rows]
+        if tokens is not None:
+            vectors[self.n_warm : self.n_warm + len(new)] = tokens.vectors[at] * (at >= 0)[:, None]
+            has_token[self.n_warm : self.n_warm + len(new)] = at >= 0
+        names = self.ids[: self.n_warm] + new + [self.ids[row] for row in rest]
+        return Roster(self.side, names, self.n_warm + len(new), vectors, has_token), rows
+
+    def with_token(
+        self, raw: Hashable, vector: NDArray[np.float32]
+    ) -> tuple[Roster, NDArray[np.int64]]:
+        """With a new token for one id, cold if it was unknown; and the old row of each new one."""
+        row = int(self.rows([raw])[0])
+        source, names = np.arange(self.n_rows), self.ids
+        if row == self.stranger:
+            source, names = np.append(source, self.stranger), [*self.ids, raw]
+        tokens, has_token = self.tokens[source], self.has_token[source]
+        tokens[row], has_token[row] = vector, True
+        return Roster(self.side, names, self.n_warm, tokens, has_token), source
 
     def _warn_of_types(self, unknown: list[Hashable]) -> None:
         alike = [raw for raw in unknown if self._warm.row(raw) >= 0]

@@ -28,6 +28,7 @@ from .errors import DataError, FileFormatError, StorageError, sample
 VERSION = 1
 _FORMAT = "llmtokens"
 _JSON = "__json__"
+ID_TYPES = (str, int, float)
 _DTYPES = {"F32": "<f4", "F64": "<f8", "I32": "<i4", "I64": "<i8", "U8": "|u1", "BOOL": "|b1"}
 
 
@@ -118,8 +119,11 @@ def read(
     written = metadata.get("kind", "")
     if kind is not None and written != kind:
         raise FileFormatError(f"{str(path)!r} holds {written!r}; expected {kind!r}")
-    text = tensors.pop(_JSON).tobytes().decode("utf-8", "surrogatepass")
-    return written, json.loads(text), tensors
+    try:
+        payload = json.loads(tensors.pop(_JSON).tobytes().decode("utf-8", "surrogatepass"))
+    except (ValueError, RecursionError) as error:
+        raise FileFormatError(f"{str(path)!r} does not hold JSON: {error}") from error
+    return written, payload, tensors
 
 
 def jsonable_ids(ids: list[Any]) -> list[Any]:
@@ -130,7 +134,7 @@ def jsonable_ids(ids: list[Any]) -> list[Any]:
     DataError
         For an id that is neither str, int, float nor bool.
     """
-    bad = [raw for raw in ids if not isinstance(raw, (str, int, float, bool))]
+    bad = [raw for raw in ids if not isinstance(raw, ID_TYPES)]
     if bad:
         raise DataError(
             f"found ids that a file cannot hold: {sample(bad)}; expected str, int or float ids"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,13 +24,20 @@ from .blocks import (
     as_text,
     require_columns,
 )
-from .errors import DataError, sample
+from .errors import DataError, FileFormatError, LLMTokensWarning, sample
 from .ids import IdIndex, plain_ids
+from .layout import Array, check
 from .projection import Projection
 
 if TYPE_CHECKING:
     from .encode import Encoder
 
+_LAYOUT = {
+    "vectors": Array(("ids", "dims")),
+    "mean": Array(("features",)),
+    "components": Array(("dims", "features")),
+    "explained_variance_ratio": Array(("dims",)),
+}
 _ID_COLUMNS = ("item", "user", "id")
 _LABEL_COLUMNS = ("title", "name")
 
@@ -57,9 +65,9 @@ class LLMTokens:
     >>> texts = ["a heist in Paris", "a love story in Paris", "robots in space", "ghosts"]
     >>> tokens = LLMTokens.from_texts([10, 20, 30, 40], texts, encoder=HashingEncoder())
     >>> tokens
-    LLMTokens(4 ids, 3 dims, hashing)
+    LLMTokens(4 ids, 4 dims, hashing)
     >>> tokens.transform(["a heist in space"]).shape
-    (1, 3)
+    (1, 4)
     """
 
     ids: list[Hashable]
@@ -127,8 +135,12 @@ class LLMTokens:
         Raises
         ------
         DataError
-            For missing columns, duplicate or missing ids, fewer than two rows, or a row without
-            any content.
+            For missing columns, duplicate or missing ids, or fewer than two rows with content.
+
+        Warns
+        -----
+        LLMTokensWarning
+            If rows have no content in any block: they get no token.
         """
         templates = [text] if isinstance(text, str) else list(text)
         if not (templates or len(categorical) or len(numeric)):
@@ -143,7 +155,9 @@ class LLMTokens:
             *(NumberBlock.learn(frame, column) for column in numeric),
         ]
         shown = [as_text(value) for value in frame[label]] if label else None
-        return cls._fit(plain_ids(frame[id]), blocks, frame, encoder, n_components, whiten, shown)
+        return cls._fit(
+            plain_ids(frame[id]), blocks, frame, encoder, n_components, whiten, shown, True
+        )
 
     @classmethod
     def from_texts(
@@ -155,7 +169,13 @@ class LLMTokens:
         n_components: int = 128,
         whiten: float = 0.0,
     ) -> LLMTokens:
-        """Tokens from one text per id. Raises DataError as :meth:`from_frame` does."""
+        """Tokens from one text per id.
+
+        Raises
+        ------
+        DataError
+            For duplicate or missing ids, fewer than two, or texts that are missing or empty.
+        """
         raw, written = plain_ids(ids), list(texts)
         if len(raw) != len(written):
             raise DataError(f"found {len(raw)} ids and {len(written)} texts; expected one per id")
@@ -227,18 +247,26 @@ class LLMTokens:
         n_components: int,
         whiten: float,
         labels: list[str] | None = None,
+        drop_empty: bool = False,
     ) -> LLMTokens:
         if len(ids) < 2:
             raise DataError(f"found {len(ids)} ids; expected at least two to tell apart")
         encoders = {} if encoder is None else {(encoder.name, encoder.revision): encoder}
         projection, vectors, some = Projection.fit(blocks, data, encoders, n_components, whiten)
-        if not some.all():
+        if some.all():
+            return cls(ids, vectors, projection, labels)
+        found = (
+            f"{int((~some).sum())} of {len(ids)} ids have no content, the first being "
+            f"{sample(ids[k] for k in np.flatnonzero(~some))}"
+        )
+        if not drop_empty or some.sum() < 2:
             raise DataError(
-                f"found {int((~some).sum())} ids without any content, the first being "
-                f"{sample(ids[k] for k in np.flatnonzero(~some))}; drop these rows: an id without "
-                "a token is predicted from its ratings alone"
+                f"{found}; drop these ids: without a token an id is predicted from its ratings"
             )
-        return cls(ids, vectors, projection, labels)
+        warnings.warn(f"{found}; they get no token", LLMTokensWarning, stacklevel=3)
+        rows = np.flatnonzero(some)
+        kept = None if labels is None else [labels[k] for k in rows]
+        return cls([ids[k] for k in rows], vectors[rows], projection, kept)
 
     # -- use -----------------------------------------------------------------------------------
 
@@ -312,6 +340,21 @@ class LLMTokens:
         """
         return self.projection.apply(data)
 
+    def query(self, text: str) -> NDArray[np.float32]:
+        """The token of a text in a person's own words, shape (d,).
+
+        It is encoded as the text of every id was, in place of the whole template; categories,
+        numbers and embeddings say nothing.
+
+        Raises
+        ------
+        DataError
+            If the tokens were made without text, or the text is empty.
+        ModelNotFoundError
+            If the text encoder is not at hand.
+        """
+        return self.projection.query(text)
+
     # -- files ---------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
@@ -359,10 +402,24 @@ class LLMTokens:
     def from_parts(
         cls, payload: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], encoder: Encoder | None
     ) -> LLMTokens:
-        """The inverse of :meth:`to_parts`."""
+        """The inverse of :meth:`to_parts`; FileFormatError if the parts are not what it gives."""
+        if not isinstance(payload, Mapping):
+            raise FileFormatError(f"found {payload!r:.60}; expected a table of tokens")
+        ids, labels = payload.get("ids"), payload.get("labels")
+        if not isinstance(ids, list) or not all(isinstance(x, store.ID_TYPES) for x in ids):
+            raise FileFormatError("the ids of the tokens are not a list of str, int and float")
+        if len(set(ids)) != len(ids):
+            raise FileFormatError("an id has two tokens")
+        if labels is not None and not (
+            isinstance(labels, list)
+            and len(labels) == len(ids)
+            and all(isinstance(x, str) for x in labels)
+        ):
+            raise FileFormatError("the labels of the tokens are not a list of one str per id")
+        check(_LAYOUT, arrays, {"ids": len(ids)})
         encoders = {} if encoder is None else {(encoder.name, encoder.revision): encoder}
         projection = Projection.from_parts(payload, arrays, encoders)
-        return cls(payload["ids"], arrays["vectors"], projection, payload["labels"])
+        return cls(ids, arrays["vectors"], projection, labels)
 
 
 def _default_encoder() -> Encoder:

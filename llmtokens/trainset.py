@@ -10,7 +10,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from .errors import DataError, sample
 
 if TYPE_CHECKING:
     from surprise import Trainset
+
+
+Rated = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Ratings:
         Lowest and highest rating, as the reader of the data set states them.
     user_ids, item_ids : list
         Raw ids, by inner id.
+    weight : ndarray of float64, shape (n,), or None
+        How much a rating counts where old ones were told to count less; None: 1 each.
     """
 
     user: NDArray[np.int32]
@@ -47,6 +52,7 @@ class Ratings:
     scale: tuple[float, float]
     user_ids: list[Hashable]
     item_ids: list[Hashable]
+    weight: NDArray[np.float64] | None = None
 
     @property
     def n(self) -> int:
@@ -83,6 +89,62 @@ class Ratings:
     def by_item(self) -> NDArray[np.int64]:
         """Positions of the ratings in item order, users ascending, shape (n,)."""
         return np.argsort(self.item, kind="stable").astype(np.int64)
+
+    def of_user(self, user: int) -> Rated:
+        """Items, values and weights of a user's ratings; none for a row without."""
+        if user >= self.n_users:
+            return self._rated(self.item, slice(0, 0))
+        return self._rated(self.item, slice(self.user_ptr[user], self.user_ptr[user + 1]))
+
+    def of_item(self, item: int) -> Rated:
+        """Users, values and weights of an item's ratings; none for a row without."""
+        if item >= self.n_items:
+            return self._rated(self.user, slice(0, 0))
+        return self._rated(self.user, self.by_item[self.item_ptr[item] : self.item_ptr[item + 1]])
+
+    def _rated(self, others: NDArray[np.int32], at: Any) -> Rated:
+        value = self.value[at]
+        weight = np.ones(len(value)) if self.weight is None else self.weight[at]
+        return others[at].astype(np.int64), value, weight
+
+    def merged(
+        self,
+        user: NDArray[np.int64],
+        item: NDArray[np.int64],
+        value: NDArray[np.float64],
+        weight: NDArray[np.float64],
+        user_ids: list[Hashable],
+        item_ids: list[Hashable],
+    ) -> Ratings:
+        """With further ratings, each in place of an older one of the same pair.
+
+        ``user`` and ``item`` are inner ids in the longer lists ``user_ids`` and ``item_ids``.
+        """
+        n_items = len(item_ids)
+        touched = np.zeros(len(user_ids), bool)
+        touched[user] = True
+        near = np.flatnonzero(touched[self.user])
+        pair = self.user[near].astype(np.int64) * n_items + self.item[near]
+        keep = np.ones(self.n, bool)
+        keep[near[np.isin(pair, user * n_items + item)]] = False
+        users = np.concatenate([self.user[keep], user.astype(np.int32)])
+        order = np.argsort(users, kind="stable")
+        weights = None
+        if self.weight is not None or np.any(weight != 1):
+            own = np.ones(self.n) if self.weight is None else self.weight
+            weights = np.concatenate([own[keep], weight])[order]
+        return Ratings(
+            user=users[order],
+            item=np.concatenate([self.item[keep], item.astype(np.int32)])[order],
+            value=np.concatenate([self.value[keep], value])[order],
+            user_ptr=np.concatenate(
+                [[0], np.cumsum(np.bincount(users, minlength=len(user_ids)))]
+            ).astype(np.int64),
+            scale=self.scale,
+            user_ids=user_ids,
+            item_ids=item_ids,
+            weight=weights,
+        )
 
     @classmethod
     def from_trainset(cls, trainset: Trainset) -> Ratings:

@@ -7,6 +7,7 @@ import pandas as pd
 from surprise import Dataset, Reader, Trainset
 
 from llmtokens import HashingEncoder, LLMTokens, LLMTokensContent, LLMTokensEASE, LLMTokensSVD
+from llmtokens.algorithms.bpmf import LLMTokensBPMF
 from llmtokens.datasets import RatingData, synthetic
 
 DATA: RatingData = synthetic(n_users=60, n_items=90, n_ratings=2500, random_state=3)
@@ -19,6 +20,7 @@ USER_TOKENS = LLMTokens.from_embeddings(
     np.random.default_rng(5).normal(size=(DATA.ratings["user"].nunique(), 6)),
 )
 
+BPMF = {"n_factors": 4, "n_content": 4, "n_samples": 12, "burn_in": 8, "random_state": 7}
 SVD = {"n_factors": 8, "n_epochs": 5, "random_state": 7}
 
 ALGORITHMS = {
@@ -28,6 +30,13 @@ ALGORITHMS = {
         SVD | {"item_tokens": TOKENS, "user_tokens": USER_TOKENS},
     ),
     "LLMTokensSVD, no tokens": (LLMTokensSVD, SVD),
+    "LLMTokensBPMF": (LLMTokensBPMF, BPMF | {"item_tokens": TOKENS}),
+    "LLMTokensBPMF, users": (
+        LLMTokensBPMF,
+        BPMF | {"item_tokens": TOKENS, "user_tokens": USER_TOKENS},
+    ),
+    "LLMTokensBPMF, only users": (LLMTokensBPMF, BPMF | {"user_tokens": USER_TOKENS}),
+    "LLMTokensBPMF, no tokens": (LLMTokensBPMF, BPMF),
     "LLMTokensEASE": (LLMTokensEASE, {"item_tokens": TOKENS}),
     "LLMTokensEASE, no tokens": (LLMTokensEASE, {"l2": 50.0}),
     "LLMTokensContent": (LLMTokensContent, {"item_tokens": TOKENS}),

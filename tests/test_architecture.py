@@ -20,12 +20,14 @@ LAYERS = [
     {"report"},
     {"plots"},
     {"compare"},
-    {"curves", "controls", "model_selection", "metrics", "recommend", "datasets"},
+    {"curves", "controls", "model_selection", "metrics", "datasets"},
     {"algorithms"},
+    {"recommend"},
+    {"persist"},
     {"roster"},
     {"tokens"},
     {"projection"},
-    {"blocks", "encode", "reduce", "ids", "store", "trainset", "kernels"},
+    {"blocks", "encode", "reduce", "ids", "store", "trainset", "kernels", "layout"},
     {"errors"},
 ]
 LAZY = {

@@ -85,7 +85,7 @@ def test_the_attributes_are_the_prediction():
         plain = algo.trainset.global_mean + algo.bu[inner] + algo.bi[many]
         plain += algo.pu[inner] @ algo.qi[many]
         share = 2 / (2 + algo.ratings_.item_counts[many])
-        assert est == pytest.approx(plain + share * algo._picks[inner], abs=1e-5)
+        assert est == pytest.approx(plain + share * algo._parts["picks"][inner], abs=1e-5)
 
 
 def test_a_cold_item_is_predicted_from_its_text():

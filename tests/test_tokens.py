@@ -177,7 +177,11 @@ def test_duplicate_ids_are_named(frame):
         LLMTokens.from_frame(frame.assign(item=[10, 10, 30, 40, 50]), numeric=["year"])
 
 
-@pytest.mark.parametrize("hole", [None, np.nan])
+def test_an_id_may_read_like_a_missing_value():
+    assert LLMTokens.from_embeddings(["<NA>", "nan"], np.eye(2)).ids == ["<NA>", "nan"]
+
+
+@pytest.mark.parametrize("hole", [None, np.nan, pd.NA, pd.NaT])
 def test_missing_ids_are_named(hole):
     with pytest.raises(DataError, match="without an id, at positions 1"):
         LLMTokens.from_embeddings(["a", hole], np.eye(2))
@@ -185,8 +189,17 @@ def test_missing_ids_are_named(hole):
 
 @pytest.mark.parametrize("text", ["", "   ", None, float("nan")])
 def test_an_empty_text_is_named(text):
-    with pytest.raises(DataError, match="1 ids without any content, the first being 'b'"):
+    with pytest.raises(DataError, match="1 of 3 ids have no content, the first being 'b'"):
         LLMTokens.from_texts(["a", "b", "c"], ["x y", text, "z"], encoder=HashingEncoder())
+
+
+def test_a_row_of_a_frame_without_any_content_gets_no_token_and_a_warning(frame):
+    frame.loc[1, ["title", "year"]] = [" ", np.nan]
+    with pytest.warns(LLMTokensWarning, match="1 of 5 ids have no content, the first being 20"):
+        tokens = LLMTokens.from_frame(frame, "{title}", numeric=["year"], encoder=HashingEncoder())
+    assert tokens.ids == [10, 30, 40, 50]
+    assert tokens.align([20]).tolist() == [-1]
+    assert len(tokens.labels) == len(tokens.vectors) == 4
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from surprise import AlgoBase, Prediction, Trainset
 
 from ..errors import DataError, NotFittedError
+from ..recommend import Serving
 from ..roster import Roster
 from ..tokens import LLMTokens
 from ..trainset import Ratings
@@ -22,12 +23,13 @@ Scores = tuple[NDArray[np.float64], dict[str, NDArray[Any]]]
 _BLOCK = 1 << 16  # pairs scored at once: bounds the memory of gathered factors
 
 
-class TokenAlgoBase(AlgoBase):
+class TokenAlgoBase(Serving, AlgoBase):
     """Base of the algorithms: a Surprise ``AlgoBase`` that knows tokens.
 
     A subclass stores its parameters in ``__init__`` and writes two methods: ``_learn``, from arrays
     to the fitted attributes, and ``_score``, from rows (see :class:`~llmtokens.roster.Roster`) to
-    estimates. Everything is rebuilt by each ``fit``, and nothing changes if it fails.
+    estimates; for the rest it may give more of :class:`~llmtokens.recommend.hooks.Hooks`.
+    Everything is rebuilt by each ``fit``, and nothing changes if it fails.
 
     Attributes
     ----------
@@ -148,19 +150,10 @@ class TokenAlgoBase(AlgoBase):
     ) -> list[Prediction]:
         self._require_fitted()
         users, items = self.users_.rows(uids), self.items_.rows(iids)
-        blocks = [
-            self._score(users[k : k + _BLOCK], items[k : k + _BLOCK])
-            for k in range(0, len(users), _BLOCK)
-        ]
-        est = np.concatenate([block[0] for block in blocks]).astype(np.float64, copy=False)
-        extra = {key: np.concatenate([b[1][key] for b in blocks]).tolist() for key in blocks[0][1]}
-        impossible = np.isnan(est)
-        est[impossible] = self.default_prediction()
-        if clip:
-            np.clip(est, *self.ratings_.scale, out=est)
+        est, extra, impossible = self._estimates(users, items, clip)
         details = _details(users >= self.users_.n_warm, items >= self.items_.n_warm, impossible)
         for key, values in extra.items():
-            for detail, value in zip(details, values, strict=True):
+            for detail, value in zip(details, values.tolist(), strict=True):
                 detail[key] = value
         made = list(
             map(
@@ -173,6 +166,22 @@ class TokenAlgoBase(AlgoBase):
             for prediction in made:
                 print(prediction)
         return made
+
+    def _estimates(
+        self, users: NDArray[np.int64], items: NDArray[np.int64], clip: bool
+    ) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]], NDArray[np.bool_]]:
+        """Finite estimates for pairs of rows, details by name, and which were impossible."""
+        blocks = [
+            self._score(users[k : k + _BLOCK], items[k : k + _BLOCK])
+            for k in range(0, max(len(users), 1), _BLOCK)
+        ]
+        est = np.concatenate([block[0] for block in blocks]).astype(np.float64, copy=False)
+        extra = {key: np.concatenate([b[1][key] for b in blocks]) for key in blocks[0][1]}
+        impossible = np.isnan(est)
+        est[impossible] = self.default_prediction()
+        if clip:
+            np.clip(est, *self.ratings_.scale, out=est)
+        return est, extra, impossible
 
 
 @contextlib.contextmanager

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from ..errors import DataError
+from ..layout import Array, Layout, Scalar
 from ..roster import Roster
 from ..tokens import LLMTokens
 from ..trainset import Ratings
 from .base import Scores, TokenAlgoBase
-from .gram import Items, solve
+from .gram import DenseItems, FactoredItems, Items, solve
 from .heldout import choose, left_out_scores
 from .levels import bend, bounds, line, user_means
 from .smoother import TextSmoother
@@ -101,6 +102,22 @@ class LLMTokensEASE(TokenAlgoBase):
     True
     """
 
+    _layout: ClassVar[Layout] = {
+        "popularity_": Array(("items",)),
+        "l2_": Scalar(float),
+        "token_weight_": Scalar(float),
+        "user_mean_": Array(("user_rows",)),
+        "bounded": Scalar(bool),
+        "lines_": Array((2, 2, 2)),
+        "weights_precision": Array(("items",)),
+        "weights_weights": Array(("items", "items"), optional=True),
+        "weights_left": Array(("items", "rank"), optional=True),
+        "weights_right": Array(("items", "rank"), optional=True),
+        "weights_own_weight": Array(("items",), optional=True),
+        "text_features": Array(("item_rows", "landmarks"), optional=True),
+        "text_mixing": Array(("items", "landmarks"), optional=True),
+    }
+
     def __init__(
         self,
         item_tokens: LLMTokens | None = None,
@@ -152,6 +169,54 @@ class LLMTokensEASE(TokenAlgoBase):
         if self.max_dense < 1:
             raise DataError(f"found max_dense={self.max_dense!r}; expected at least 1")
 
+    def _state(self) -> dict[str, Any]:
+        weights: Any = self.item_weights_
+        parts = {f"weights_{k}": v for k, v in vars(weights).items()}
+        if self.smoother_ is not None:
+            parts |= {f"text_{k}": v for k, v in vars(self.smoother_).items()}
+        names = ("popularity_", "l2_", "token_weight_", "user_mean_", "lines_")
+        own = {name: getattr(self, name) for name in names}
+        bounded = {"bounded": bool(np.isfinite(self.bounds_[0]))}
+        return dict.fromkeys(self._layout) | own | parts | bounded
+
+    def _restore(
+        self, state: dict[str, Any], ratings: Ratings, users: Roster, items: Roster
+    ) -> dict[str, Any]:
+        out = {k: v for k, v in state.items() if k.endswith("_")}
+        parts = [
+            {k.removeprefix(prefix): v for k, v in state.items()
+             if k.startswith(prefix) and v is not None}
+            for prefix in ("weights_", "text_")
+        ]  # fmt: skip
+        dense = "weights" in parts[0]
+        return out | {
+            "bounds_": ratings.scale if state["bounded"] else (-np.inf, np.inf),
+            "interactions_": _interactions(ratings, self.implicit),
+            "item_weights_": (DenseItems if dense else FactoredItems)(**parts[0]),
+            "smoother_": TextSmoother(**parts[1]) if parts[1] else None,
+        }
+
+    def _fold_in_user(
+        self, row: int, items: NDArray[np.int64], values: Any, weights: Any
+    ) -> dict[str, Any]:
+        return {"user_mean_": user_means(self.ratings_)[row]}
+
+    def _influence(self, user: int, item: int) -> NDArray[np.float64]:
+        """Of the score, which is linear in the ratings, times the slope of the rating line."""
+        items, _, _ = self.ratings_.of_user(user)
+        given = self.interactions_[[user]].toarray()[0][items]
+        out = np.empty(len(items))
+        for start in range(0, len(items), _USERS):
+            at = slice(start, start + _USERS)
+            n = len(items[at])
+            ones = sparse.csr_array(
+                (given[at], (np.arange(n), items[at])), shape=(n, self.items_.n_warm)
+            )
+            out[at] = self._with_cold_items(self.item_weights_.scores(ones))[:, item]
+        low, high = self.ratings_.scale
+        cold = int(item >= self.items_.n_warm)
+        return out * (high - low if self.implicit else self.lines_[0, cold, 0])
+
     def _score(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> Scores:
         est = np.empty(len(users))
         distinct, at = np.unique(users, return_inverse=True)
@@ -199,6 +264,8 @@ def _interactions(ratings: Ratings, implicit: bool) -> sparse.csr_array:
         values = np.ones(ratings.n)
     else:
         values = _FLOOR + (1 - _FLOOR) * (ratings.value - low) / (high - low)
+    if ratings.weight is not None:
+        values = values * ratings.weight
     shape = (ratings.n_users, ratings.n_items)
     rows, counts = (
         sparse.csr_array((data, (ratings.user, ratings.item)), shape=shape)

@@ -57,6 +57,12 @@ class TokenRidge:
         -------
         ndarray of shape (n_rows, m)
         """
+        return apply_map(self.learn(targets, judge), self._tokens)
+
+    def learn(
+        self, targets: NDArray[np.floating], judge: NDArray[np.floating] | None = None
+    ) -> NDArray[np.float64]:
+        """What :meth:`predict` multiplies ``[token, 1]`` by, shape (d + 1, m)."""
         known = targets[self._rated].astype(np.float64)
         mean = self._share @ known
         strength = None
@@ -64,10 +70,9 @@ class TokenRidge:
             scaled = (known - mean) * np.sqrt(self._weights)[:, None]
             strength = self._choose(scaled if judge is None else scaled @ judge)
         if strength is None:
-            return np.tile(mean, (len(self._tokens), 1))
+            return np.vstack([np.zeros((self._tokens.shape[1], len(mean))), mean])
         weights = self._axes @ ((self._scores.T @ scaled) / (self._values + strength)[:, None])
-        predicted: NDArray[np.float64] = (self._tokens - self._centre) @ weights + mean
-        return predicted
+        return np.vstack([weights, mean - self._centre @ weights])
 
     def _choose(self, scaled: NDArray[np.float64]) -> float | None:
         """The strength of the smallest leave-one-out error, None where the mean does as well."""
@@ -86,6 +91,12 @@ class TokenRidge:
         gain = of_mean - losses[best]
         beats_the_mean = gain.sum() > _SIGNIFICANT * np.linalg.norm(gain)
         return float(strengths[best]) if beats_the_mean else None
+
+
+def apply_map(learned: NDArray[np.float64], tokens: NDArray[np.floating]) -> NDArray[np.float64]:
+    """``[token, 1] @ learned`` for many tokens, shape (n, m)."""
+    predicted: NDArray[np.float64] = tokens @ learned[:-1] + learned[-1]
+    return predicted
 
 
 def _losses(errors: NDArray[np.float64], leverage: NDArray[np.float64]) -> NDArray[np.float64]:

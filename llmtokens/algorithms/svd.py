@@ -13,7 +13,7 @@ from ..kernels import sgd
 from ..roster import Roster
 from ..tokens import LLMTokens
 from ..trainset import Ratings
-from .base import Scores, TokenAlgoBase
+from .factors import FactorModel
 from .ridge import TokenRidge
 from .seeds import baselines, seed_factors, step_scale
 from .sides import Factors, Sides
@@ -21,7 +21,7 @@ from .sides import Factors, Sides
 _LANE = 32  # float32 rows of a multiple of this fill the vector registers
 
 
-class LLMTokensSVD(TokenAlgoBase):
+class LLMTokensSVD(FactorModel):
     r"""Matrix factorisation by SGD, with tokens as seeds, priors and cold start.
 
     The drop-in for :class:`surprise.SVD`, with its parameters and attributes:
@@ -133,13 +133,13 @@ class LLMTokensSVD(TokenAlgoBase):
     def _learn(self, ratings: Ratings, users: Roster, items: Roster) -> dict[str, Any]:
         self._check_parameters()
         if self.item_tokens is None and self.user_tokens is None:
-            return self._learn_plain(ratings)
+            return self._learn_plain(ratings, users, items)
         ridge = TokenRidge(items.tokens, ratings.item_counts)
         trained, std = self._learn_seeded(ratings, items, ridge)
         sides = Sides.of(ratings, users, items, trained, ridge)
-        return self._fitted(ratings, sides, std, ratings.global_mean if self.biased else 0.0)
+        return self._assembled(ratings, users, items, sides, std)
 
-    def _learn_plain(self, ratings: Ratings) -> dict[str, Any]:
+    def _learn_plain(self, ratings: Ratings, users: Roster, items: Roster) -> dict[str, Any]:
         """Surprise's SVD; strangers have no bias and no factors."""
         rng = get_rng(self.random_state)
         normal = [
@@ -151,7 +151,7 @@ class LLMTokensSVD(TokenAlgoBase):
         start = Factors(normal[0], normal[1], bu, bi)
         trained = self._descend(ratings, ratings.value, mean, start, rng)
         sides = Sides.without_tokens(trained)
-        return self._fitted(ratings, sides, 1.0, mean)
+        return self._assembled(ratings, users, items, sides, 1.0)
 
     def _learn_seeded(
         self, ratings: Ratings, items: Roster, ridge: TokenRidge
@@ -231,35 +231,26 @@ class LLMTokensSVD(TokenAlgoBase):
             if not (isinstance(value, (int, np.integer)) and value >= least):
                 raise DataError(f"found {name}={value!r}; expected an int of at least {least}")
 
-    def _fitted(self, ratings: Ratings, sides: Sides, std: float, mean: float) -> dict[str, Any]:
-        n_users, n_items = ratings.n_users, ratings.n_items
-        pu, bu, qi, bi = (
-            sides.pu * sides.pu.dtype.type(std),
-            sides.bu * std,
-            sides.qi,
-            sides.bi * std,
-        )
-        return {
-            "pu": pu[:n_users],
-            "qi": qi[:n_items],
-            "bu": bu[:n_users],
-            "bi": bi[:n_items],
-            "_mean": mean,
-            "_rows": (pu, qi, bu, bi),
-            "_picks": sides.picks * std,
-            "_text_share": sides.text_share,
+    def _assembled(
+        self, ratings: Ratings, users: Roster, items: Roster, sides: Sides, std: float
+    ) -> dict[str, Any]:
+        """The fitted model on the scale of the ratings."""
+        plain = self.item_tokens is None and self.user_tokens is None and not self.biased
+        parts = {
+            "mean": ratings.global_mean if self.biased else 0.0,
+            "plain": plain,
+            "pu": sides.pu * sides.pu.dtype.type(std),
+            "bu": sides.bu * std,
+            "picks": sides.picks * std,
+            "qi": sides.qi,
+            "bi": sides.bi * std,
+            "text_share": sides.text_share,
+            "user_map": sides.user_map * std,
+            "item_map": sides.item_map * np.append(np.ones(self.n_factors), std),
+            "user_spread": None,
+            "item_spread": None,
         }
-
-    def _score(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> Scores:
-        pu, qi, bu, bi = self._rows
-        est = np.zeros(len(users), pu.dtype)
-        sgd.pair_dots_fast(users, items, pu, qi, est)
-        est = est.astype(np.float64)
-        est += self._mean + bu[users] + bi[items] + self._text_share[items] * self._picks[users]
-        if self.item_tokens is None and self.user_tokens is None and not self.biased:
-            unknown = (users >= self.users_.n_warm) | (items >= self.items_.n_warm)
-            est[unknown] = np.nan
-        return est, {}
+        return self._restore(parts, ratings, users, items)
 
 
 def _padded(factors: NDArray[Any], lane: int) -> NDArray[Any]:

@@ -8,6 +8,7 @@ import typer
 
 from ..errors import LLMTokensError
 from .benchmark import benchmark
+from .model import ask, embed, explain, fit, predict, recommend
 
 app = typer.Typer(
     name="llmtokens",
@@ -27,7 +28,8 @@ def _options(
     _state["debug"] = debug
 
 
-app.command()(benchmark)
+for command in (embed, fit, predict, recommend, ask, explain, benchmark):
+    app.command()(command)
 
 
 def main() -> None:

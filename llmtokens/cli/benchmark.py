@@ -59,7 +59,7 @@ def benchmark(
     if tokens is not None:
         table = LLMTokens.load(tokens)
     else:
-        table = sources.make_tokens(ratings, text or (), sources.open_encoder(encoder, data))
+        table = sources.make_tokens(ratings.items, text or (), sources.open_encoder(encoder, data))
     if not json:
         typer.echo(f"{ratings}\n{table}\n")
     found = compare(

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from surprise import SVD, AlgoBase, BaselineOnly, KNNBaseline, SVDpp
 from surprise.model_selection import KFold
 
+from .. import persist
+from ..algorithms.base import TokenAlgoBase
+from ..algorithms.content import LLMTokensContent
+from ..algorithms.ease import LLMTokensEASE
 from ..algorithms.svd import LLMTokensSVD
+from ..blocks import fields
 from ..controls import UserMean, shuffled
-from ..datasets import RatingData, load_movielens, load_ratings, synthetic
+from ..datasets import RatingData, load_items, load_movielens, load_ratings, synthetic
 from ..encode import Encoder, HashingEncoder, SentenceEncoder
 from ..errors import DataError
+from ..ids import IdIndex
 from ..model_selection import (
     ColdItemKFold,
     ColdItemTimeSplit,
@@ -22,6 +30,7 @@ from ..model_selection import (
     FewShotUserKFold,
     TimeSplit,
 )
+from ..roster import Roster
 from ..tokens import LLMTokens
 
 SPLITS = {
@@ -36,7 +45,9 @@ SPLITS = {
 PEERS: dict[str, type[AlgoBase]] = {
     cls.__name__: cls for cls in (UserMean, BaselineOnly, SVD, SVDpp, KNNBaseline)
 }
-OURS: dict[str, type[AlgoBase]] = {cls.__name__: cls for cls in (LLMTokensSVD,)}
+OURS: dict[str, type[TokenAlgoBase]] = {
+    cls.__name__: cls for cls in (LLMTokensSVD, LLMTokensEASE, LLMTokensContent)
+}
 DEFAULT_ALGORITHMS = ("BaselineOnly", "SVD", "KNNBaseline", "LLMTokensSVD")
 DEFAULT_SPLITS = ("warm", "cold-item")
 
@@ -57,22 +68,71 @@ def open_encoder(name: str | None, data: str | None) -> Encoder:
     return SentenceEncoder(name, show_progress=True)
 
 
-def make_tokens(data: RatingData, texts: Sequence[str], encoder: Encoder) -> LLMTokens:
-    """Tokens of the items, from templates or from the columns a table of items usually has."""
-    have = data.items.columns
+def open_items(path: str, id: str) -> pd.DataFrame:
+    """A table of items, its ids in the column "item"; for a MovieLens folder its movies."""
+    if Path(path).is_dir():
+        return load_movielens(path).items
+    return load_items(path, item=id)
+
+
+def open_ratings(data: str, user: str, item: str, rating: str) -> RatingData:
+    """A table of ratings with these columns, or a MovieLens folder or name."""
+    if Path(data).is_file() and not data.endswith(".zip"):
+        return load_ratings(data, user=user, item=item, rating=rating)
+    return load_movielens(data)
+
+
+def make_tokens(
+    items: pd.DataFrame,
+    texts: Sequence[str],
+    encoder: Encoder,
+    categorical: Sequence[str] | None = None,
+    numeric: Sequence[str] | None = None,
+    n_components: int = 128,
+) -> LLMTokens:
+    """Tokens of items, by default from the columns that a table of items usually has."""
+    have = set(items.columns)
     if not texts:
-        texts = ["{title}. {description}" if "description" in have else "{title}. Genres: {genres}"]
+        usual = ("{title}. {description}", "{title}. Genres: {genres}", "{title}", "{text}")
+        texts = [next((text for text in usual if have >= set(fields(text))), usual[2])]
     return LLMTokens.from_frame(
-        data.items,
+        items,
         list(texts),
-        categorical=[name for name in ("genres",) if name in have],
-        numeric=[name for name in ("year",) if name in have],
+        categorical=[c for c in ("genres",) if c in have] if categorical is None else categorical,
+        numeric=[c for c in ("year",) if c in have] if numeric is None else numeric,
+        id="item",
         encoder=encoder,
+        n_components=n_components,
     )
 
 
+def make_algorithm(name: str, tokens: Path | None, parameters: dict[str, Any]) -> TokenAlgoBase:
+    """One of ours, by name, with tokens from a file."""
+    if name not in OURS:
+        raise DataError(f"found --algo {name}; expected one of {', '.join(OURS)}")
+    table = None if tokens is None else LLMTokens.load(tokens)
+    known = set(signature(OURS[name]).parameters)
+    unknown = sorted(set(parameters) - known)
+    if unknown:
+        raise DataError(f"found --param {unknown[0]}; {name} has {', '.join(sorted(known))}")
+    return OURS[name](item_tokens=table, **parameters)
+
+
+def open_model(path: Path) -> TokenAlgoBase:
+    """A fitted model from its file."""
+    algo = persist.load(path)
+    assert isinstance(algo, TokenAlgoBase)
+    return algo
+
+
+def raw_id(roster: Roster, text: str) -> Hashable:
+    """The id that reads like this, in the type the model knows it by; else the text itself."""
+    row = IdIndex(roster.ids).row(text)
+    return text if row < 0 else roster.ids[row]
+
+
 def make_algorithms(names: Sequence[str], tokens: LLMTokens, seed: int) -> dict[str, AlgoBase]:
-    """Algorithms by name; each of ours is followed by its control, the same with shuffled tokens."""
+    """Algorithms by name, each of ours followed by its control: the same with shuffled tokens."""
     made: dict[str, AlgoBase] = {}
     for name in names or DEFAULT_ALGORITHMS:
         if name in OURS:
@@ -99,8 +159,6 @@ def make_splits(names: Sequence[str], folds: int, seed: int) -> dict[str, Any]:
 
 
 def _seeded(cls: type[AlgoBase], seed: int, **parameters: Any) -> AlgoBase:
-    from inspect import signature
-
     if cls is KNNBaseline:  # item-item, as its figures are usually quoted
         options = {"name": "pearson_baseline", "user_based": False}
         return KNNBaseline(sim_options=options, verbose=False)

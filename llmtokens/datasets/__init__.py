@@ -10,6 +10,6 @@ from __future__ import annotations
 from .generate import synthetic
 from .movielens import load_movielens
 from .ratings import RatingData
-from .tables import load_ratings
+from .tables import load_items, load_ratings
 
-__all__ = ["RatingData", "load_movielens", "load_ratings", "synthetic"]
+__all__ = ["RatingData", "load_items", "load_movielens", "load_ratings", "synthetic"]

@@ -95,6 +95,30 @@ def load_ratings(
     return RatingData(table, sides["item"], sides["user"], scale, name)
 
 
+def load_items(items: Table, *, item: str = "item") -> pd.DataFrame:
+    """A table of items alone, its ids in the column "item", as :func:`load_ratings` reads it.
+
+    Raises
+    ------
+    DataError
+        For a missing column or duplicate ids.
+    StorageError, FileFormatError, MissingExtraError
+        As in :func:`load_ratings`.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"isbn": ["0441172717"], "title": ["Dune"]})
+    >>> load_items(frame, item="isbn").columns.tolist()
+    ['item', 'title']
+    """
+    source = _source(items, "items")
+    frame = _table(items, source, ids=(item,), needs=[item]).rename(columns={item: "item"})
+    ids = _same_kind([(frame["item"], _is_text_file(items))])[0]
+    frame = frame.assign(item=ids).reset_index(drop=True)
+    check_unique(frame, "item", source)
+    return frame
+
+
 def _describe(
     table: pd.DataFrame, ratings: Table, side: Table | None, own: str, column: str
 ) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -129,6 +129,16 @@ class SentenceEncoder:
         finally:
             cache.close()
 
+    def encode_query(self, text: str) -> npt.NDArray[np.float32]:
+        """The row of one text as fast as can be, shape ``(1, dim)``.
+
+        It is neither read from the cache nor kept there, and not padded to the batch size at which
+        rows do not depend on their batch: it may differ from that of ``encode`` by rounding.
+        """
+        model = self._load()
+        texts = [_cut(model, one) for one in check_texts([text])]
+        return np.asarray(model.encode(texts, show_progress_bar=False), dtype=np.float32)
+
     def batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], npt.NDArray[np.float32]]]:
         """Encode in batches of one token length; yields ``(positions in texts, rows)``."""
         model = self._load()

@@ -1,0 +1,42 @@
+"""cmfrec: collective matrix factorisation, alone and with genres and year of items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from cmfrec import CMF
+from driver import main
+
+
+def predict(task: SimpleNamespace, side: SimpleNamespace, settings: Mapping[str, Any]) -> np.ndarray:
+    """Items without ratings have factors and bias from their features, where features are given."""
+    columns = {"UserId": task.user, "ItemId": task.item, "Rating": task.rating}
+    features = None
+    own = dict(settings)
+    name = own.pop("features")
+    if name:
+        block = getattr(side, name)
+        features = pd.DataFrame(block, columns=[f"f{k}" for k in range(block.shape[1])])
+        features.insert(0, "ItemId", np.arange(len(block)))
+    model = CMF(**own, method="als", nthreads=1, verbose=False, random_state=1)
+    model.fit(pd.DataFrame(columns), I=features)
+    est = np.asarray(model.predict(task.test_user, task.test_item), float)
+    return est
+
+
+def grid(features: str = "") -> list[dict[str, Any]]:
+    weights = [{"w_item": w} for w in (0.1, 1.0, 5.0)] if features else [{}]
+    return [
+        {"k": k, "lambda_": reg, "features": features} | weight
+        for k in (10, 40)
+        for reg in (3.0, 6.0, 12.0)
+        for weight in weights
+    ]
+
+
+if __name__ == "__main__":
+    main({"cmfrec": (predict, grid()), "cmfrec, genres and year": (predict, grid("structure"))})

@@ -1,0 +1,102 @@
+"""Many samples as one pair of factor matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..roster import Roster
+from .features import gram
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Compact:
+    """A posterior mean of low rank: ``mean + pu[u] @ qi[i]``, on the scale of the ratings.
+
+    Attributes
+    ----------
+    pu, qi : ndarray of float32, shape (n_user_rows, rank), (n_item_rows, rank)
+        By row of the rosters: warm ids by inner id, cold ones, last the stranger.
+    mean : float
+    scale : tuple of float
+    users, items : Roster
+    rmse_cost : float
+        Root mean square difference from the full estimates.
+    """
+
+    pu: NDArray[np.float32]
+    qi: NDArray[np.float32]
+    mean: float
+    scale: tuple[float, float]
+    users: Roster
+    items: Roster
+    rmse_cost: float
+
+    def predict(self, uids: Iterable[Hashable], iids: Iterable[Hashable]) -> Floats:
+        """Estimates for pairs of raw ids, inside the scale, shape (n,)."""
+        return self.estimates(self.users.rows(uids), self.items.rows(iids))
+
+    def estimates(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> Floats:
+        """The same for rows."""
+        dots = np.einsum("nr,nr->n", self.pu[users], self.qi[items]).astype(np.float64)
+        out: Floats = np.clip(self.mean + dots, *self.scale)
+        return out
+
+
+def compacted(
+    parts: dict[str, Any],
+    rank: int,
+    scale: tuple[float, float],
+    rosters: tuple[Roster, Roster],
+    judged: tuple[NDArray[np.int64], NDArray[np.int64], Floats],
+) -> Compact:
+    """Compact what a posterior's parts predict; ``judged``: users, items and full estimates."""
+    pu, qi = factorise(parts, rank)
+    pu *= parts["std"]
+    users, items, full = judged
+    made = Compact(
+        pu.astype(np.float32), qi.astype(np.float32), parts["mean"], scale, *rosters, 0.0
+    )
+    cost = np.sqrt(np.mean((full - made.estimates(users, items)) ** 2)) if len(full) else 0.0
+    return replace(made, rmse_cost=float(cost))
+
+
+def factorise(parts: dict[str, Any], rank: int) -> tuple[Floats, Floats]:
+    """The truncated SVD of the mean over samples, both factors with the root of the values.
+
+    The users x items matrix is never formed: it is ``L R'`` with as many columns as all samples
+    have together, and its singular vectors follow from the Gram matrices of L and R.
+    """
+    users, items, lead = parts["users"], parts["items"], parts["lead"]
+    n, c = users.shape[1], lead.shape[1]
+    left = np.hstack(
+        [
+            users[:, :, :c].mean(axis=1), users[:, :, -2].mean(axis=1)[:, None],
+            np.ones((len(users), 1), np.float32),
+            np.delete(users[:, :, c:], -2, axis=2).reshape(len(users), -1) / np.float32(n),
+        ]
+    )  # fmt: skip
+    right = np.hstack(
+        [
+            lead, np.ones((len(items), 1), np.float32), items[:, :, -2].mean(axis=1)[:, None],
+            np.delete(items, -2, axis=2).reshape(len(items), -1),
+        ]
+    )  # fmt: skip
+    (half_l, back_l), (half_r, back_r) = _root(left), _root(right)
+    u, s, vt = np.linalg.svd(half_l.T @ half_r)
+    root = np.sqrt(s[:rank])
+    return left @ (back_l @ u[:, :rank] * root), right @ (back_r @ vt[:rank].T * root)
+
+
+def _root(rows: NDArray[np.float32]) -> tuple[Floats, Floats]:
+    """``(A, B)`` with ``rows @ B`` orthonormal and ``rows = (rows @ B) A'``."""
+    values, axes = np.linalg.eigh(gram(rows))
+    kept = values > 1e-10 * values[-1]
+    root = np.sqrt(values[kept])
+    return axes[:, kept] * root, axes[:, kept] / root

@@ -1,0 +1,181 @@
+"""A fitted factor model with biases and text: everything but how it was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels import sgd
+from ..layout import Array, Layout, Scalar
+from ..roster import Roster
+from ..trainset import Ratings
+from . import fold
+from .base import Scores, TokenAlgoBase
+from .ridge import apply_map
+from .sides import damped_picks, item_share
+
+Rows = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class FactorModel(TokenAlgoBase):
+    r"""Predicts, explains and folds in by
+
+    .. math:: \hat r_{ui} = \mu + b_u + b_i + q_i^T p_u + w_i \delta_u
+
+    A new user's :math:`[p_u, b_u]` is the ridge regression of :mod:`~llmtokens.algorithms.fold` on
+    their ratings, towards what a user without ratings gets; an item's :math:`[q_i, b_i]` likewise,
+    towards what its text says, which also keeps the share :math:`w_i` as in training.
+
+    Attributes
+    ----------
+    pu, qi : ndarray of shape (n_users, n_factors), (n_items, n_factors)
+    bu, bi : ndarray of shape (n_users,), (n_items,)
+    """
+
+    _layout: ClassVar[Layout] = {
+        "mean": Scalar(float),
+        "plain": Scalar(bool),
+        "pu": Array(("user_rows", "factors")),
+        "bu": Array(("user_rows",)),
+        "picks": Array(("user_rows",)),
+        "qi": Array(("item_rows", "factors")),
+        "bi": Array(("item_rows",)),
+        "text_share": Array(("item_rows",)),
+        "user_map": Array(("user_dims + 1", "factors + 2")),
+        "item_map": Array(("item_dims + 1", "factors + 1")),
+        "user_spread": Array(("factors + 1", "factors + 1")),
+        "item_spread": Array(("factors + 1", "factors + 1")),
+    }
+
+    def _state(self) -> dict[str, Any]:
+        if self._parts["user_spread"] is None:
+            self._parts |= {
+                "user_spread": self._learn_spread("user"),
+                "item_spread": self._learn_spread("item"),
+            }
+        return dict(self._parts)
+
+    def _restore(
+        self, state: dict[str, Any], ratings: Ratings, users: Roster, items: Roster
+    ) -> dict[str, Any]:
+        return {
+            "_parts": state,
+            "pu": state["pu"][: users.n_warm],
+            "qi": state["qi"][: items.n_warm],
+            "bu": state["bu"][: users.n_warm],
+            "bi": state["bi"][: items.n_warm],
+        }
+
+    # -- predicting ----------------------------------------------------------------------------
+
+    def _score(self, users: Rows, items: Rows) -> Scores:
+        f = self._parts
+        est = np.zeros(len(users), f["pu"].dtype)
+        sgd.pair_dots_fast(users, items, f["pu"], f["qi"], est)
+        est = est.astype(np.float64)
+        est += f["mean"] + f["bu"][users] + f["bi"][items]
+        est += f["text_share"][items] * f["picks"][users]
+        if f["plain"]:
+            unknown = (users >= self.users_.n_warm) | (items >= self.items_.n_warm)
+            est[unknown] = np.nan
+        return est, {}
+
+    def _rank_scores(self, user_rows: Rows) -> Floats:
+        f = self._parts
+        out = (f["pu"][user_rows] @ f["qi"].T).astype(np.float64)
+        out += f["bi"]
+        out += (f["mean"] + f["bu"][user_rows])[:, None]
+        if f["picks"].any():
+            out += f["picks"][user_rows, None] * f["text_share"]
+        if f["plain"]:
+            out[:, self.items_.n_warm :] = np.nan
+            out[user_rows >= self.users_.n_warm] = np.nan
+        return out
+
+    def _terms(self, user: int, item: int) -> dict[str, float]:
+        f = self._parts
+        factors = np.zeros(1, f["pu"].dtype)
+        sgd.pair_dots_fast(np.array([user]), np.array([item]), f["pu"], f["qi"], factors)
+        terms = {
+            "mean": f["mean"],
+            "user bias": float(f["bu"][user]),
+            "item bias": float(f["bi"][item]),
+            "factors": float(factors[0]),
+        }
+        if f["picks"].any():
+            terms["selection correction"] = float(f["picks"][user] * f["text_share"][item])
+        return terms
+
+    # -- learning newcomers --------------------------------------------------------------------
+
+    def _prior(self, side: str, rows: Rows) -> Floats:
+        """``[p_u, b_u, delta_u]`` or ``[q_i, b_i]`` of rows, as if they had no ratings."""
+        roster = self.users_ if side == "user" else self.items_
+        return apply_map(self._parts[f"{side}_map"], roster.tokens[rows])
+
+    def _user_evidence(self, row: int, items: Rows, values: Floats) -> fold.Evidence:
+        f, prior = self._parts, self._prior("user", np.array([row]))[0]
+        design = _with_one(f["qi"][items])
+        residual = values - f["mean"] - f["bi"][items] - f["text_share"][items] * prior[-1]
+        return design, residual - design @ prior[:-1]
+
+    def _item_evidence(self, row: int, users: Rows, values: Floats) -> fold.Evidence:
+        f, prior = self._parts, self._prior("item", np.array([row]))[0]
+        design = _with_one(f["pu"][users])
+        return design, values - f["mean"] - f["bu"][users] - design @ prior
+
+    def _fold_in_user(
+        self, row: int, items: Rows, values: Floats, weights: Floats
+    ) -> dict[str, Any]:
+        f, prior = self._parts, self._prior("user", np.array([row]))[0]
+        design, open_ = self._user_evidence(row, items, values)
+        z = prior[:-1] + fold.update(design, open_, weights, f["user_spread"])
+        picks = prior[-1]
+        if self.item_tokens is not None:
+            share = f["text_share"][items]
+            text = self._prior("item", items)
+            gap = (np.column_stack([f["qi"][items], f["bi"][items]]) - text) @ np.append(z[:-1], 1)
+            picks = damped_picks(weights @ (gap / (1 - share)), weights.sum(), prior[-1])
+        return {"pu": z[:-1], "bu": z[-1], "picks": picks}
+
+    def _fold_in_item(
+        self, row: int, users: Rows, values: Floats, weights: Floats
+    ) -> dict[str, Any]:
+        prior = self._prior("item", np.array([row]))[0]
+        design, open_ = self._item_evidence(row, users, values)
+        z = prior + fold.update(design, open_, weights, self._parts["item_spread"])
+        share = 0.0 if self.item_tokens is None else float(item_share(weights.sum()))
+        return {"qi": z[:-1], "bi": z[-1], "text_share": share}
+
+    def _influence(self, user: int, item: int) -> Floats:
+        f = self._state()
+        items, values, weights = self.ratings_.of_user(user)
+        design, open_ = self._user_evidence(user, items, values)
+        query = _with_one(f["qi"][[item]])[0]
+        return fold.influence(design, open_, weights, f["user_spread"], query)
+
+    def _learn_spread(self, side: str) -> Floats:
+        ratings, users = self.ratings_, side == "user"
+        trained = (self.pu, self.bu) if users else (self.qi, self.bi)
+        counts = ratings.user_counts if users else ratings.item_counts
+        prior = self._prior(side, np.arange(len(counts)))[:, : self.pu.shape[1] + 1]
+
+        counts_where = fold.unbiased(ratings.item_counts if users else ratings.user_counts)
+
+        def evidence() -> Iterator[fold.Judged]:
+            for row in fold.judges(counts).tolist():
+                others, values, _ = ratings.of_user(row) if users else ratings.of_item(row)
+                take = fold.excerpt(len(others))
+                of = self._user_evidence if users else self._item_evidence
+                yield *of(row, others[take], values[take]), counts_where[others[take]]
+
+        return fold.learn_spread(np.column_stack(trained).astype(np.float64) - prior, evidence())
+
+
+def _with_one(rows: NDArray[Any]) -> Floats:
+    """Rows in float64, with a column of ones."""
+    return np.column_stack([rows.astype(np.float64), np.ones(len(rows))])

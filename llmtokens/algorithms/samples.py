@@ -1,0 +1,262 @@
+"""A fitted Bayesian model as samples of all rows: everything but how they were drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError, FileFormatError
+from ..kernels import gibbs
+from ..layout import Array, Layout, Scalar
+from ..roster import Roster
+from ..trainset import Ratings
+from .base import Scores, TokenAlgoBase
+from .compact import Compact, compacted
+from .features import _LEAD, TextFeatures
+from .newcomers import EVEN_ODDS, damped
+
+Rows = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class SampleModel(TokenAlgoBase):
+    r"""Predicts, explains and folds in by the mean over samples of
+
+    .. math:: \mu + \sigma (a_u^T x_i + p_u^T q_i + b_u + b_i + w_i \delta_u)
+
+    A new user's ``[a_u, p_u, b_u]`` is drawn from its conditional in every sample; of a new item's
+    ``[q_i, b_i]`` the conditional mean is kept.
+    """
+
+    _layout: ClassVar[Layout] = {
+        "mean": Scalar(float),
+        "std": Scalar(float),
+        "users": Array(("user_rows", "samples", "user_width + 2")),
+        "items": Array(("item_rows", "samples", "factors + 2")),
+        "lead": Array(("item_rows", "content")),
+        "user_open": Array(("user_rows", "factors + 4")),
+        "item_open": Array(("item_rows", "factors + 4")),
+        "user_map": Array(("samples", "user_features + 1", "user_width + 1")),
+        "item_map": Array(("samples", "text + 1", "factors + 1")),
+        "user_spread": Array(("samples", "user_width + 1", "user_width + 1")),
+        "item_spread": Array(("samples", "factors + 1", "factors + 1")),
+        "user_centre": Array(("user_features",)),
+        "user_scale": Scalar(float),
+        "lead_scale": Scalar(float),
+        "centre": Array(("text_dims",)),
+        "unit": Array(("leading",)),
+        "middle": Array(("products",)),
+        "scale": Array(("text",)),
+    }
+
+    def _state(self) -> dict[str, Any]:
+        return dict(self._parts)
+
+    def _restore(
+        self, state: dict[str, Any], ratings: Ratings, users: Roster, items: Roster
+    ) -> dict[str, Any]:
+        _check_widths(state, users, items)
+        c, k, std = state["lead"].shape[1], state["items"].shape[2] - 2, state["std"]
+        of_users = std * state["users"][: users.n_warm].mean(axis=1)
+        of_items = state["items"][: items.n_warm].mean(axis=1)
+        return {
+            "_parts": state,
+            "pu": of_users[:, c : c + k],
+            "qi": of_items[:, :k],
+            "bu": of_users[:, c + k],
+            "bi": std * of_items[:, k],
+        }
+
+    # -- predicting ----------------------------------------------------------------------------
+
+    def _score(self, users: Rows, items: Rows) -> Scores:
+        f = self._parts
+        mean, variance = np.empty(len(users)), np.empty(len(users))
+        gibbs.pair_moments(users, items, f["users"], f["items"], f["lead"], mean, variance)
+        variance += np.einsum("nk,nk->n", f["user_open"][users], f["item_open"][items])
+        return f["mean"] + f["std"] * mean, {"std": f["std"] * np.sqrt(variance)}
+
+    def _rank_scores(self, user_rows: Rows) -> Floats:
+        f = self._parts
+        c, n = f["lead"].shape[1], f["items"].shape[1]
+        users = f["users"][user_rows]
+        tastes = users[:, :, c:].copy()
+        tastes[:, :, -2] = 1.0  # what multiplies b_i
+        flat = f["items"].reshape(len(f["items"]), -1)
+        out = (tastes.reshape(len(users), -1) @ flat.T).astype(np.float64) / n
+        out += users[:, :, :c].mean(axis=1) @ f["lead"].T
+        out += users[:, :, -2].mean(axis=1)[:, None]
+        out *= f["std"]
+        out += f["mean"]
+        return out
+
+    def _terms(self, user: int, item: int) -> dict[str, float]:
+        f = self._parts
+        c = f["lead"].shape[1]
+        of_user, of_item = f["users"][user].astype(np.float64), f["items"][item].astype(np.float64)
+        terms = {
+            "user bias": of_user[:, -2],
+            "item bias": of_item[:, -2],
+            "factors": np.sum(of_user[:, c:-2] * of_item[:, :-2], axis=1),
+        }
+        if c:
+            terms["content"] = of_user[:, :c] @ f["lead"][item]
+        if f["users"][:, :, -1].any():
+            terms["selection correction"] = of_user[:, -1] * of_item[:, -1]
+        return {"mean": f["mean"]} | {
+            name: f["std"] * float(term.mean()) for name, term in terms.items()
+        }
+
+    def compact(
+        self, rank: int, testset: Iterable[tuple[Hashable, Hashable, Any]] | None = None
+    ) -> Compact:
+        """One pair of factor matrices in place of many samples, for serving.
+
+        Parameters
+        ----------
+        rank : int
+            Of the truncated SVD of the posterior mean of all users x items.
+        testset : iterable of (user id, item id, rating), optional
+            Where to measure what that costs; by default the training ratings.
+
+        Returns
+        -------
+        Compact
+            Its ``rmse_cost`` is the root mean square difference to the full estimates.
+
+        Raises
+        ------
+        DataError
+            If the rank is not a positive int.
+        """
+        self._require_fitted()
+        if not (isinstance(rank, (int, np.integer)) and rank >= 1):
+            raise DataError(f"found rank={rank!r}; expected an int of at least 1")
+        if testset is None:
+            users, items = self.ratings_.user.astype(np.int64), self.ratings_.item.astype(np.int64)
+        else:
+            pairs = list(testset)
+            users = self.users_.rows([row[0] for row in pairs])
+            items = self.items_.rows([row[1] for row in pairs])
+        full = self._estimates(users, items, True)[0]
+        rosters = (self.users_, self.items_)
+        return compacted(self._parts, rank, self.ratings_.scale, rosters, (users, items, full))
+
+    # -- learning newcomers --------------------------------------------------------------------
+
+    def _prior(self, side: str, rows: Rows) -> Floats:
+        """What every sample says of rows without ratings, shape (samples, n, width)."""
+        f = self._parts
+        roster = self.users_ if side == "user" else self.items_
+        tokens, map_ = roster.tokens[rows], f[f"{side}_map"].astype(np.float64)
+        if side == "item":
+            features = TextFeatures(f["centre"], f["unit"], f["middle"], f["scale"])(tokens)
+        else:
+            features = (tokens - f["user_centre"]) * f["user_scale"]
+        made: Floats = features @ map_[:, :-1] + map_[:, -1:]
+        stranger = f[f"{side}s"][roster.stranger][:, None, : map_.shape[2]]
+        return np.where(roster.has_token[rows][:, None], made, stranger)
+
+    def _fold_in_user(
+        self, row: int, items: Rows, values: Floats, weights: Floats
+    ) -> dict[str, Any]:
+        f, prior = self._parts, self._prior("user", np.array([row]))[:, 0]
+        n, c = len(prior), f["lead"].shape[1]
+        q = f["items"][items].astype(np.float64).transpose(1, 0, 2)
+        x = np.broadcast_to(f["lead"][items], (n, len(items), c))
+        design = np.concatenate([x, q[:, :, :-2], np.ones((n, len(items), 1))], axis=2)
+        start = f["users"][self.users_.stranger][:, -1].astype(np.float64)
+        open_ = (values - f["mean"]) / f["std"] - q[:, :, -2] - q[:, :, -1] * start[:, None]
+        precision = weights / (f["user_open"][row, 0] * f["item_open"][items, 0])
+        drawn, _ = conditional(
+            design, open_, precision, prior, f["user_spread"], _antithetic(*prior.shape)
+        )
+        delta = start
+        if f["users"][:, :, -1].any():
+            text = self._prior("item", items)
+            taste = np.concatenate([drawn[:, c:-1], np.ones((n, 1))], axis=1)
+            gap = np.einsum("snk,sk->sn", q[:, :, :-1] - text, taste)
+            delta = damped(gap @ weights, weights.sum(), start)
+        opened = f["user_open"][row].copy()
+        opened[-1] = 0
+        return {"users": np.column_stack([drawn, delta]), "user_open": opened}
+
+    def _fold_in_item(
+        self, row: int, users: Rows, values: Floats, weights: Floats
+    ) -> dict[str, Any]:
+        f, prior = self._parts, self._prior("item", np.array([row]))[:, 0]
+        n, c = len(prior), f["lead"].shape[1]
+        lead = f["lead"][row]
+        if self.items_.has_token[row] and c:
+            lead = (self.items_.tokens[row, :c] - f["centre"][:c]) * f["lead_scale"]
+        v = f["users"][users].astype(np.float64).transpose(1, 0, 2)
+        design = np.concatenate([v[:, :, c:-2], np.ones((n, len(users), 1))], axis=2)
+        open_ = (values - f["mean"]) / f["std"] - v[:, :, :c] @ lead - v[:, :, -2]
+        precision = weights / (f["item_open"][row, 0] * f["user_open"][users, 0])
+        mean, spread = conditional(design, open_, precision, prior, f["item_spread"], None)
+        opened, warm = f["item_open"][row].copy(), len(users) > 0
+        share = np.ones(n)
+        if warm:
+            share = EVEN_ODDS / (1 + f["item_spread"][:, -1, -1] * precision.sum())
+            opened[1:-2] = np.diagonal(spread, axis1=1, axis2=2).mean(axis=0)
+            opened[-2] = 0
+        if not f["users"][:, :, -1].any():
+            share = np.zeros(n)
+        return {"items": np.column_stack([mean, share]), "item_open": opened, "lead": lead}
+
+
+def conditional(
+    design: Floats,
+    open_: Floats,
+    precision: Floats,
+    prior: Floats,
+    spread: NDArray[np.floating],
+    normals: Floats | None,
+) -> tuple[Floats, Floats]:
+    r"""Gaussian rows given their ratings, one for each sample: draws (or means) and covariances.
+
+    .. math:: z \sim N(m, S), \; y_j \sim N(d_j^T z, 1/\alpha_j): \quad
+              z | y \sim N(m + (I + S G)^{-1} S D^T A (y - D m), \; (I + S G)^{-1} S), \;
+              G = D^T A D
+
+    Shapes: ``design`` (s, n, k), ``open_`` (s, n), ``precision`` (n,), ``prior`` (s, k),
+    ``spread`` (s, k, k), ``normals`` (s, k).
+    """
+    weighted = (design * precision[:, None]).transpose(0, 2, 1)
+    spread = spread.astype(np.float64)
+    residual = open_ - np.einsum("snk,sk->sn", design, prior)
+    system = np.eye(prior.shape[1]) + spread @ (weighted @ design)
+    right = np.concatenate([spread @ (weighted @ residual[:, :, None]), spread], axis=2)
+    solved = np.linalg.solve(system, right)
+    out, left = prior + solved[:, :, 0], solved[:, :, 1:]
+    if normals is not None:
+        values, axes = np.linalg.eigh((left + left.transpose(0, 2, 1)) / 2)
+        out = out + np.einsum("sij,sj->si", axes * np.sqrt(np.maximum(values, 0))[:, None], normals)
+    return out, left
+
+
+def _antithetic(n: int, k: int) -> Floats:
+    """Standard normals in pairs of opposite sign, so that their mean adds next to no noise."""
+    half = np.random.default_rng(0).standard_normal((-(-n // 2), k))
+    return np.concatenate([half, -half])[:n]
+
+
+def _check_widths(state: dict[str, Any], users: Roster, items: Roster) -> None:
+    """Lengths that depend on each other: kernels rely on them, and a file may lie."""
+    leading, products = len(state["unit"]), len(state["middle"])
+    dims, content = len(state["centre"]), state["lead"].shape[1]
+    right = {
+        "users": state["users"].shape[2] == content + state["items"].shape[2]
+        and (state["users"].shape[1] > 0),
+        "centre": dims == items.tokens.shape[1],
+        "unit": leading == min(_LEAD, dims),
+        "middle": products == leading * (leading + 1) // 2,
+        "scale": len(state["scale"]) == dims + products,
+        "user_centre": len(state["user_centre"]) == users.tokens.shape[1],
+    }
+    if not all(right.values()):
+        wrong = [name for name, well in right.items() if not well]
+        raise FileFormatError(f"{wrong} are not as long as the other parts ask for")

@@ -1,0 +1,51 @@
+"""Items by a description in words, for anybody or to one user's taste."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..errors import DataError
+from .ranking import basis, lines, relevance, standardised, top_rows, unit_rows
+
+if TYPE_CHECKING:
+    from .methods import Serving
+
+
+def ask(algo: Serving, text: str, n: int, user: int | None, weight: float) -> pd.DataFrame:
+    """See :meth:`Serving.ask`."""
+    if algo.item_tokens is None:
+        raise DataError("this algorithm has no item_tokens, so it cannot be asked in words")
+    if not (isinstance(n, (int, np.integer)) and n >= 1):
+        raise DataError(f"found n={n!r}; expected an int of at least 1")
+    if not 0 <= weight <= 1:
+        raise DataError(f"found weight={weight!r}; expected a number from 0 to 1")
+    roster = algo.items_
+    similar = cosines(roster.tokens, algo.item_tokens.query(text))
+    has_token = roster.has_token.copy()
+    score = similar.copy()
+    score[~has_token] = -np.inf
+    if user is not None:
+        taste = relevance(algo, np.array([user]), np.arange(roster.n_rows), True)[0]
+        known = has_token & np.isfinite(taste)
+        score[~known] = -np.inf
+        score[known] = (1 - weight) * standardised(similar[known]) + weight * standardised(
+            taste[known]
+        )
+    best = top_rows(score, n)
+    who = algo.users_.stranger if user is None else user
+    frame = lines(
+        algo, np.full(len(best), who), best, {"score": score[best], "similarity": similar[best]}
+    )
+    return frame if user is None else frame.assign(basis=basis(algo, user))
+
+
+def cosines(vectors: NDArray[np.floating], vector: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Cosine of every row with one vector; 0 where either has no length."""
+    lengths = np.linalg.norm(vectors, axis=1)
+    products = (vectors @ unit_rows(vector[None])[0]).astype(np.float64)
+    cosine: NDArray[np.float64] = products / np.where(lengths > 0, lengths, 1)
+    return cosine

@@ -1,0 +1,150 @@
+"""Why a prediction is what it is: its terms, the ratings behind it, and a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from .ask import cosines
+from .ranking import basis, labels
+
+if TYPE_CHECKING:
+    from .methods import Serving
+
+_WORDS = {
+    "user bias": "how this user rates in general",
+    "item bias": "how others rate it",
+    "factors": "how it suits this user's taste",
+    "content": "how its text suits this user's taste",
+}
+_UNKNOWN = {
+    "text": "the user has no ratings and is known by their description",
+    "popular": "nothing is known of the user",
+}
+_SPEAKS = 0.005  # influence, as a share of the rating scale, that is worth a word
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What :meth:`Serving.explain` returns; ``print`` shows the sentence.
+
+    Attributes
+    ----------
+    uid, iid : raw ids
+    est : float
+        What ``predict`` returns.
+    terms : dict of str to float
+        Add up to ``est``.
+    basis : {"ratings", "text", "popular"}
+        How the user is known.
+    rated : DataFrame
+        What the user rated, most influential first: item, label, rating, influence (by how much
+        the estimate would fall if the rating were taken away, all else fixed; NaN where the
+        algorithm cannot say), similarity (cosine of tokens).
+    nearest : DataFrame
+        The items whose tokens are nearest: item, label, similarity.
+    sentence : str
+    """
+
+    uid: Hashable
+    iid: Hashable
+    est: float
+    terms: dict[str, float]
+    basis: str
+    rated: pd.DataFrame
+    nearest: pd.DataFrame
+    sentence: str
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+def explain(algo: Serving, uid: Hashable, iid: Hashable, n: int) -> Explanation:
+    """See :meth:`Serving.explain`."""
+    user, item = int(algo.users_.rows([uid])[0]), int(algo.items_.rows([iid])[0])
+    est, _, impossible = algo._estimates(np.array([user]), np.array([item]), True)
+    terms = {"mean": algo.default_prediction()} if impossible[0] else algo._terms(user, item)
+    excess = float(est[0]) - sum(terms.values())
+    if abs(excess) > 1e-9:
+        terms["end of the rating scale"] = excess
+    similar = cosines(algo.items_.tokens, algo.items_.tokens[item])
+    rated = _rated(algo, user, item, similar)
+    how = basis(algo, user)
+    return Explanation(
+        uid, iid, float(est[0]), terms, how, rated, _nearest(algo, item, similar, n),
+        _sentence(algo, iid, float(est[0]), terms, how, rated),
+    )  # fmt: skip
+
+
+def _frame(algo: Serving, rows: NDArray[np.int64], columns: dict[str, Any]) -> pd.DataFrame:
+    raw = [algo.items_.ids[row] for row in rows]
+    names = labels(algo, raw)
+    shown = {} if names is None else {"label": names}
+    return pd.DataFrame({"item": pd.Series(raw, dtype=object).infer_objects()} | shown | columns)
+
+
+def _rated(algo: Serving, user: int, item: int, similar: NDArray[np.float64]) -> pd.DataFrame:
+    items, values, _ = algo.ratings_.of_user(user)
+    influence = algo._influence(user, item) if len(items) else np.zeros(0)
+    if influence is None:
+        order = np.argsort(-similar[items], kind="stable")
+        influence = np.full(len(items), np.nan)
+    else:
+        order = np.argsort(-np.abs(influence), kind="stable")
+    columns = {"rating": values, "influence": influence, "similarity": similar[items]}
+    return _frame(algo, items[order], {key: column[order] for key, column in columns.items()})
+
+
+def _nearest(algo: Serving, item: int, similar: NDArray[np.float64], n: int) -> pd.DataFrame:
+    others = similar.copy()
+    others[item] = -np.inf
+    others[~algo.items_.has_token] = -np.inf
+    order = np.argsort(-others, kind="stable")[:n]
+    order = order[np.isfinite(others[order])] if algo.items_.has_token[item] else order[:0]
+    return _frame(algo, order, {"similarity": others[order]})
+
+
+def _sentence(
+    algo: Serving,
+    iid: Hashable,
+    est: float,
+    terms: dict[str, float],
+    how: str,
+    rated: pd.DataFrame,
+) -> str:
+    low, high = algo.ratings_.scale
+    mean = algo.default_prediction()
+    name = (labels(algo, [iid]) or [str(iid)])[0]
+    side = "above" if est >= mean else "below"
+    words = (
+        f"{name} is expected to get {est:.1f} on a scale from {low:g} to {high:g}, "
+        f"{abs(est - mean):.1f} {side} the average rating of {mean:.1f}{_mostly(terms)}"
+    )
+    said = _because(rated, _SPEAKS * (high - low)) if how == "ratings" else [_UNKNOWN[how]]
+    return "; ".join([words, *said]) + "."
+
+
+def _because(rated: pd.DataFrame, least: float) -> list[str]:
+    """The ratings that speak loudest for and against, in words."""
+    named = rated["label"] if "label" in rated else rated["item"].astype(str)
+    said = []
+    for verb, sign in (("raised", 1), ("lowered", -1)):
+        loud = rated.index[sign * rated["influence"] > least][:2]
+        if len(loud):
+            what = " and ".join(f"{named[k]} ({rated['rating'][k]:g})" for k in loud)
+            said.append(f"{verb} most by the user's rating of {what}")
+    return said
+
+
+def _mostly(terms: dict[str, float]) -> str:
+    """The largest of the terms that can be put in words."""
+    parts = {name: value for name, value in terms.items() if name in _WORDS}
+    if not parts:
+        return ""
+    most = max(parts, key=lambda name: abs(parts[name]))
+    return f", mostly for {_WORDS[most]} ({parts[most]:+.1f})"

@@ -1,0 +1,223 @@
+"""New ratings, users and items without a refit: rows grow, and the algorithm fills them in."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from .. import layout
+from ..errors import DataError, sample
+from ..ids import plain_ids
+from ..tokens import LLMTokens
+
+if TYPE_CHECKING:
+    from .methods import Serving
+
+Given = Mapping[Hashable, float] | Iterable[tuple[Hashable, float]]
+_NAMES = ("title", "name")
+
+
+def pairs(ratings: Given) -> tuple[list[Hashable], NDArray[np.float64]]:
+    """Ids and values of ratings given as a mapping or as pairs.
+
+    Raises
+    ------
+    DataError
+        For anything else, for NaN or infinity, and for an id that stands twice.
+    """
+    try:
+        rows = list(ratings.items() if isinstance(ratings, Mapping) else ratings)
+        ids = plain_ids(raw for raw, _ in rows)
+        values = np.array([value for _, value in rows], np.float64)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"ratings must be pairs (id, rating) or a dict: {error}") from error
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        raise DataError(f"found ratings that are NaN or infinite: {sample(rows[k] for k in bad)}")
+    return ids, values
+
+
+def recency(
+    n: int, timestamps: Sequence[float] | None, half_life: float | None
+) -> NDArray[np.float64]:
+    """Weights that halve with every ``half_life`` before the newest rating, shape (n,).
+
+    >>> recency(3, [0, 5, 10], half_life=5.0).tolist()
+    [0.25, 0.5, 1.0]
+
+    Raises
+    ------
+    DataError
+        If only one of the two is given, or they cannot be used.
+    """
+    if timestamps is None and half_life is None:
+        return np.ones(n)
+    if timestamps is None or half_life is None:
+        raise DataError("timestamps and half_life go together; found only one of them")
+    times = np.asarray(timestamps, np.float64)
+    if times.shape != (n,) or not np.isfinite(times).all():
+        raise DataError(f"found timestamps of shape {times.shape}; expected {n} finite numbers")
+    if not half_life > 0:
+        raise DataError(f"found half_life={half_life!r}; expected a positive number")
+    weights: NDArray[np.float64] = 0.5 ** ((times.max(initial=0.0) - times) / half_life)
+    return np.maximum(weights, 1e-9)
+
+
+def fold_in_user(algo: Serving, uid: Hashable, ratings: Given, weights: tuple[Any, Any]) -> None:
+    """See :meth:`Serving.fold_in`."""
+    items, values = pairs(ratings)
+    if not items:
+        raise DataError(f"found no ratings of {uid!r}; expected at least one")
+    _require_known(algo, "item", items, "fold_in_item")
+    uid = plain_ids([uid])[0]
+    learn(algo, [uid] * len(items), items, values, recency(len(items), *weights), users=[uid])
+
+
+def fold_in_item(algo: Serving, iid: Hashable, content: Any, ratings: Given) -> None:
+    """See :meth:`Serving.fold_in_item`."""
+    users, values = pairs(ratings)
+    _require_known(algo, "user", users, "fold_in")
+    if content is None and not users:
+        raise DataError(f"found neither content nor ratings of {iid!r}; expected either")
+    row = int(algo.items_.rows(plain_ids([iid]))[0])
+    iid = iid if row == algo.items_.stranger else algo.items_.ids[row]
+    learn(algo, users, [iid] * len(users), values, np.ones(len(users)), items=[iid],
+          content=content)  # fmt: skip
+
+
+def partial_fit(algo: Serving, ratings: Any) -> None:
+    """See :meth:`Serving.partial_fit`."""
+    if isinstance(ratings, pd.DataFrame):
+        ratings = ratings.itertuples(index=False)
+    rows = [tuple(row) for row in ratings]
+    if not rows or min(map(len, rows)) < 3:
+        raise DataError("expected rows of (user, item, rating), and at least one")
+    last = {(row[0], row[1]): row[2] for row in rows}
+    users, items = [pair[0] for pair in last], [pair[1] for pair in last]
+    _, values = pairs(enumerate(last.values()))
+    learn(algo, users, items, values, np.ones(len(values)),
+          users=plain_ids(dict.fromkeys(users)), items=plain_ids(dict.fromkeys(items)))  # fmt: skip
+
+
+def learn(
+    algo: Serving,
+    rated_by: list[Hashable],
+    rated: list[Hashable],
+    values: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    users: Sequence[Hashable] = (),
+    items: Sequence[Hashable] = (),
+    content: Any = None,
+) -> None:
+    """Add ratings and solve rows anew: items that were not warm, then users, then ``items``.
+
+    ``content`` is that of the one item in ``items``.
+
+    Nothing of the algorithm changes before everything is known to be well.
+    """
+    state, made = algo._state(), {"users_": algo.users_, "items_": algo.items_}
+    declared = algo._layout or {}
+    attributes: dict[str, Any] = {}
+
+    def rearrange(side: str, roster: Any, source: NDArray[np.int64] | None) -> None:
+        nonlocal state
+        if source is not None:
+            made[f"{side}s_"] = roster
+            state = layout.grown(declared, state, side, source, roster.n_warm)
+
+    if content is not None:
+        attributes["item_tokens"], vector = _extended(algo, items[0], content)
+        rearrange("item", *made["items_"].with_token(items[0], vector))
+    tokens = {"user": algo.user_tokens, "item": attributes.get("item_tokens", algo.item_tokens)}
+    new_items = [raw for raw in dict.fromkeys(rated) if not made["items_"].is_warm(raw)]
+    for side, ids in (("user", rated_by), ("item", rated)):
+        rearrange(side, *made[f"{side}s_"].warmed(ids, tokens[side]))
+    ratings = algo.ratings_.merged(
+        made["users_"].rows(rated_by), made["items_"].rows(rated), values, weights,
+        made["users_"].ids[: made["users_"].n_warm], made["items_"].ids[: made["items_"].n_warm],
+    )  # fmt: skip
+
+    trial = object.__new__(type(algo))  # the algorithm as it will be
+    trial.__dict__.update(algo.__dict__)
+
+    def settle() -> None:
+        current = made | attributes | {"ratings_": ratings}
+        trial.__dict__.update(current)
+        trial.__dict__.update(trial._restore(state, ratings, made["users_"], made["items_"]))
+
+    def solve(side: str, ids: Iterable[Hashable]) -> None:
+        nonlocal state
+        settle()
+        fold = trial._fold_in_user if side == "user" else trial._fold_in_item
+        of = ratings.of_user if side == "user" else ratings.of_item
+        found = [(row, fold(row, *of(row))) for row in made[f"{side}s_"].rows(ids).tolist()]
+        state |= {name: np.copy(state[name]) for name in (found[0][1] if found else ())}
+        for row, entries in found:
+            layout.put(declared, state, side, row, entries)
+
+    solve("item", dict.fromkeys([*new_items, *items]))
+    if users:
+        solve("user", users)
+        solve("item", [raw for raw in new_items if raw not in items] or items)
+    settle()
+    algo.__dict__.update(trial.__dict__)
+
+
+def _extended(algo: Serving, iid: Hashable, content: Any) -> tuple[LLMTokens, NDArray[np.float32]]:
+    """The item tokens with new content among them, and its vector."""
+    tokens = algo.item_tokens
+    if tokens is None:
+        raise DataError("this algorithm has no item_tokens, so content says nothing to it")
+    made = _vectors(tokens, content)
+    if len(made) != 1:
+        raise DataError(f"found the content of {len(made)} items; expected that of one")
+    known = algo.items_.rows([iid])[0] != algo.items_.stranger
+    at = int(tokens.align([iid])[0]) if known else -1
+    if at >= 0:
+        ids, vectors, labels = tokens.ids, tokens.vectors.copy(), tokens.labels and [*tokens.labels]
+    else:
+        ids, vectors = [*tokens.ids, iid], np.vstack([tokens.vectors, made])
+        labels = tokens.labels and [*tokens.labels, ""]
+    vectors[at] = made[0]
+    if labels:
+        labels[at] = _label(iid, content)
+    return replace(tokens, ids=ids, vectors=vectors, labels=labels), made[0]
+
+
+def _vectors(tokens: LLMTokens, content: Any) -> NDArray[np.float32]:
+    if isinstance(content, str):
+        return tokens.query(content)[None]
+    if isinstance(content, Mapping):
+        return tokens.transform(pd.DataFrame({key: [value] for key, value in content.items()}))
+    if isinstance(content, (pd.DataFrame, list)):
+        return tokens.transform(content)
+    return tokens.transform(np.atleast_2d(np.asarray(content)))
+
+
+def _label(raw: Hashable, content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    if isinstance(content, (Mapping, pd.DataFrame)):
+        name = next((name for name in _NAMES if name in content), None)
+        if name is not None:
+            value = content[name]
+            return str(value.iloc[0] if isinstance(value, pd.Series) else value)
+    return str(raw)
+
+
+def _require_known(algo: Serving, side: str, ids: list[Hashable], remedy: str) -> None:
+    roster = algo.items_ if side == "item" else algo.users_
+    rows = roster.rows(ids)
+    unknown = [raw for raw, row in zip(ids, rows, strict=True) if row == roster.stranger]
+    if unknown:
+        raise DataError(
+            f"found {len(unknown)} unknown {side} ids: {sample(unknown)}; add them with {remedy} "
+            "first, or give everything to partial_fit"
+        )

@@ -1,0 +1,130 @@
+"""The command line, as its users call it: in another process, with files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from algorithms import DATA
+
+from llmtokens import LLMTokens
+
+
+def run(*arguments, cwd, ok=True):
+    """Run ``llmtokens`` and give back what it printed."""
+    code = "from llmtokens.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], cwd=cwd, capture_output=True, text=True
+    )
+    if ok:
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+    return done
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with two tables, and the tokens and model made from them."""
+    folder = tmp_path_factory.mktemp("cli")
+    items = DATA.items.assign(genres=DATA.items["genres"].map("|".join)).drop(columns="tags")
+    items.rename(columns={"item": "movieId"}).to_csv(folder / "movies.csv", index=False)
+    ratings = DATA.ratings.rename(columns={"user": "userId", "item": "movieId"})
+    ratings.to_csv(folder / "ratings.csv", index=False)
+    run(
+        *("embed", "movies.csv", "--id", "movieId", "--encoder", "hashing"),
+        *("--text", "{title}", "--text", "{description}", "-o", "tokens.safetensors"),
+        cwd=folder,
+    )
+    run(
+        *("fit", "ratings.csv", "--user", "userId", "--item", "movieId"),
+        *("--tokens", "tokens.safetensors", "-o", "model.safetensors"),
+        *("--param", "n_factors=8", "--param", "random_state=0", "--param", "dtype=float64"),
+        cwd=folder,
+    )
+    return folder
+
+
+def test_embed_writes_tokens_of_all_items(folder):
+    tokens = LLMTokens.load(folder / "tokens.safetensors")
+    assert tokens.ids == DATA.items["item"].tolist()
+    assert tokens.template == ("{title}", "{description}")
+    assert tokens.labels == DATA.items["title"].tolist()
+
+
+def test_predict_takes_ids_as_they_read_and_says_who_is_cold(folder):
+    rows = json.loads(run("predict", "model.safetensors", 1, 2, "nothing", "--json", cwd=folder))
+    assert [row["item"] for row in rows] == [2, "nothing"]
+    assert [row["cold_item"] for row in rows] == [False, True]
+
+
+def test_recommend_prints_titles_for_people_and_records_for_programs(folder):
+    user = DATA.ratings["user"].value_counts().index[-1]
+    printed = run("recommend", "model.safetensors", user, "-n", 3, cwd=folder)
+    rows = json.loads(run("recommend", "model.safetensors", user, "-n", 3, "--json", cwd=folder))
+    assert len(rows) == 3
+    for row in rows:
+        assert row["label"].split()[0] in printed
+    seen = set(DATA.ratings.loc[DATA.ratings["user"] == user, "item"])
+    assert not seen & {row["item"] for row in rows}
+
+
+def test_ask_finds_an_item_by_its_words(folder):
+    wanted = DATA.items.iloc[5]
+    query = wanted["description"].split(".")[0]
+    rows = json.loads(run("ask", "model.safetensors", query, "-n", 5, "--json", cwd=folder))
+    assert wanted["item"] in [row["item"] for row in rows]
+
+
+def test_explain_gives_terms_that_add_up(folder):
+    found = json.loads(run("explain", "model.safetensors", 1, 2, "--json", cwd=folder))
+    assert sum(found["terms"].values()) == pytest.approx(found["est"], abs=1e-6)
+    assert found["sentence"] in run("explain", "model.safetensors", 1, 2, cwd=folder)
+
+
+def test_benchmark_compares_on_the_generated_data(folder):
+    out = run(
+        *("benchmark", "--folds", 2, "--split", "warm", "--algo", "SVD", "--algo", "LLMTokensSVD"),
+        "--json",
+        cwd=folder,
+    )
+    table = pd.DataFrame(json.loads(out))
+    mean = table[table["measure"] == "rmse"].groupby("algorithm")["value"].mean()
+    assert mean["LLMTokensSVD"] < mean["LLMTokensSVD, shuffled tokens"]
+    assert mean["LLMTokensSVD"] < mean["SVD"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("predict", "absent.safetensors", "1", "2"), "could not read 'absent.safetensors'"),
+        (("predict", "movies.csv", "1", "2"), "not a whole safetensors file"),
+        (("fit", "ratings.csv", "-o", "x.safetensors"), "no column"),
+        (("benchmark", "--algo", "Nonsense"), "expected one of"),
+        (("benchmark", "--split", "lukewarm"), "expected one of warm, cold-item"),
+        (("embed", "movies.csv", "-o", "x.safetensors"), "no column 'item'"),
+    ],
+)
+def test_an_error_is_one_line_and_exit_status_1(folder, arguments, words):
+    done = run(*arguments, cwd=folder, ok=False)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stderr.startswith("llmtokens: ")
+
+
+def test_debug_shows_the_traceback(folder):
+    done = run("--debug", "predict", "absent.safetensors", 1, 2, cwd=folder, ok=False)
+    assert "Traceback" in done.stderr
+    assert done.returncode == 1
+
+
+def test_a_wrong_option_is_exit_status_2(folder):
+    assert run("predict", "--nonsense", cwd=folder, ok=False).returncode == 2
+
+
+def test_help_has_an_example_for_every_command(folder):
+    for command in ("embed", "fit", "predict", "recommend", "ask", "explain", "benchmark"):
+        assert f"Example: llmtokens {command}" in run(command, "--help", cwd=folder)

@@ -1,0 +1,141 @@
+import numpy as np
+import pytest
+from algorithms import ALGORITHMS, DATA, TOKENS, full, make
+
+from llmtokens.algorithms import fold
+
+ROWS = list(DATA.ratings[["user", "item", "rating"]].itertuples(index=False, name=None))
+TRAIN = full([row for k, row in enumerate(ROWS) if k % 5])
+COLD = [i for i in TOKENS.ids if not TRAIN.knows_item(i)]
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    made = {}
+
+    def get(name):
+        if name not in made:
+            made[name] = make(name).fit(TRAIN)
+        return made[name]
+
+    return get
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_terms_add_up_to_the_prediction(name, fitted):
+    algo = fitted(name)
+    pairs = [row[:2] for row in ROWS[::50]]
+    pairs += [("nobody", 1), (1, "nothing"), ("nobody", "nothing")]
+    for uid, iid in pairs:
+        why = algo.explain(uid, iid)
+        assert sum(why.terms.values()) == pytest.approx(algo.predict(uid, iid).est, abs=1e-6)
+        assert why.est == pytest.approx(algo.predict(uid, iid).est, abs=1e-9)
+
+
+def test_the_terms_of_a_factor_model_are_its_parameters(fitted):
+    algo = fitted("LLMTokensSVD")
+    u, i = TRAIN.to_inner_uid(ROWS[1][0]), TRAIN.to_inner_iid(ROWS[1][1])
+    terms = algo.explain(*ROWS[1][:2]).terms
+    assert terms["mean"] == pytest.approx(TRAIN.global_mean)
+    assert terms["user bias"] == pytest.approx(algo.bu[u])
+    assert terms["item bias"] == pytest.approx(algo.bi[i])
+    assert terms["factors"] == pytest.approx(float(algo.pu[u] @ algo.qi[i]), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", [n for n in ALGORITHMS if "SVD" in n] + ["LLMTokensContent"])
+def test_influence_is_what_leaving_a_rating_out_does(name, fitted):
+    algo = fitted(name)
+    algo._state()
+    user = TRAIN.to_inner_uid(ROWS[0][0])
+    items, values, weights = algo.ratings_.of_user(user)
+    for item in (0, 7, 11):
+        influence = algo._influence(user, item)
+
+        def estimate(keep, item=item):
+            z = algo._fold_in_user(user, items[keep], values[keep], weights[keep])
+            if "SVD" in name:
+                return float(np.append(algo._parts["qi"][item], 1) @ np.append(z["pu"], z["bu"]))
+            return float(z["user_level_"] + algo.item_content_[item] @ z["user_taste_"])
+
+        whole = np.arange(len(items))
+        for k in (0, len(items) // 2, len(items) - 1):
+            drop = estimate(whole) - estimate(np.delete(whole, k))
+            assert influence[k] == pytest.approx(drop, abs=1e-8)
+
+
+@pytest.mark.parametrize("name", ["LLMTokensEASE", "LLMTokensEASE, no tokens"])
+def test_the_influences_on_a_linear_score_add_up_to_it(name, fitted):
+    algo = fitted(name)
+    user = TRAIN.to_inner_uid(ROWS[0][0])
+    scores = algo._rank_scores(np.array([user]))[0]
+    for item in (0, 7, algo.items_.stranger - 1):
+        slope = algo.lines_[0, int(item >= algo.items_.n_warm), 0]
+        total = algo._influence(user, item).sum()
+        assert total == pytest.approx(slope * scores[item], abs=1e-4)
+
+
+def test_the_closed_form_is_a_ridge_regression():
+    rng = np.random.default_rng(0)
+    design, open_, weights = rng.normal(size=(9, 4)), rng.normal(size=9), rng.random(9) + 0.1
+    spread = rng.normal(size=(4, 4))
+    covariance = spread @ spread.T
+    normal = np.linalg.inv(covariance) + design.T @ (weights[:, None] * design)
+    direct = np.linalg.solve(normal, design.T @ (weights * open_))
+    np.testing.assert_allclose(fold.update(design, open_, weights, spread), direct, rtol=1e-8)
+    query = rng.normal(size=4)
+    brute = [
+        query
+        @ (direct - fold.update(*(np.delete(x, k, 0) for x in (design, open_, weights)), spread))
+        for k in range(9)
+    ]
+    np.testing.assert_allclose(fold.influence(design, open_, weights, spread, query), brute)
+
+
+def test_the_strength_of_the_prior_is_found_again():
+    rng = np.random.default_rng(1)
+    z = rng.normal(size=(300, 3)) * [1.0, 0.5, 0.2]
+    noise = 2.0
+
+    def evidence():
+        for one in z:
+            design = rng.normal(size=(12, 3))
+            yield design, design @ one + noise * rng.normal(size=12), np.ones(12, bool)
+
+    spread = fold.learn_spread(z, evidence())
+    found = np.trace(spread @ spread.T) / np.mean(np.sum(z**2, axis=1))
+    assert found == pytest.approx(1 / noise**2, rel=0.8)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_rated_items_are_listed_the_most_telling_first(name, fitted):
+    why = fitted(name).explain(*ROWS[0][:2])
+    uid = ROWS[0][0]
+    given = {TRAIN.to_raw_iid(i): r for i, r in TRAIN.ur[TRAIN.to_inner_uid(uid)]}
+    assert dict(zip(why.rated["item"], why.rated["rating"], strict=True)) == given
+    size = why.rated["influence"].abs()
+    assert size.isna().all() or (np.diff(size) <= 0).all()
+    assert len(fitted(name).explain("nobody", ROWS[0][1]).rated) == 0
+
+
+def test_nearest_items_are_those_of_the_highest_cosine(fitted):
+    nearest = fitted("LLMTokensSVD").explain(ROWS[0][0], TOKENS.ids[3], n=4).nearest
+    unit = TOKENS.vectors / np.linalg.norm(TOKENS.vectors, axis=1, keepdims=True)
+    order = [k for k in np.argsort(-(unit @ unit[3]), kind="stable") if k != 3][:4]
+    assert nearest["item"].tolist() == [TOKENS.ids[k] for k in order]
+    assert len(fitted("LLMTokensSVD, no tokens").explain(1, 2).nearest) == 0
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_the_sentence_names_item_estimate_and_mean(name, fitted):
+    why = fitted(name).explain(*ROWS[0][:2])
+    shown = str(why)
+    labelled = fitted(name).item_tokens is not None
+    title = DATA.items.set_index("item")["title"][ROWS[0][1]]
+    assert shown.startswith(title if labelled else str(ROWS[0][1]))
+    assert f"{why.est:.1f}" in shown
+    assert f"{TRAIN.global_mean:.1f}" in shown
+    assert shown.endswith(".")
+
+
+def test_the_sentence_says_when_the_user_is_unknown(fitted):
+    assert "nothing is known of the user" in str(fitted("LLMTokensSVD").explain("nobody", 1))

@@ -1,0 +1,240 @@
+import copy
+
+import numpy as np
+import pandas as pd
+import pytest
+from algorithms import ALGORITHMS, DATA, TOKENS, full, make
+from surprise import accuracy
+
+from llmtokens import LLMTokens, LLMTokensSVD
+from llmtokens.errors import DataError, LLMTokensError
+from llmtokens.recommend.foldin import recency
+from llmtokens.roster import Roster
+
+ROWS = list(DATA.ratings[["user", "item", "rating"]].itertuples(index=False, name=None))
+NEW_USER, NEW_ITEM = ROWS[0][0], ROWS[0][1]
+OLD = [row for row in ROWS if row[0] != NEW_USER and row[1] != NEW_ITEM]
+TRAIN = full(OLD)
+HIS = [(i, r) for u, i, r in ROWS if u == NEW_USER and i != NEW_ITEM]
+ITS = [(u, r) for u, i, r in ROWS if i == NEW_ITEM and u != NEW_USER]
+USER_FOLDERS = list(ALGORITHMS)
+ITEM_FOLDERS = [name for name in ALGORITHMS if "EASE" not in name]
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    made = {}
+
+    def get(name):
+        if name not in made:
+            made[name] = make(name).fit(TRAIN)
+            made[name]._state()
+        return copy.copy(made[name])
+
+    return get
+
+
+def estimates(algo, pairs):
+    return np.array([algo.predict(*pair).est for pair in pairs])
+
+
+@pytest.mark.parametrize("name", USER_FOLDERS)
+def test_a_new_user_is_predicted_and_served_as_any_other(name, fitted):
+    algo = fitted(name)
+    before = estimates(algo, [(NEW_USER, i) for i, _ in HIS])
+    assert algo.predict(NEW_USER, HIS[0][0]).details["cold_user"]
+    others = estimates(algo, [row[:2] for row in OLD[::40]])
+    assert algo.fold_in(NEW_USER, HIS[:15]) is algo
+    np.testing.assert_array_equal(estimates(algo, [row[:2] for row in OLD[::40]]), others)
+    assert not algo.predict(NEW_USER, HIS[0][0]).details["cold_user"]
+    truth = np.array([r for _, r in HIS[:15]])
+    after = estimates(algo, [(NEW_USER, i) for i, _ in HIS])
+    assert np.mean((after[:15] - truth) ** 2) < np.mean((before[:15] - truth) ** 2)
+    frame = algo.recommend(NEW_USER, n=200)
+    assert set(frame["basis"]) == {"ratings"}
+    assert not set(frame["item"]) & {i for i, _ in HIS[:15]}
+    assert len(algo.explain(NEW_USER, HIS[20][0]).rated) == 15
+
+
+@pytest.mark.parametrize("name", USER_FOLDERS)
+def test_ratings_may_come_at_once_or_in_parts_and_replace_older_ones(name, fitted):
+    at_once, parts = fitted(name), fitted(name)
+    at_once.fold_in(NEW_USER, dict(HIS[:9]))
+    parts.fold_in(NEW_USER, [(HIS[0][0], 1.0), *HIS[1:5]])
+    parts.fold_in(NEW_USER, [*HIS[5:9], HIS[0]])
+    pairs = [(NEW_USER, i) for i in TOKENS.ids]
+    np.testing.assert_allclose(estimates(parts, pairs), estimates(at_once, pairs), atol=1e-5)
+    assert parts.ratings_.n == len(OLD) + 9
+
+
+@pytest.mark.parametrize("name", ITEM_FOLDERS)
+def test_a_new_item_is_predicted_from_its_text_and_then_from_its_ratings(name, fitted):
+    algo = fitted(name)
+    if algo.item_tokens is None:
+        with pytest.raises(DataError, match="content says nothing"):
+            algo.fold_in_item("new", "a storm at sea")
+    else:
+        words = TOKENS.ids[5]
+        row = DATA.items[DATA.items["item"] == words].iloc[0].to_dict()
+        algo.fold_in_item("new", row)
+        users = [u for u, _ in ITS]
+        twin = estimates(algo, [(u, "new") for u in users])
+        assert np.std(twin) > 0
+        assert algo.predict(users[0], "new").details["cold_item"]
+        assert "new" in algo.ask(f"{row['title']}. {row['description']}")["item"].tolist()
+        assert algo.explain(users[0], "new").nearest["item"][0] == words
+    algo.fold_in_item("new", ratings=ITS)
+    assert not algo.predict(ITS[0][0], "new").details["cold_item"]
+    assert len(make(name).fit(TRAIN).items_.ids) == len(fitted(name).items_.ids)
+
+
+def test_a_new_item_without_ratings_is_what_it_would_have_been_as_a_cold_one():
+    known = [i for i in TOKENS.ids if i != NEW_ITEM]
+    at = TOKENS.align(known)
+    fewer = LLMTokens(known, TOKENS.vectors[at].copy(), TOKENS.projection,
+                      [TOKENS.labels[k] for k in at])  # fmt: skip
+    row = DATA.items[DATA.items["item"] == NEW_ITEM].iloc[0].to_dict()
+    for name in ("LLMTokensSVD", "LLMTokensContent", "LLMTokensContent, cosine"):
+        whole = make(name).fit(TRAIN)
+        later = make(name, item_tokens=fewer).fit(TRAIN).fold_in_item(NEW_ITEM, row)
+        pairs = [(u, NEW_ITEM) for u, _ in ITS]
+        np.testing.assert_allclose(estimates(later, pairs), estimates(whole, pairs), atol=0.02)
+        assert later.item_tokens.labels[-1] == row["title"]
+    assert NEW_ITEM not in fewer.ids
+
+
+def test_ratings_of_a_new_item_teach_what_text_did_not(fitted):
+    algo = fitted("LLMTokensSVD")
+    half = len(ITS) // 2
+    rest = [(u, NEW_ITEM, r) for u, r in ITS[half:]]
+    before = accuracy.rmse(algo.test(rest), verbose=False)
+    algo.fold_in_item(NEW_ITEM, ratings=ITS[:half])
+    assert accuracy.rmse(algo.test(rest), verbose=False) < before
+
+
+@pytest.mark.parametrize("name", ITEM_FOLDERS)
+def test_a_batch_brings_new_users_and_items_at_once(name, fitted):
+    algo = fitted(name)
+    batch = pd.DataFrame([row for row in ROWS if row[0] == NEW_USER or row[1] == NEW_ITEM],
+                         columns=["user", "item", "rating"])  # fmt: skip
+    algo.partial_fit(batch)
+    assert algo.ratings_.n == len(ROWS)
+    details = algo.predict(NEW_USER, NEW_ITEM).details
+    assert not details["cold_user"]
+    assert not details["cold_item"]
+    refit = make(name).fit(full(ROWS))
+    pairs = [row[:2] for row in ROWS if row[0] == NEW_USER]
+    assert np.sqrt(np.mean((estimates(algo, pairs) - estimates(refit, pairs)) ** 2)) < 0.6
+
+
+@pytest.mark.parametrize("name", ITEM_FOLDERS)
+def test_a_new_user_may_rate_an_item_that_nobody_has_rated(name, fitted):
+    algo = fitted(name)
+    if algo.item_tokens is None:
+        with pytest.raises(DataError, match="unknown item ids"):
+            algo.fold_in("new", [(NEW_ITEM, 5.0)])
+        return
+    algo.fold_in("new", [(NEW_ITEM, 5.0), *HIS[:3]])
+    assert not algo.predict("new", NEW_ITEM).details["cold_item"]
+    assert algo.items_.n_warm == TRAIN.n_items + 1
+
+
+def test_rosters_grow_as_if_built_anew():
+    warm = list(TOKENS.ids[10:40])
+    roster = Roster.of("item", warm, TOKENS)
+    grown, source = roster.warmed([TOKENS.ids[70], "new", TOKENS.ids[2], warm[0]], TOKENS)
+    anew = Roster.of("item", [*warm, TOKENS.ids[70], "new", TOKENS.ids[2]], TOKENS)
+    assert (grown.ids, grown.n_warm) == (anew.ids, anew.n_warm)
+    np.testing.assert_array_equal(grown.tokens, anew.tokens)
+    np.testing.assert_array_equal(grown.has_token, anew.has_token)
+    for row, raw in enumerate(grown.ids):
+        assert source[row] == (roster.stranger if raw == "new" else roster.rows([raw])[0])
+    assert roster.n_warm == 30
+
+
+def test_recent_ratings_count_more(fitted):
+    item = HIS[0][0]
+    ratings = [(i, 5.0) for i, _ in HIS[:6]] + [(i, 1.0) for i, _ in HIS[6:12]]
+    old_then_new = list(range(12))
+    plain, recent, reverse = (fitted("LLMTokensSVD") for _ in range(3))
+    plain.fold_in("u", ratings)
+    recent.fold_in("u", ratings, timestamps=old_then_new, half_life=2.0)
+    reverse.fold_in("u", ratings, timestamps=old_then_new[::-1], half_life=2.0)
+    low, middle, high = (a.predict("u", item).est for a in (recent, plain, reverse))
+    assert low < middle < high
+    np.testing.assert_allclose(recency(3, [10, 30, 20], 10), [0.25, 1.0, 0.5])
+
+
+def test_weight_of_time_reaches_the_profiles_of_content_too(fitted):
+    for name in ("LLMTokensContent", "LLMTokensContent, cosine"):
+        plain, recent = fitted(name), fitted(name)
+        plain.fold_in("u", HIS[:12])
+        recent.fold_in("u", HIS[:12], timestamps=range(12), half_life=1.0)
+        row = plain.users_.rows(["u"])
+        assert np.abs(plain._rank_scores(row) - recent._rank_scores(row)).max() > 1e-3
+
+
+def test_nothing_changes_if_anything_fails(fitted):
+    algo = fitted("LLMTokensEASE")
+    before = dict(algo.__dict__)
+    with pytest.raises(LLMTokensError, match="LLMTokensEASE cannot learn items without a refit"):
+        algo.fold_in("new", [(NEW_ITEM, 5.0), *HIS[:3]])
+    assert algo.__dict__ == before
+
+
+@pytest.mark.parametrize(
+    ("ratings", "message"),
+    [
+        ([], "no ratings"),
+        ([("nothing", 3.0)], "unknown item ids: 'nothing'"),
+        ([(TOKENS.ids[0], np.nan)], "NaN"),
+        ([(TOKENS.ids[0], 3.0), (TOKENS.ids[0], 4.0)], "duplicate"),
+        ([TOKENS.ids[0]], "pairs"),
+        ([(TOKENS.ids[0], "good")], "pairs"),
+        (3, "pairs"),
+    ],
+)
+def test_ratings_that_cannot_be_used_are_refused(fitted, ratings, message):
+    with pytest.raises(DataError, match=message):
+        fitted("LLMTokensSVD").fold_in("new", ratings)
+
+
+def test_other_misuse_is_refused(fitted):
+    algo = fitted("LLMTokensSVD")
+    for given in ({"timestamps": [1.0]}, {"half_life": 3.0}):
+        with pytest.raises(DataError, match="go together"):
+            algo.fold_in("new", HIS[:1], **given)
+    with pytest.raises(DataError, match="half_life"):
+        algo.fold_in("new", HIS[:1], timestamps=[1.0], half_life=0)
+    with pytest.raises(DataError, match="timestamps of shape"):
+        algo.fold_in("new", HIS[:1], timestamps=[1.0, 2.0], half_life=1)
+    with pytest.raises(DataError, match="neither content nor ratings"):
+        algo.fold_in_item("new")
+    with pytest.raises(DataError, match="unknown user ids"):
+        algo.fold_in_item("new", ratings=[("nobody", 3.0)])
+    with pytest.raises(DataError, match="rows of"):
+        algo.partial_fit([])
+    with pytest.raises(DataError, match="found the columns"):
+        algo.fold_in_item("new", {"titel": "a storm"})
+
+
+def test_fold_in_is_as_good_as_a_refit(ml_small_folder):
+    from llmtokens.datasets import load_movielens
+
+    frame = load_movielens(ml_small_folder).ratings[["user", "item", "rating"]]
+    held = set(frame["user"].unique()[::12])
+    theirs = frame[frame["user"].isin(held)].sample(frac=1, random_state=0)
+    count = theirs.groupby("user").cumcount()
+    given, test = theirs[count < 20], list(theirs[count >= 20].itertuples(index=False, name=None))
+    rest = frame[~frame["user"].isin(held)]
+    given = given[given["item"].isin(set(rest["item"]))]
+    parameters = {"n_factors": 30, "random_state": 0}
+    scale = (0.5, 5)
+    folded = LLMTokensSVD(**parameters).fit(full(rest.to_numpy().tolist(), scale))
+    refit = LLMTokensSVD(**parameters).fit(
+        full(pd.concat([rest, given]).to_numpy().tolist(), scale)
+    )
+    for uid, rows in given.groupby("user"):
+        folded.fold_in(uid, zip(rows["item"], rows["rating"], strict=True))
+    ours, theirs = (accuracy.rmse(a.test(test), verbose=False) for a in (folded, refit))
+    assert ours < theirs + 0.01
