@@ -143,7 +143,11 @@ def restore_block(spec: Any, width: int) -> Block:
         f.name for f in dataclass_fields(BLOCKS[kind])
     }:
         raise FileFormatError(f"found an unknown block {spec!r:.80}")
-    given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items() if k != "kind"}
+    given: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in spec.items()
+        if key != "kind"
+    }
     block = BLOCKS[kind](**given)
     match block:
         case TextBlock(str(), str(), str()):

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Rated = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
 
+_LARGEST = 1e30  # beyond, squares overflow
+
 
 @dataclass(frozen=True)
 class Ratings:
@@ -181,15 +183,16 @@ class Ratings:
         return ratings
 
     def _check(self) -> None:
-        bad = np.flatnonzero(~np.isfinite(self.value))
+        bad = np.flatnonzero(~(np.abs(self.value) <= _LARGEST))
         if len(bad):
             where = sample(
                 (self.user_ids[self.user[k]], self.item_ids[self.item[k]], float(self.value[k]))
                 for k in bad[:6]
             )
             raise DataError(
-                f"found {len(bad)} ratings that are NaN or infinite, the first (user, item, "
-                f"rating) being {where}; drop or replace them before building the Dataset"
+                f"found {len(bad)} ratings that are NaN, infinite or beyond {_LARGEST:g}, "
+                f"the first (user, item, rating) being {where}; drop or replace them before "
+                "building the Dataset"
             )
 
 

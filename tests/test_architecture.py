@@ -27,7 +27,7 @@ LAYERS = [
     {"roster"},
     {"tokens"},
     {"projection"},
-    {"blocks", "encode", "reduce", "ids", "store", "trainset", "kernels", "layout"},
+    {"blocks", "encode", "reduce", "ids", "store", "trainset", "kernels", "layout", "threads"},
     {"errors"},
 ]
 LAZY = {

@@ -57,7 +57,7 @@ def test_users_out_of_order_are_put_in_order(interleaved):
     assert ratings.value.tolist() == [3.0, 1.0, 5.0, 2.0, 4.0]
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e200])
 def test_a_rating_that_is_no_number_is_named(bad):
     with pytest.raises(DataError, match=r"1 ratings.*\('b', 7"):
         Ratings.from_trainset(trainset([("a", 1, 3.0), ("b", 7, bad)]))

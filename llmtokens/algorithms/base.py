@@ -15,6 +15,7 @@ from surprise import AlgoBase, Prediction, Trainset
 from ..errors import DataError, NotFittedError
 from ..recommend import Serving
 from ..roster import Roster
+from ..threads import one_blas_thread
 from ..tokens import LLMTokens
 from ..trainset import Ratings
 
@@ -73,7 +74,8 @@ class TokenAlgoBase(Serving, AlgoBase):
         ratings = Ratings.from_trainset(trainset)
         users = Roster.build("user", ratings.user_ids, self.user_tokens)
         items = Roster.build("item", ratings.item_ids, self.item_tokens)
-        learned = self._learn(ratings, users, items)
+        with one_blas_thread():
+            learned = self._learn(ratings, users, items)
         for name, value in learned.items():
             if isinstance(value, np.ndarray) and not np.isfinite(value).all():
                 raise DataError(
@@ -171,10 +173,11 @@ class TokenAlgoBase(Serving, AlgoBase):
         self, users: NDArray[np.int64], items: NDArray[np.int64], clip: bool
     ) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]], NDArray[np.bool_]]:
         """Finite estimates for pairs of rows, details by name, and which were impossible."""
-        blocks = [
-            self._score(users[k : k + _BLOCK], items[k : k + _BLOCK])
-            for k in range(0, max(len(users), 1), _BLOCK)
-        ]
+        with one_blas_thread():
+            blocks = [
+                self._score(users[k : k + _BLOCK], items[k : k + _BLOCK])
+                for k in range(0, max(len(users), 1), _BLOCK)
+            ]
         est = np.concatenate([block[0] for block in blocks]).astype(np.float64, copy=False)
         extra = {key: np.concatenate([b[1][key] for b in blocks]) for key in blocks[0][1]}
         impossible = np.isnan(est)

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from surprise import AlgoBase, Prediction, Trainset
-from threadpoolctl import threadpool_limits
 
 from .. import store
 from ..errors import DataError, LLMTokensError
 from ..metrics import rank_all
+from ..threads import one_blas_thread
 from ..tokens import LLMTokens
 from .files import write_text
 from .folds import Fold, Testset
@@ -83,7 +83,7 @@ def run(
     before = np.random.get_state()  # noqa: NPY002
     np.random.seed(int(fold.digest[:8], 16))  # noqa: NPY002
     try:
-        with threadpool_limits(1, user_api="blas"), contextlib.redirect_stdout(io.StringIO()):
+        with one_blas_thread(), contextlib.redirect_stdout(io.StringIO()):
             outcome = _run(_copy(algorithm), trainset, testset, measures, keep_predictions)
     finally:
         np.random.set_state(before)  # noqa: NPY002

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import DataError, LLMTokensWarning, sample
+from ..threads import one_blas_thread
 
 if TYPE_CHECKING:
     from .methods import Serving
@@ -187,7 +188,8 @@ def recommend(
     size = max(1, _CELLS // algo.items_.n_rows)
     starts = range(0, len(users), size)
     work = (delayed(lists)(algo, users[s : s + size], items, wish) for s in starts)
-    blocks = Parallel(n_jobs=n_jobs, require="sharedmem")(work)
+    with one_blas_thread():
+        blocks = Parallel(n_jobs=n_jobs, require="sharedmem")(work)
     who = np.concatenate([start + b[0] for start, b in zip(starts, blocks, strict=True)])
     what = np.concatenate([b[1] for b in blocks])
     score = np.concatenate([b[2] for b in blocks])
