@@ -38,6 +38,17 @@ def quality() -> str:
     return "\n".join(lines)
 
 
+def coverage() -> str:
+    """Share of held-out ratings inside the predictive intervals of LLMTokensBPMF."""
+    rows = [row for row in results("quality")["summary"] if row["algorithm"] == "LLMTokensBPMF"]
+    mine = {(row["split"], row["measure"]): row["mean"] for row in rows}
+    lines = ["| inside | " + " | ".join(SPLITS.values()) + " |", "| --- |" + " ---: |" * 4]
+    for level in ("50%", "80%", "95%"):
+        shares = [f"{mine[split, f'coverage {level}']:.1%}" for split in SPLITS]
+        lines.append(f"| {level} | " + " | ".join(shares) + " |")
+    return "\n".join(lines)
+
+
 def speed() -> str:
     """CPU seconds, one thread, and how many times faster."""
     found = results("speed")
@@ -54,11 +65,11 @@ def speed() -> str:
     )
 
 
-TABLES = {"quality": quality, "speed": speed}
+TABLES = {"quality": quality, "coverage": coverage, "speed": speed}
 
 
 def filled(text: str) -> str:
-    """A page with its tables made anew: what stands between ``<!-- table: x -->`` and ``<!-- end -->``."""
+    """A page with what stands between ``<!-- table: x -->`` and ``<!-- end -->`` made anew."""
 
     def table(match: re.Match[str]) -> str:
         return f"<!-- table: {match[1]} -->\n{TABLES[match[1]]()}\n<!-- end -->"

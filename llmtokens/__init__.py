@@ -17,6 +17,7 @@ _PUBLIC = {
     "SentenceEncoder": "encode",
     "HashingEncoder": "encode",
     "LLMTokensSVD": "algorithms.svd",
+    "LLMTokensBPMF": "algorithms.bpmf",
     "LLMTokensEASE": "algorithms.ease",
     "LLMTokensContent": "algorithms.content",
     "load": "persist",

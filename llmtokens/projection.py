@@ -16,7 +16,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .blocks import BLOCKS, Block, CategoryBlock, Features, NumberBlock, TextBlock, restore_block
+from .blocks import (
+    BLOCKS,
+    Block,
+    CategoryBlock,
+    Features,
+    NumberBlock,
+    TextBlock,
+    fields,
+    restore_block,
+)
 from .errors import DataError, FileFormatError
 from .reduce import TokenReducer
 
@@ -96,6 +105,17 @@ class Projection:
             encoders={key: e for part in parts for key, e in part.encoders.items()},
         )
         return projection, (stacked @ reducer.components_.T).astype(np.float32)
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns of a frame that the blocks read."""
+        names: list[str] = []
+        for block in self.blocks:
+            if isinstance(block, TextBlock):
+                names += fields(block.template)
+            elif isinstance(block, (CategoryBlock, NumberBlock)):
+                names.append(block.column)
+        return list(dict.fromkeys(names))
 
     def apply(self, data: Any) -> NDArray[np.float32]:
         """Tokens of new content; see :meth:`~llmtokens.LLMTokens.transform`."""

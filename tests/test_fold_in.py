@@ -214,7 +214,7 @@ def test_other_misuse_is_refused(fitted):
         algo.fold_in_item("new", ratings=[("nobody", 3.0)])
     with pytest.raises(DataError, match="rows of"):
         algo.partial_fit([])
-    with pytest.raises(DataError, match="found the columns"):
+    with pytest.raises(DataError, match="expected some of"):
         algo.fold_in_item("new", {"titel": "a storm"})
 
 
@@ -238,3 +238,10 @@ def test_fold_in_is_as_good_as_a_refit(ml_small_folder):
         folded.fold_in(uid, zip(rows["item"], rows["rating"], strict=True))
     ours, theirs = (accuracy.rmse(a.test(test), verbose=False) for a in (folded, refit))
     assert ours < theirs + 0.01
+
+
+def test_what_a_new_item_leaves_out_says_nothing():
+    algo = make("LLMTokensSVD").fit(TRAIN)
+    algo.fold_in_item("new", {"title": "Robots in Love", "description": "Robots fall in love."})
+    assert np.isfinite(algo.predict(TRAIN.to_raw_uid(0), "new").est)
+    assert algo.item_tokens.align(["new"])[0] >= 0

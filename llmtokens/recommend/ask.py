@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .ranking import basis, lines, relevance, standardised, top_rows, unit_rows
+from .ranking import basis, lines, relevance, top_rows, unit_rows
 
 if TYPE_CHECKING:
     from .methods import Serving
@@ -32,15 +32,21 @@ def ask(algo: Serving, text: str, n: int, user: int | None, weight: float) -> pd
         taste = relevance(algo, np.array([user]), np.arange(roster.n_rows), True)[0]
         known = has_token & np.isfinite(taste)
         score[~known] = -np.inf
-        score[known] = (1 - weight) * standardised(similar[known]) + weight * standardised(
-            taste[known]
-        )
+        score[known] = (1 - weight) * by_rank(similar[known]) + weight * by_rank(taste[known])
     best = top_rows(score, n)
     who = algo.users_.stranger if user is None else user
     frame = lines(
         algo, np.full(len(best), who), best, {"score": score[best], "similarity": similar[best]}
     )
     return frame if user is None else frame.assign(basis=basis(algo, user))
+
+
+def by_rank(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Normal scores of the ranks: what makes two scales of any shape weigh alike."""
+    from scipy.stats import norm, rankdata
+
+    scores: NDArray[np.float64] = norm.ppf((rankdata(values) - 0.5) / len(values))
+    return scores
 
 
 def cosines(vectors: NDArray[np.floating], vector: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -195,7 +195,10 @@ def _vectors(tokens: LLMTokens, content: Any) -> NDArray[np.float32]:
     if isinstance(content, str):
         return tokens.query(content)[None]
     if isinstance(content, Mapping):
-        return tokens.transform(pd.DataFrame({key: [value] for key, value in content.items()}))
+        columns = tokens.projection.columns
+        if not set(columns) & set(content):
+            raise DataError(f"found {sample(content)} in the content; expected some of {columns}")
+        return tokens.transform(pd.DataFrame({name: [content.get(name)] for name in columns}))
     if isinstance(content, (pd.DataFrame, list)):
         return tokens.transform(content)
     return tokens.transform(np.atleast_2d(np.asarray(content)))

@@ -155,7 +155,7 @@ class Serving(Hooks):
             Whose taste counts; what this user has rated is left out.
         weight : float in [0, 1], default=0.5
             Share of the taste: ``score = (1 - weight) * similarity + weight * relevance``, both
-            at mean 0 and standard deviation 1 over the items.
+            as normal scores of their ranks, so that no scale drowns the other.
 
         Returns
         -------
