@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Rated = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
 
 _LARGEST = 1e30  # beyond, squares overflow
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,13 @@ class Ratings:
     @cached_property
     def global_mean(self) -> float:
         return float(np.mean(self.value))
+
+    @cached_property
+    def deviation(self) -> NDArray[np.float64]:
+        """Ratings less their mean, 0 where they differ by rounding alone, shape (n,)."""
+        y = self.value - self.global_mean
+        y[np.abs(y) <= _ROUNDING * np.abs(self.value).max()] = 0.0
+        return y
 
     @cached_property
     def user_counts(self) -> NDArray[np.int64]:

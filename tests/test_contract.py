@@ -296,3 +296,13 @@ def _known(rows):
 
 def _without_user_tokens(name):
     return {"user_tokens": None} if "user_tokens" in ALGORITHMS[name][1] else {}
+
+
+def test_ratings_that_differ_by_rounding_alone_are_one_value(name):
+    high = -1e30 * (1 - 7e-16)
+    rows = _known([(1, 1, high), (1, 2, -1e30), (2, 1, -1e30)])
+    algo = make(name, **_without_user_tokens(name))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LLMTokensWarning)
+        algo.fit(full(rows, (-1e30, 1e30)))
+    assert algo.predict(*rows[0][:2]).est == pytest.approx(-1e30, abs=0.11e30)

@@ -74,8 +74,14 @@ class TokenAlgoBase(Serving, AlgoBase):
         ratings = Ratings.from_trainset(trainset)
         users = Roster.build("user", ratings.user_ids, self.user_tokens)
         items = Roster.build("item", ratings.item_ids, self.item_tokens)
-        with one_blas_thread():
-            learned = self._learn(ratings, users, items)
+        try:
+            with one_blas_thread():
+                learned = self._learn(ratings, users, items)
+        except np.linalg.LinAlgError as error:
+            raise DataError(
+                f"training broke down ({error}): look for ratings or tokens of extreme size, or "
+                "for ratings that differ by rounding alone"
+            ) from error
         for name, value in learned.items():
             if isinstance(value, np.ndarray) and not np.isfinite(value).all():
                 raise DataError(

@@ -38,7 +38,7 @@ def baselines(ratings: Ratings, ridge: TokenRidge) -> Baselines:
     around their item's mean, and of item means around what text says of them
     (the analysis-of-variance estimator of a random effect).
     """
-    y = ratings.value - ratings.global_mean
+    y = ratings.deviation
     user, item, n = ratings.user, ratings.item, ratings.item_counts
     bu, bi = np.zeros(ratings.n_users), np.zeros(ratings.n_items)
     sgd.als_baselines_fast(ratings.user_ptr, item, y, bu, bi, _ALS_USERS, _ALS_ITEMS, _ALS_EPOCHS)
@@ -65,8 +65,8 @@ def step_scale(residual: NDArray[np.float64], y: NDArray[np.float64]) -> float:
     The standard deviation of the residuals; where a few ratings stand far outside of an otherwise
     flat table, enough that a step towards them stays small; 1 where all ratings are equal.
     """
-    scale = max(float(residual.std()), float(np.abs(y).max()) / _FARTHEST)
-    return scale if scale > 1e-9 else 1.0
+    farthest = float(np.abs(y).max())
+    return max(float(residual.std()), farthest / _FARTHEST) if farthest > 0 else 1.0
 
 
 def seed_factors(

@@ -160,9 +160,10 @@ class LLMTokensSVD(FactorModel):
         rng = get_rng(self.random_state)
         start = baselines(ratings, ridge)
         if self.biased:
-            residual, std, mean = start.residual, start.std, ratings.global_mean
+            value, residual, std = ratings.deviation, start.residual, start.std
         else:
-            residual, std, mean = ratings.value, step_scale(ratings.value, ratings.value), 0.0
+            value = residual = ratings.value
+            std = step_scale(residual, value)
         norm = float(np.sqrt(self.n_factors) * self.init_std_dev)
         qi, pu, anchored = seed_factors(
             ratings, items.tokens[: ratings.n_items], residual / std, self.n_factors, norm, rng
@@ -174,8 +175,7 @@ class LLMTokensSVD(FactorModel):
             (zero * start.bu / std).astype(self.dtype),
             (zero * start.bi / std).astype(self.dtype),
         )
-        value = (ratings.value - mean) / std
-        return self._descend(ratings, value, 0.0, seeds, rng, anchored), std
+        return self._descend(ratings, value / std, 0.0, seeds, rng, anchored), std
 
     def _descend(
         self,
