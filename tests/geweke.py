@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
-from surprise import Dataset, Reader  # noqa: F401
 
 from llmtokens.algorithms.features import Links
 from llmtokens.algorithms.noise import RowPrecisions
@@ -25,7 +26,9 @@ class TamePrior(TokenPrior):
 
 def small_sampler(rng: np.random.Generator) -> Sampler:
     """All parts of the full model: text, links, user features, content, both noises."""
-    pairs = np.array([(u, i) for u in range(N_USERS) for i in range(N_ITEMS) if (u + 2 * i) % 5 > 1])
+    pairs = np.array(
+        [(u, i) for u in range(N_USERS) for i in range(N_ITEMS) if (u + 2 * i) % 5 > 1]
+    )
     counts = np.bincount(pairs[:, 0], minlength=N_USERS)
     ratings = Ratings(
         pairs[:, 0].astype(np.int32), pairs[:, 1].astype(np.int32), np.zeros(len(pairs)),
@@ -97,7 +100,11 @@ def statistics(chain: Sampler) -> np.ndarray:
         root = np.linalg.cholesky(prior.precision)
         out += [*np.log(np.diag(prior.precision)), np.tanh(prior.precision[0, -1])]
         out += [*np.tanh(prior.m), *np.log(prior.scale), np.log(prior.strength)]
-        out += [np.log(np.sum((prior.B @ root) ** 2)), *np.tanh(rows[0]), *np.tanh(rows[1] * rows[2])]
+        out += [
+            np.log(np.sum((prior.B @ root) ** 2)),
+            *np.tanh(rows[0]),
+            *np.tanh(rows[1] * rows[2]),
+        ]
         out += [np.log(np.sum((rows - prior.mean()) @ root) ** 2)]
     out += [np.log(chain.item_prior.link_strength), np.log(np.sum(chain.item_prior.C**2))]
     for noise in (chain.user_noise, chain.item_noise):
@@ -107,13 +114,19 @@ def statistics(chain: Sampler) -> np.ndarray:
     return np.array(out)
 
 
-def scores(n: int, seed: int = 0) -> np.ndarray:
-    """How many standard errors the two ways to the joint distribution differ, by statistic."""
+def fresh(chain: Sampler, rng: np.random.Generator) -> np.ndarray:
+    draw_all(chain, rng)
+    draw_ratings(chain, rng)
+    return statistics(chain)
+
+
+def scores(n: int, seed: int) -> np.ndarray:
+    """How many standard errors the two ways to the joint distribution differ, by statistic:
+    everything from the prior (Geweke's marginal-conditional), or a sweep and new ratings by turns
+    (his successive-conditional)."""
     rng = np.random.default_rng(seed)
     chain = small_sampler(rng)
-    forward = np.empty((n, len(statistics(chain_at_prior(chain, rng)))))
-    for row in forward:
-        row[:] = statistics(chain_at_prior(chain, rng))
+    forward = np.array([fresh(chain, rng) for _ in range(n)])
     chained = np.empty_like(forward)
     for row in chained:
         chain.sweep()
@@ -124,7 +137,20 @@ def scores(n: int, seed: int = 0) -> np.ndarray:
     return (forward.mean(axis=0) - chained.mean(axis=0)) / error
 
 
-def chain_at_prior(chain: Sampler, rng: np.random.Generator) -> Sampler:
-    draw_all(chain, rng)
-    draw_ratings(chain, rng)
-    return chain
+def scores_of_one_move(
+    move: Callable[[Sampler], None], n: int, seed: int, precision: float
+) -> np.ndarray:
+    """The same for one move, each time from a fresh draw of everything: no two are related."""
+    rng = np.random.default_rng(seed)
+    chain = small_sampler(rng)
+    change = []
+    for _ in range(n):
+        draw_all(chain, rng)
+        chain.user_noise.rows *= precision
+        draw_ratings(chain, rng)
+        before = statistics(chain)
+        move(chain)
+        change.append(statistics(chain) - before)
+    changes = np.array(change)
+    changes = changes[:, changes.std(axis=0) > 1e-9]
+    return changes.mean(axis=0) / changes.std(axis=0) * np.sqrt(n)

@@ -91,10 +91,11 @@ def test_residuals_and_what_the_fit_has_part_in(case):
     rng = np.random.default_rng(2)
     rows, others = rng.standard_normal((N, C + K + 1)), rng.standard_normal((M, C + K + 1))
     fit = rng.standard_normal((N, K))
-    error, along = np.zeros(len(case["y"])), np.zeros(len(case["y"]))
-    gibbs.residuals(case["ptr"], case["idx"], case["y"], rows, others, fit, error, along)
+    error, lead, along = np.zeros((3, len(case["y"])))
+    gibbs.residuals(case["ptr"], case["idx"], case["y"], rows, others, fit, error, lead, along)
     row, other = np.repeat(np.arange(N), np.diff(case["ptr"])), case["idx"]
     np.testing.assert_allclose(error, case["y"] - np.sum(rows[row] * others[other], axis=1))
+    np.testing.assert_allclose(lead, np.sum((rows[row] * others[other])[:, :C], axis=1))
     np.testing.assert_allclose(along, np.sum(fit[row] * others[other, C : C + K], axis=1))
 
 

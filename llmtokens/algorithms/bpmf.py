@@ -21,6 +21,8 @@ from .posterior import Posterior
 from .sampler import Sampler
 from .samples import SampleModel
 
+_WORTH_SHARING = 20_000  # ratings; with fewer, threads mostly wait for each other
+
 
 class LLMTokensBPMF(SampleModel):
     r"""Bayesian matrix factorisation by Gibbs sampling, with tokens in the priors: nothing to tune.
@@ -42,8 +44,8 @@ class LLMTokensBPMF(SampleModel):
     - :math:`m \sim N(0, \Lambda^{-1})`; :math:`\Lambda`: half-t on standard deviations, 2 degrees
       of freedom, scale 1 (Huang & Wand 2013).
     - B, C, G: Gaussian, precision :math:`\lambda \Lambda`; :math:`\lambda` of B and G log-uniform
-      on .1 to 1e7, with B and G integrated out when it is drawn; that of C Gamma(1, 1). A move that
-      scales B with the residuals of the items held (Liu & Sabatti 2000; Yu & Meng 2011) lets
+      on .1 to 1e7, with B and G integrated out when it is drawn; that of C Gamma(1, 1). Moves that
+      scale B, and users' weights on content, as wholes (Liu & Sabatti 2000; Yu & Meng 2011) let
       useless tokens fade.
     - :math:`\alpha_u \sim Gamma(a, b)`, :math:`\alpha_i \sim Gamma(a', a')`, shapes log-uniform
       on .5 to 200, b Gamma(.01, .01) (Lakshminarayanan, Bouchard & Archambeau 2011).
@@ -63,7 +65,8 @@ class LLMTokensBPMF(SampleModel):
 
     *Memory.* Every third sweep after the burn-in is kept, in single precision:
     ``4 * (n_content + n_factors + 2)`` bytes a user and ``4 * (n_factors + 2)`` an item (112 and
-    48 by default); fewer, evenly, where that would take more than 1 GiB, but at least ten.
+    48 by default), and some 300 bytes a row besides; fewer, evenly, where that would take more than
+    1 GiB, but at least ten.
 
     Parameters
     ----------
@@ -78,7 +81,8 @@ class LLMTokensBPMF(SampleModel):
         Sweeps before.
     random_state : int, RandomState or None
     n_threads : int, optional
-        At most what numba was started with; by default what it is set to. The result is the same.
+        At most what numba was started with; by default what it is set to, or one where there are
+        fewer than 20,000 ratings. The result is the same.
     verbose : bool, default=False
         Print training RMSE and mean user precision, sweep by sweep.
 
@@ -143,13 +147,14 @@ class LLMTokensBPMF(SampleModel):
     def _learn(self, ratings: Ratings, users: Roster, items: Roster) -> dict[str, Any]:
         self._check_parameters()
         rng = np.random.default_rng(get_rng(self.random_state).randint(2**31 - 1))
-        mean, std = ratings.global_mean, float(np.std(ratings.value))
-        std = std if std > 1e-9 * max(abs(mean), 1e-9) else 1.0
-        y = (ratings.value - mean) / std
+        mean, std = ratings.global_mean, float(np.std(ratings.deviation)) or 1.0
+        y = ratings.deviation / std
         threads = numba.get_num_threads()
         try:
-            if self.n_threads is not None:
-                numba.set_num_threads(min(self.n_threads, _most_threads()))
+            wanted = self.n_threads
+            if wanted is None:
+                wanted = threads if ratings.n >= _WORTH_SHARING else 1
+            numba.set_num_threads(min(wanted, _most_threads()))
             # products of matrices differ in the last bit between numbers of threads
             with threadpool_limits(1, user_api="blas"):
                 chain, complete, posterior, parts = self._prepare(ratings, users, items, y, rng)

@@ -46,7 +46,7 @@ class Completed(NamedTuple):
 
 
 class Ridge:
-    """Rows from features by weighted ridge regression, one strength per column by its evidence.
+    """Rows from features by weighted ridge regression, strengths averaged by their evidence.
 
     The evidence is that of Gaussian process regression with a linear kernel, scale and mean
     profiled out (MacKay 1992), for as many rows as the weights are worth (Kish 1965). Rows without
@@ -72,12 +72,13 @@ class Ridge:
         scatter = gram(self._learned, self.weights) - np.outer(self._centre, self._centre)
         values, self._axes = np.linalg.eigh(scatter * self._worth)
         self._values = np.maximum(values, 0.0)
-        most = float(self._values.max(initial=0.0))
-        middle = float(np.median(self._values)) if len(values) else 0.0
-        self._strengths = (max(middle, 1e-6 * most, 1e-12) * _GRID)[:, None]
+        counting = self._values[self._values > 1e-5 * self._values.max(initial=1e-12)]
+        middle = float(np.median(counting)) if len(counting) else 1.0
+        self._strengths = (middle * _GRID)[:, None]
 
-    def __call__(self, rows: Floats) -> tuple[Floats, Floats]:
-        """Rows as the features alone would have them, (n_rows, k), and the map, (d + 1, k)."""
+    def __call__(self, rows: Floats) -> tuple[Floats, Floats, Floats]:
+        """Rows as the features alone would have them, (n_rows, k), the map, (d + 1, k), and the
+        share of the degrees of freedom that is left to the residuals, (k,)."""
         centre = self.weights @ rows
         open_ = (rows - centre) * (self.weights * self._worth)[:, None]
         along = self._axes.T @ (self._learned.T @ open_.astype(np.float32)).astype(np.float64)
@@ -85,12 +86,15 @@ class Ridge:
         shrink = 1 / (self._values + self._strengths)
         left = np.maximum(squares - shrink @ along**2, 1e-12 * squares + 1e-300)
         penalty = np.log(self._strengths * shrink).sum(axis=1)
-        best = np.argmin(self._worth * np.log(left) - penalty[:, None], axis=0)
-        slopes = self._axes @ (along * shrink[best].T)
+        evidence = (penalty[:, None] - self._worth * np.log(left)) / 2
+        weights = np.exp(evidence - evidence.max(axis=0))
+        shrunk = shrink.T @ (weights / weights.sum(axis=0))
+        slopes = self._axes @ (along * shrunk)
         start = centre - self._centre @ slopes
         made = np.tile(centre, (len(self._known), 1))
         made[self._known] = (self._features @ slopes.astype(np.float32) + start)[self._known]
-        return made, np.vstack([slopes, start])
+        freedom = 1 - self._values @ shrunk / self._worth
+        return made, np.vstack([slopes, start]), np.maximum(freedom, 0.1)
 
 
 class Newcomers:
@@ -134,7 +138,7 @@ class Newcomers:
                 Ridge(*self._about_items, np.maximum(1 - own, 1e-6)),
             )
         of_users, of_items = self._ridges
-        (users, user_map), (items, item_map) = of_users(chain.V), of_items(chain.Q)
+        (users, user_map, _), (items, item_map, freedom) = of_users(chain.V), of_items(chain.Q)
         n_users, n_items = len(chain.V), len(chain.Q)
         item_dev = chain.Q - items[:n_items]
         delta = np.append(*_picks(chain, item_dev, counts))
@@ -149,7 +153,7 @@ class Newcomers:
         return Completed(
             np.column_stack([users, delta]), np.column_stack([items, share]), user_map, item_map,
             _second_moment(chain.V - chain.user_prior.mean(), of_users.weights),
-            _second_moment(item_dev, of_items.weights),
+            _second_moment(item_dev / np.sqrt(freedom), of_items.weights),
             *_precisions(
                 chain, (len(users), len(items)), (of_users.weights, of_items.weights)
             ),

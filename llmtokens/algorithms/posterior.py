@@ -58,7 +58,8 @@ class Posterior:
             "items": np.empty((n_item_rows, n, k + 2), np.float32),
         }
         self._kept: list[Completed] = []
-        self._open = np.zeros((n_user_rows, k + 4)), np.zeros((n_item_rows, k + 4))
+        width = 3 + (k + 1) * (k + 2) // 2
+        self._open = np.zeros((n_user_rows, width)), np.zeros((n_item_rows, width))
 
     @property
     def n(self) -> int:
@@ -90,12 +91,12 @@ class Posterior:
         taste = np.column_stack([sample.users[:, c : c + k], np.ones(len(user))])
         seen = np.column_stack([self._lead, sample.items[:, :k], np.ones(len(item))])
         user[:, 0], item[:, 0] = 1 / sample.user_precision, 1 / sample.item_precision
-        user[:, 1 : k + 2] = taste**2
-        item[:n_items, 1 : k + 2] = integrated_out**2
-        user[:, k + 2] = np.sum((taste @ sample.item_spread) * taste, axis=1)
-        item[n_items:, k + 2] = 1
-        user[n_users:, k + 3] = 1
-        item[:, k + 3] = np.sum((seen @ sample.user_spread) * seen, axis=1)
+        user[:, 1:-2] = products(taste, True)
+        item[:n_items, 1:-2] = products(integrated_out, False)
+        user[:, -2] = np.sum((taste @ sample.item_spread) * taste, axis=1)
+        item[n_items:, -2] = 1
+        user[n_users:, -1] = 1
+        item[:, -1] = np.sum((seen @ sample.user_spread) * seen, axis=1)
         return user, item
 
     def parts(self) -> dict[str, Any]:
@@ -111,3 +112,11 @@ class Posterior:
         for name, total in zip(("user_open", "item_open"), self._open, strict=True):
             made[name] = (total / n).astype(np.float32)
         return made | {"lead": self._lead}
+
+
+def products(rows: Floats, twice: bool) -> Floats:
+    """Products of all pairs of columns; ``twice``: those of different ones count twice, so that
+    ``products(a, True) @ products(b, False)`` is the squared dot product."""
+    a, b = np.triu_indices(rows.shape[-1])
+    made: Floats = rows[..., a] * rows[..., b]
+    return made * np.where(a == b, 1.0, 2.0) if twice else made

@@ -137,7 +137,7 @@ class TokenPrior:
     def draw(self, rng: np.random.Generator, rows: Floats) -> None:
         """``m``, ``B`` with its strength, ``C`` with its own, then ``precision``."""
         k = self.k
-        root = np.linalg.cholesky(self.precision)
+        root: Any = np.linalg.cholesky(self.precision)
         inverse_root = solve_triangular(root, np.eye(k), lower=True, check_finite=False)
         known: Floats = rows - self.link_fit
         if self.fit is not None:
@@ -173,6 +173,16 @@ class TokenPrior:
         self.B = self.B * factor
         self.fit = self._fit() * factor
         return change
+
+    def rescale_columns(self, n: int, factor: float) -> None:
+        """Everything as if the first ``n`` columns of the rows were ``factor`` times as large."""
+        scale = np.ones(self.k)
+        scale[:n] = factor
+        self.m *= scale
+        self.precision = self.precision / np.outer(scale, scale)
+        self.scale = self.scale / scale**2
+        if self.fit is not None:
+            self.B, self.fit = self.B * scale, self.fit * scale
 
     def _fit(self) -> Floats:
         assert self.fit is not None

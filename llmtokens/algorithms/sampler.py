@@ -16,6 +16,7 @@ from .priors import NormalWishart, TokenPrior, draw_from
 
 Floats = NDArray[np.float64]
 
+_LOG_FACTORS = np.linspace(-6.0, 6.0, 401)  # so wide that the ends have no weight
 _START = 0.1  # standard deviation of the first factors
 
 
@@ -129,18 +130,21 @@ class Sampler:
         self._draw_users()
         self.user_prior.draw(self.rng, self.V)
         self._draw_items()
-        along = self._find_errors()
+        lead, along = self._find_errors()
         if self.item_prior.fit is not None:
             self._interweave(along)
+        if self.c:
+            self._rescale_content(lead)
         self.item_prior.draw(self.rng, self.Q)
         self._draw_noise()
 
     def _draw_users(self) -> None:
         d, (au, ai) = self.data, self.alphas
         design = np.hstack([self.Q[:, -1:], d.lead, self.Q[:, :-1], self._one[1]])
+        normals: Any = self.rng.standard_normal(self.V.shape)
         gibbs.sample_rows(
             d.user_ptr, d.user_idx, d.user_y, design, self._one[0], au, ai, self.user_prior.mean(),
-            self.user_prior.precision, self.rng.standard_normal(self.V.shape), self.V,
+            self.user_prior.precision, normals, self.V,
             np.empty_like(self.V),
         )  # fmt: skip
 
@@ -148,19 +152,23 @@ class Sampler:
         d, (au, ai) = self.data, self.alphas
         design = np.hstack([self.V[:, -1:], self.V[:, :-1], self._one[0]])
         lead = np.hstack([self._one[1], d.lead])
+        normals: Any = self.rng.standard_normal(self.Q.shape)
         gibbs.sample_rows(
             d.item_ptr, d.item_idx, d.item_y, design, lead, ai, au, self.item_prior.mean(),
-            self.item_prior.precision, self.rng.standard_normal(self.Q.shape), self.Q, self.Q_mean,
+            self.item_prior.precision, normals, self.Q, self.Q_mean,
         )  # fmt: skip
 
-    def _find_errors(self) -> Floats:
-        """Sets ``error``; returns the share of each expectation that stems from the items' text."""
-        d, along = self.data, np.empty_like(self.error)
+    def _find_errors(self) -> tuple[Floats, Floats]:
+        """Sets ``error``; returns the parts of each expectation that stem from the users' weights
+        on content, and from what the text says of the items."""
+        d, lead, along = self.data, np.empty_like(self.error), np.empty_like(self.error)
         items: Any = np.hstack([d.lead, self.Q, self._one[1]])
         users = np.hstack([self.V[:, :-1], self._one[0], self.V[:, -1:]])
         fit = self._no_fit if self.item_prior.fit is None else self.item_prior.fit
-        gibbs.residuals(d.item_ptr, d.item_idx, d.item_y, items, users, fit, self.error, along)
-        return along
+        gibbs.residuals(
+            d.item_ptr, d.item_idx, d.item_y, items, users, fit, self.error, lead, along
+        )
+        return lead, along
 
     def _interweave(self, along: Floats) -> None:
         r"""Scale what the text says by a factor c, holding the residuals of the items' rows.
@@ -180,12 +188,32 @@ class Sampler:
         self.Q += prior.rescale(index, factors[index])
         self.error += (1 - factors[index]) * along
 
+    def _rescale_content(self, lead: Floats) -> None:
+        """Scale the users' weights on content by a factor c, and all that is said of them with it.
+
+        Another such move: rows, mean, coefficients, precision and its scale ``a`` follow along, so
+        that only the likelihood and the prior of ``a``, inverse gamma, have a say in c.
+        """
+        prior, (au, ai) = self.user_prior, self.alphas
+        weights = au[self.data.item_idx] * ai[self.data.item_row]
+        shape, rate = prior.SCALE_PRIOR
+        curvature = np.sum(weights * lead * lead) + 2 * rate * np.sum(1 / prior.scale[: self.c])
+        slope = np.sum(weights * lead * (self.error + lead))
+        log_prior = 2 * shape * self.c * _LOG_FACTORS
+        factors = np.exp(_LOG_FACTORS)
+        factor = factors[
+            draw_from(self.rng, log_prior + slope * factors - curvature * factors**2 / 2)
+        ]
+        self.V[:, : self.c] *= factor
+        prior.rescale_columns(self.c, factor)
+        self.error += (1 - factor) * lead
+
     def _draw_noise(self) -> None:
         d, squares = self.data, self.error**2
         ai = self.alphas[1]
-        of_users = np.bincount(d.item_idx, squares * ai[d.item_row], len(self.V))
+        of_users: Any = np.bincount(d.item_idx, squares * ai[d.item_row], len(self.V))
         self.user_noise.draw(self.rng, of_users, self._counts[0])
         if self.item_noise is not None:
             au = self.user_noise.rows
-            of_items = np.bincount(d.item_row, squares * au[d.item_idx], len(self.Q))
+            of_items: Any = np.bincount(d.item_row, squares * au[d.item_idx], len(self.Q))
             self.item_noise.draw(self.rng, of_items, self._counts[1])

@@ -15,8 +15,10 @@ from ..roster import Roster
 from ..trainset import Ratings
 from .base import Scores, TokenAlgoBase
 from .compact import Compact, compacted
+from .conditional import antithetic, conditional
 from .features import _LEAD, TextFeatures
 from .newcomers import EVEN_ODDS, damped
+from .posterior import products
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -37,8 +39,8 @@ class SampleModel(TokenAlgoBase):
         "users": Array(("user_rows", "samples", "user_width + 2")),
         "items": Array(("item_rows", "samples", "factors + 2")),
         "lead": Array(("item_rows", "content")),
-        "user_open": Array(("user_rows", "factors + 4")),
-        "item_open": Array(("item_rows", "factors + 4")),
+        "user_open": Array(("user_rows", "open")),
+        "item_open": Array(("item_rows", "open")),
         "user_map": Array(("samples", "user_features + 1", "user_width + 1")),
         "item_map": Array(("samples", "text + 1", "factors + 1")),
         "user_spread": Array(("samples", "user_width + 1", "user_width + 1")),
@@ -172,15 +174,17 @@ class SampleModel(TokenAlgoBase):
         open_ = (values - f["mean"]) / f["std"] - q[:, :, -2] - q[:, :, -1] * start[:, None]
         precision = weights / (f["user_open"][row, 0] * f["item_open"][items, 0])
         drawn, _ = conditional(
-            design, open_, precision, prior, f["user_spread"], _antithetic(*prior.shape)
+            design, open_, precision, prior, f["user_spread"], antithetic(*prior.shape)
         )
+        taste = np.column_stack([drawn[:, c:-1], np.ones(n)])
         delta = start
         if f["users"][:, :, -1].any():
             text = self._prior("item", items)
-            taste = np.concatenate([drawn[:, c:-1], np.ones((n, 1))], axis=1)
             gap = np.einsum("snk,sk->sn", q[:, :, :-1] - text, taste)
             delta = damped(gap @ weights, weights.sum(), start)
         opened = f["user_open"][row].copy()
+        opened[1:-2] = products(taste, True).mean(axis=0)
+        opened[-2] = np.mean(np.sum((taste[:, None] @ f["item_spread"])[:, 0] * taste, axis=1))
         opened[-1] = 0
         return {"users": np.column_stack([drawn, delta]), "user_open": opened}
 
@@ -201,47 +205,11 @@ class SampleModel(TokenAlgoBase):
         share = np.ones(n)
         if warm:
             share = EVEN_ODDS / (1 + f["item_spread"][:, -1, -1] * precision.sum())
-            opened[1:-2] = np.diagonal(spread, axis1=1, axis2=2).mean(axis=0)
+            opened[1:-2] = spread.mean(axis=0)[np.triu_indices(spread.shape[1])]
             opened[-2] = 0
         if not f["users"][:, :, -1].any():
             share = np.zeros(n)
         return {"items": np.column_stack([mean, share]), "item_open": opened, "lead": lead}
-
-
-def conditional(
-    design: Floats,
-    open_: Floats,
-    precision: Floats,
-    prior: Floats,
-    spread: NDArray[np.floating],
-    normals: Floats | None,
-) -> tuple[Floats, Floats]:
-    r"""Gaussian rows given their ratings, one for each sample: draws (or means) and covariances.
-
-    .. math:: z \sim N(m, S), \; y_j \sim N(d_j^T z, 1/\alpha_j): \quad
-              z | y \sim N(m + (I + S G)^{-1} S D^T A (y - D m), \; (I + S G)^{-1} S), \;
-              G = D^T A D
-
-    Shapes: ``design`` (s, n, k), ``open_`` (s, n), ``precision`` (n,), ``prior`` (s, k),
-    ``spread`` (s, k, k), ``normals`` (s, k).
-    """
-    weighted = (design * precision[:, None]).transpose(0, 2, 1)
-    spread = spread.astype(np.float64)
-    residual = open_ - np.einsum("snk,sk->sn", design, prior)
-    system = np.eye(prior.shape[1]) + spread @ (weighted @ design)
-    right = np.concatenate([spread @ (weighted @ residual[:, :, None]), spread], axis=2)
-    solved = np.linalg.solve(system, right)
-    out, left = prior + solved[:, :, 0], solved[:, :, 1:]
-    if normals is not None:
-        values, axes = np.linalg.eigh((left + left.transpose(0, 2, 1)) / 2)
-        out = out + np.einsum("sij,sj->si", axes * np.sqrt(np.maximum(values, 0))[:, None], normals)
-    return out, left
-
-
-def _antithetic(n: int, k: int) -> Floats:
-    """Standard normals in pairs of opposite sign, so that their mean adds next to no noise."""
-    half = np.random.default_rng(0).standard_normal((-(-n // 2), k))
-    return np.concatenate([half, -half])[:n]
 
 
 def _check_widths(state: dict[str, Any], users: Roster, items: Roster) -> None:

@@ -128,25 +128,30 @@ def residuals(
     others: np.ndarray,
     fit: np.ndarray,
     error: np.ndarray,
+    lead: np.ndarray,
     along: np.ndarray,
 ) -> None:
-    """Per rating, ``error = y - rows . others``, and in ``along`` the part of ``rows . others``
-    that is due to ``fit``, which makes up the middle of a row, shape (n, k).
+    """Per rating, ``error = y - rows . others``, and two parts of ``rows . others``.
 
-    The middle begins at ``rows.shape[1] - 1 - k``: the last column of ``others`` is a bias.
+    ``fit`` (n, k) has a part in the columns of ``rows`` that come before the last, a bias: it
+    makes ``along``. The columns before those make ``lead``.
     """
     k = fit.shape[1]
     start = rows.shape[1] - 1 - k
     for r in prange(ptr.shape[0] - 1):
         for t in range(ptr[r], ptr[r + 1]):
             o = idx[t]
-            e = y[t]
-            for j in range(rows.shape[1]):
+            x = 0.0
+            for j in range(start):
+                x += rows[r, j] * others[o, j]
+            e = y[t] - x
+            for j in range(start, rows.shape[1]):
                 e -= rows[r, j] * others[o, j]
             a = 0.0
             for j in range(k):
                 a += fit[r, j] * others[o, start + j]
             error[t] = e
+            lead[t] = x
             along[t] = a
 
 
