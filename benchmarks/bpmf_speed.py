@@ -28,7 +28,7 @@ from common import load, movie_tokens, parser, save
 
 from llmtokens import LLMTokens
 from llmtokens.algorithms.bpmf import LLMTokensBPMF
-from llmtokens.algorithms.features import Known, histories
+from llmtokens.algorithms.bpmf.features import Known, histories
 from llmtokens.roster import Roster
 from llmtokens.trainset import Ratings
 

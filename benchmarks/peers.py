@@ -30,11 +30,11 @@ from surprise import Dataset, Reader
 from llmtokens import LLMTokens
 from llmtokens.datasets import RatingData
 
-PEERS = {
-    "myfm": ["myfm"],
+PEERS = {  # what pip is asked for
     "cornac": ["cornac"],
-    "lenskit": ["lenskit"],
     "cmfrec": ["cmfrec", "threadpoolctl"],
+    "lenskit": ["lenskit"],
+    "myfm": ["myfm"],
 }
 
 
@@ -90,9 +90,12 @@ def _dataset(rows: list[tuple[Any, Any, float]], data: RatingData) -> Dataset:
 
 
 def measured(folder: Path, splits: dict[str, Any], peer: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row per variant that left estimates of every task."""
+    """One row per variant that has estimates of every task."""
     side, rows = read(folder / "side.npz"), []
+    tasks = {path.name for path in folder.glob("*.[0-9]*.npz")}
     for out in sorted((folder / "out").iterdir()):
+        if tasks - {path.name for path in out.iterdir()}:
+            continue
         row = {"name": out.name.replace("_", " "), "rmse": {}, "no_estimate": {}}
         row |= {"settings": {}, "fit_and_test_s": {}}
         for split in splits:
@@ -112,7 +115,7 @@ def measured(folder: Path, splits: dict[str, Any], peer: dict[str, Any]) -> list
 
 def peer_results(folder: Path, cache: Path, splits: dict[str, Any]) -> dict[str, Any]:
     """Install, run and measure every peer in turn."""
-    found: dict[str, list[Any]] = {"peers": [], "not_installed": []}
+    found: dict[str, list[Any]] = {"peers": [], "not_installed": [], "not_finished": []}
     for name, packages in PEERS.items():
         python, versions = installed(cache, name, packages)
         if python is None:
@@ -125,9 +128,8 @@ def peer_results(folder: Path, cache: Path, splits: dict[str, Any]) -> dict[str,
                 (own / task.name).hardlink_to(task)
         problem = run(python, name, own)
         if problem:
-            found["not_installed"].append({"name": name, "reason": problem})
-        else:
-            found["peers"] += measured(own, splits, {"packages": versions})
+            found["not_finished"].append({"name": name, "reason": problem})
+        found["peers"] += measured(own, splits, {"packages": versions})
     return found
 
 

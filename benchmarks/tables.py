@@ -1,7 +1,7 @@
 """The tables of the README, made from ``benchmarks/results``.
 
-    python benchmarks/tables.py            print them
-    python benchmarks/tables.py --write    put them into README.md and benchmarks/README.md
+python benchmarks/tables.py            print them
+python benchmarks/tables.py --write    put them into README.md and benchmarks/README.md
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import json
 import re
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 HERE = Path(__file__).parent
@@ -65,7 +66,36 @@ def speed() -> str:
     )
 
 
-TABLES = {"quality": quality, "coverage": coverage, "speed": speed}
+def peers() -> str:
+    """RMSE of other libraries on the same folds."""
+    found = results("peers")
+    head = f"RMSE, {found['folds']} folds"
+    lines = [f"| {head} | " + " | ".join(SPLITS.values()) + " |", "| --- |" + " ---: |" * 4]
+    for row in found["peers"]:
+        means = [f"{mean(row['rmse'][split]):.4f}".lstrip("0") for split in SPLITS]
+        lines.append(f"| {row['name']} | " + " | ".join(means) + " |")
+    return "\n".join(lines)
+
+
+def ranking() -> str:
+    """NDCG@10 over the whole catalogue, and among cold items."""
+    found = results("ranking")
+    warm, cold = (found["ndcg@10"][split] for split in ("warm", "cold-item"))
+    lines = [f"| NDCG@10, {found['folds']} folds | all unseen items | cold items |"]
+    lines.append("| --- | ---: | ---: |")
+    for name in dict.fromkeys([*warm, *cold]):
+        means = [f"{mean(own[name]):.4f}" if name in own else "" for own in (warm, cold)]
+        lines.append(f"| {name} | " + " | ".join(m.lstrip("0") for m in means) + " |")
+    return "\n".join(lines)
+
+
+TABLES = {
+    "quality": quality,
+    "coverage": coverage,
+    "speed": speed,
+    "peers": peers,
+    "ranking": ranking,
+}
 
 
 def filled(text: str) -> str:

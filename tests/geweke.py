@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from llmtokens.algorithms.features import Links
-from llmtokens.algorithms.noise import RowPrecisions
-from llmtokens.algorithms.priors import TokenPrior, wishart
-from llmtokens.algorithms.sampler import Data, Sampler
+from llmtokens.algorithms.bpmf.features import Links
+from llmtokens.algorithms.bpmf.noise import RowPrecisions
+from llmtokens.algorithms.bpmf.priors import TokenPrior, wishart
+from llmtokens.algorithms.bpmf.sampler import Data, Sampler
 from llmtokens.trainset import Ratings
 
 N_USERS, N_ITEMS, K = 5, 4, 1

@@ -8,11 +8,10 @@ from surprise import SVD, Dataset, Reader, accuracy
 from surprise.model_selection import KFold, train_test_split
 
 from llmtokens import HashingEncoder, LLMTokens
-from llmtokens.algorithms import posterior
-from llmtokens.algorithms.bpmf import LLMTokensBPMF
-from llmtokens.algorithms.conditional import conditional
-from llmtokens.algorithms.features import Links, TextFeatures
-from llmtokens.algorithms.sampler import Sampler
+from llmtokens.algorithms.bpmf import LLMTokensBPMF, posterior
+from llmtokens.algorithms.bpmf.conditional import conditional
+from llmtokens.algorithms.bpmf.features import Links, TextFeatures
+from llmtokens.algorithms.bpmf.sampler import Sampler
 from llmtokens.controls import shuffled
 from llmtokens.datasets import synthetic
 from llmtokens.errors import DataError, LLMTokensWarning

@@ -8,8 +8,7 @@ import pytest
 from surprise import Dataset, Reader
 
 from llmtokens import LLMTokens
-from llmtokens.algorithms import user_ridge
-from llmtokens.algorithms.content import LLMTokensContent
+from llmtokens.algorithms.content import LLMTokensContent, user_ridge
 from llmtokens.errors import DataError
 
 RNG = np.random.default_rng(4)

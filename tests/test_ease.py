@@ -9,11 +9,10 @@ from scipy import sparse
 from surprise import Dataset, Reader
 
 from llmtokens import LLMTokens
-from llmtokens.algorithms import gram
-from llmtokens.algorithms.ease import LLMTokensEASE
-from llmtokens.algorithms.gram import DenseItems, FactoredItems, solve
-from llmtokens.algorithms.heldout import choose, left_out_scores, ranking_gains
-from llmtokens.algorithms.smoother import TextSmoother, kernel_features
+from llmtokens.algorithms.ease import LLMTokensEASE, gram
+from llmtokens.algorithms.ease.gram import DenseItems, FactoredItems, solve
+from llmtokens.algorithms.ease.heldout import choose, left_out_scores, ranking_gains
+from llmtokens.algorithms.ease.smoother import TextSmoother, kernel_features
 from llmtokens.errors import DataError
 from llmtokens.roster import Roster
 
@@ -245,5 +244,5 @@ def test_blocks_of_users_do_not_change_the_estimates(monkeypatch):
     algo = fit(rows, item_tokens=tokens)
     pairs = [(u, i, None) for u in [7, 3, "new", 3, 12, 39] for i in (0, 11, 5)]
     whole = [p.est for p in algo.test(pairs)]
-    monkeypatch.setattr("llmtokens.algorithms.ease._USERS", 2)
+    monkeypatch.setattr("llmtokens.algorithms.ease.model._USERS", 2)
     np.testing.assert_allclose([p.est for p in algo.test(pairs)], whole, atol=1e-6)

@@ -68,9 +68,7 @@ def ndcg_loss(task: SimpleNamespace, side: SimpleNamespace, scores: np.ndarray) 
     return 1 - float(np.mean(gain / np.cumsum(discount)[wanted[users] - 1]))
 
 
-def main(
-    variants: Mapping[str, tuple[Predict, Sequence[Settings]]], ranking: bool = False
-) -> None:
+def main(variants: Mapping[str, tuple[Predict, Sequence[Settings]]], ranking: bool = False) -> None:
     """Run every variant on every task of the folder named on the command line.
 
     ``variants`` maps a name to a function (task, side, settings) -> estimates of the test pairs, or

@@ -13,6 +13,9 @@ from platformdirs import user_cache_path
 
 CACHE = user_cache_path("llmtokens") / "peers"
 MINUTES = 8  # for an installation
+TOOLS = ["setuptools<80", "wheel", "numpy"]  # some build with what newer ones have dropped
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LK_NUM_THREADS")
+FLAGS = {"lightfm": ["--no-build-isolation"]}
 
 
 def installed(
@@ -24,11 +27,12 @@ def installed(
     done = folder / "installed"
     if not done.exists():
         venv.create(folder, with_pip=True, clear=True)
-        command = [python, "-m", "pip", "install", "--quiet", "setuptools<80", *packages]
+        pip = [python, "-m", "pip", "install", "--quiet"]
         try:
-            subprocess.run(
-                command, check=True, timeout=60 * MINUTES, capture_output=True, text=True
-            )
+            for command in ([*pip, *TOOLS], [*pip, *FLAGS.get(name, []), *packages]):
+                subprocess.run(
+                    command, check=True, timeout=60 * MINUTES, capture_output=True, text=True
+                )
         except subprocess.CalledProcessError as error:
             return None, f"pip install {' '.join(packages)}: {_last_line(error.stderr)}"
         except subprocess.TimeoutExpired:
@@ -41,7 +45,7 @@ def installed(
 
 def run(python: Path, name: str, folder: Path) -> str:
     """Run a peer's script on the tasks of a folder; what went wrong, or nothing."""
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    threads = dict.fromkeys(THREADS, "1")
     script = Path(__file__).with_name(f"with_{name}.py")
     with open(folder / "log.txt", "a+") as log:
         start = log.tell()

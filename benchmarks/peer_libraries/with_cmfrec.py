@@ -12,7 +12,9 @@ from cmfrec import CMF
 from driver import main
 
 
-def predict(task: SimpleNamespace, side: SimpleNamespace, settings: Mapping[str, Any]) -> np.ndarray:
+def predict(
+    task: SimpleNamespace, side: SimpleNamespace, settings: Mapping[str, Any]
+) -> np.ndarray:
     """Items without ratings have factors and bias from their features, where features are given."""
     columns = {"UserId": task.user, "ItemId": task.item, "Rating": task.rating}
     features = None
@@ -28,15 +30,20 @@ def predict(task: SimpleNamespace, side: SimpleNamespace, settings: Mapping[str,
     return est
 
 
-def grid(features: str = "") -> list[dict[str, Any]]:
-    weights = [{"w_item": w} for w in (0.1, 1.0, 5.0)] if features else [{}]
+def grid() -> list[dict[str, Any]]:
+    return [{"k": k, "lambda_": reg, "features": ""} for k in (10, 40) for reg in (6.0, 12.0, 24.0)]
+
+
+def grid_with(features: str) -> list[dict[str, Any]]:
     return [
-        {"k": k, "lambda_": reg, "features": features} | weight
-        for k in (10, 40)
-        for reg in (3.0, 6.0, 12.0)
-        for weight in weights
+        {"k": k, "lambda_": reg, "w_item": weight, "features": features}
+        for k in (5, 10)
+        for reg in (1.5, 3.0, 6.0)
+        for weight in (5.0, 20.0, 60.0)
     ]
 
 
 if __name__ == "__main__":
-    main({"cmfrec": (predict, grid()), "cmfrec, genres and year": (predict, grid("structure"))})
+    main(
+        {"cmfrec": (predict, grid()), "cmfrec, genres and year": (predict, grid_with("structure"))}
+    )

@@ -12,7 +12,9 @@ from cornac.models import MF
 from driver import main
 
 
-def predict(task: SimpleNamespace, side: SimpleNamespace, settings: Mapping[str, Any]) -> np.ndarray:
+def predict(
+    task: SimpleNamespace, side: SimpleNamespace, settings: Mapping[str, Any]
+) -> np.ndarray:
     """``rate``: an unknown item gets Cornac's default, the global mean."""
     triples = zip(task.user.tolist(), task.item.tolist(), task.rating.tolist(), strict=True)
     train = Dataset.from_uir(list(triples), seed=0)

@@ -14,7 +14,9 @@ from lenskit.data import ItemList, from_interactions_df
 from lenskit.pipeline import predict_pipeline
 
 
-def predict(task: SimpleNamespace, side: SimpleNamespace, settings: Mapping[str, Any]) -> np.ndarray:
+def predict(
+    task: SimpleNamespace, side: SimpleNamespace, settings: Mapping[str, Any]
+) -> np.ndarray:
     """Its rating pipeline: unknown items and users get LensKit's fallback, the biases."""
     columns = {"user_id": task.user, "item_id": task.item, "rating": task.rating}
     data = from_interactions_df(pd.DataFrame(columns))

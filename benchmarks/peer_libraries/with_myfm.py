@@ -36,9 +36,7 @@ def predict(
         n_kept_samples=settings["n_iter"] - 30,
         group_shapes=[n_users, *(part.shape[1] for part in parts)],
     )
-    return model.predict(
-        one_hot(task.test_user, n_users), [RelationBlock(task.test_item, items)]
-    )
+    return model.predict(one_hot(task.test_user, n_users), [RelationBlock(task.test_item, items)])
 
 
 def grid(*features: str) -> list[dict[str, Any]]:
@@ -50,6 +48,5 @@ if __name__ == "__main__":
         {
             "myFM": (predict, grid()),
             "myFM, genres and year": (predict, grid("structure")),
-            "myFM, our tokens": (predict, grid("tokens")),
         }
     )

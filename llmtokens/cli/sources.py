@@ -13,6 +13,7 @@ from surprise.model_selection import KFold
 
 from .. import persist
 from ..algorithms.base import TokenAlgoBase
+from ..algorithms.bpmf import LLMTokensBPMF
 from ..algorithms.content import LLMTokensContent
 from ..algorithms.ease import LLMTokensEASE
 from ..algorithms.svd import LLMTokensSVD
@@ -46,7 +47,7 @@ PEERS: dict[str, type[AlgoBase]] = {
     cls.__name__: cls for cls in (UserMean, BaselineOnly, SVD, SVDpp, KNNBaseline)
 }
 OURS: dict[str, type[TokenAlgoBase]] = {
-    cls.__name__: cls for cls in (LLMTokensSVD, LLMTokensEASE, LLMTokensContent)
+    cls.__name__: cls for cls in (LLMTokensSVD, LLMTokensBPMF, LLMTokensEASE, LLMTokensContent)
 }
 DEFAULT_ALGORITHMS = ("BaselineOnly", "SVD", "KNNBaseline", "LLMTokensSVD")
 DEFAULT_SPLITS = ("warm", "cold-item")

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from surprise.utils import get_rng
 
-from ..errors import DataError
-from ..kernels import sgd
-from ..roster import Roster
-from ..tokens import LLMTokens
-from ..trainset import Ratings
+from ...errors import DataError
+from ...kernels import sgd
+from ...roster import Roster
+from ...tokens import LLMTokens
+from ...trainset import Ratings
+from ..ridge import TokenRidge
 from .factors import FactorModel
-from .ridge import TokenRidge
 from .seeds import baselines, seed_factors, step_scale
 from .sides import Factors, Sides
 

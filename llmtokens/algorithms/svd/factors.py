@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import sgd
-from ..layout import Array, Layout, Scalar
-from ..roster import Roster
-from ..trainset import Ratings
-from . import fold
-from .base import Scores, TokenAlgoBase
-from .ridge import apply_map
+from ...kernels import sgd
+from ...layout import Array, Layout, Scalar
+from ...roster import Roster
+from ...trainset import Ratings
+from .. import fold
+from ..base import Scores, TokenAlgoBase
+from ..ridge import apply_map
 from .sides import damped_picks, item_share
 
 Rows = NDArray[np.int64]

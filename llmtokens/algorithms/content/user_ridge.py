@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..trainset import Ratings
-from .levels import SHRINK
+from ...trainset import Ratings
+from ..levels import SHRINK
 
 Doubles = NDArray[np.float64]
 

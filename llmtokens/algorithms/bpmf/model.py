@@ -9,12 +9,11 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 from surprise.utils import get_rng
-from threadpoolctl import threadpool_limits
 
-from ..errors import DataError, LLMTokensWarning
-from ..roster import Roster
-from ..tokens import LLMTokens
-from ..trainset import Ratings
+from ...errors import DataError, LLMTokensWarning
+from ...roster import Roster
+from ...tokens import LLMTokens
+from ...trainset import Ratings
 from .features import Known, histories
 from .newcomers import Completed, Newcomers, complete_plain
 from .posterior import Posterior
@@ -155,10 +154,8 @@ class LLMTokensBPMF(SampleModel):
             if wanted is None:
                 wanted = threads if ratings.n >= _WORTH_SHARING else 1
             numba.set_num_threads(min(wanted, _most_threads()))
-            # products of matrices differ in the last bit between numbers of threads
-            with threadpool_limits(1, user_api="blas"):
-                chain, complete, posterior, parts = self._prepare(ratings, users, items, y, rng)
-                self._run(chain, complete, posterior, std)
+            chain, complete, posterior, parts = self._prepare(ratings, users, items, y, rng)
+            self._run(chain, complete, posterior, std)
         finally:
             numba.set_num_threads(threads)
         parts |= posterior.parts() | {"mean": mean, "std": std}

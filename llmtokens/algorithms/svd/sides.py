@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import sgd
-from ..roster import Roster
-from ..trainset import Ratings
-from .ridge import TokenRidge, apply_map
+from ...kernels import sgd
+from ...roster import Roster
+from ...trainset import Ratings
+from ..ridge import TokenRidge, apply_map
 
 _FEW = 2.0  # ratings at which half of an item's estimate still comes from its text
 _DAMP_PICKS = 10.0

@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ..errors import DataError
-from ..layout import Array, Layout, Scalar
-from ..roster import Roster
-from ..tokens import LLMTokens
-from ..trainset import Ratings
-from .base import Scores, TokenAlgoBase
+from ...errors import DataError
+from ...layout import Array, Layout, Scalar
+from ...roster import Roster
+from ...tokens import LLMTokens
+from ...trainset import Ratings
+from ..base import Scores, TokenAlgoBase
+from ..levels import bend, bounds, line, user_means
 from .gram import DenseItems, FactoredItems, Items, solve
 from .heldout import choose, left_out_scores
-from .levels import bend, bounds, line, user_means
 from .smoother import TextSmoother
 
 Floats = NDArray[np.float32]
@@ -39,7 +39,7 @@ class LLMTokensEASE(TokenAlgoBase):
         \quad P = (X'X + a T T' + l I)^{-1}, \quad B = I - P / diag(P)
 
     ``T`` are kernel features of the tokens (near texts have large inner products, see
-    :class:`~llmtokens.algorithms.smoother.TextSmoother`): each is one more user, who "likes" a
+    :class:`~llmtokens.algorithms.ease.smoother.TextSmoother`): each is one more user, who "likes" a
     neighbourhood of texts. Items without ratings are scored by a regression from text to the user's
     scores of the others, and count for 0.3 of that: among themselves their order is the text's, and
     beside rated items they wait for their first ratings.

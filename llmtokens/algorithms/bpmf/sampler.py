@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import gibbs
-from ..trainset import Ratings
+from ...kernels import gibbs
+from ...trainset import Ratings
 from .features import Links
 from .noise import OnePrecision, RowPrecisions
 from .priors import NormalWishart, TokenPrior, draw_from

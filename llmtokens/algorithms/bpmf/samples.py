@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError, FileFormatError
-from ..kernels import gibbs
-from ..layout import Array, Layout, Scalar
-from ..roster import Roster
-from ..trainset import Ratings
-from .base import Scores, TokenAlgoBase
+from ...errors import DataError, FileFormatError
+from ...kernels import gibbs
+from ...layout import Array, Layout, Scalar
+from ...roster import Roster
+from ...trainset import Ratings
+from ..base import Scores, TokenAlgoBase
 from .compact import Compact, compacted
 from .conditional import antithetic, conditional
 from .features import _LEAD, TextFeatures

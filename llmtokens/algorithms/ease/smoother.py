@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from ..roster import Roster
+from ...roster import Roster
 
 Floats = NDArray[np.float32]
 

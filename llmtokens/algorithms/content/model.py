@@ -7,15 +7,15 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError
-from ..layout import Array, Layout, Scalar
-from ..roster import Roster
-from ..tokens import LLMTokens
-from ..trainset import Ratings
-from . import fold
-from .base import Scores, TokenAlgoBase
-from .levels import SHRINK, line, user_means
-from .ridge import TokenRidge, apply_map
+from ...errors import DataError
+from ...layout import Array, Layout, Scalar
+from ...roster import Roster
+from ...tokens import LLMTokens
+from ...trainset import Ratings
+from .. import fold
+from ..base import Scores, TokenAlgoBase
+from ..levels import SHRINK, line, user_means
+from ..ridge import TokenRidge, apply_map
 from .user_ridge import choose_strength, user_ridge
 
 Doubles = NDArray[np.float64]

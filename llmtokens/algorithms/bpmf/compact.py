@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..roster import Roster
+from ...roster import Roster
 from .features import gram
 
 Floats = NDArray[np.float64]

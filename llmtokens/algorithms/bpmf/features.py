@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..roster import Roster
-from ..trainset import Ratings
+from ...roster import Roster
+from ...trainset import Ratings
 
 Floats = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import gibbs
+from ...kernels import gibbs
 from .features import gram
 from .sampler import Sampler
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import sgd
-from ..trainset import Ratings
-from .ridge import TokenRidge
+from ...kernels import sgd
+from ...trainset import Ratings
+from ..ridge import TokenRidge
 
 Floats = NDArray[np.float32]
 

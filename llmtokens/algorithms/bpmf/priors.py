@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
-from ..kernels import links as link_kernels
+from ...kernels import links as link_kernels
 from .features import Links, gram
 
 Floats = NDArray[np.float64]

@@ -1,0 +1,140 @@
+"""How well do they rank? NDCG@10 over the whole catalogue, training items excluded.
+
+Relevant is what a user rated 4 or more in the test part; the folds are those of ``quality.py``.
+implicit's ALS and LightFM's WARP run in environments of their own (see ``peers.py``), with settings
+chosen on a split of the first training set; ``LLMTokensEASE`` chooses its own in each ``fit``. Cold
+items are ranked among themselves: the candidates are the items of the test part.
+
+    python benchmarks/ranking.py --data ml-latest-small
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from common import load, movie_tokens, parser, save
+from peer_libraries.driver import read
+from peer_libraries.environments import CACHE, installed, run
+from peers import Codes, write_tasks
+from quality import SEED, SPLITS
+from surprise import AlgoBase, Prediction, Trainset
+
+from llmtokens import LLMTokensContent, LLMTokensEASE
+from llmtokens.datasets import RatingData
+from llmtokens.metrics import ndcg_at_k, rank_all
+
+PEERS = {"implicit": ["implicit"], "lightfm": ["lightfm"]}
+LABELS = {"implicit": "implicit ALS", "lightfm": "LightFM WARP"}
+Make = Callable[[int], AlgoBase]  # from the number of the fold
+
+
+class Scored(AlgoBase):
+    """Scores that are there already, as an algorithm: rows and columns are numbers of ids."""
+
+    def __init__(self, codes: Codes, scores: np.ndarray) -> None:
+        super().__init__()
+        self.codes, self.scores = codes, scores
+
+    def test(self, testset: Iterable[tuple[Any, Any, Any]], verbose: bool = False) -> list[Any]:
+        users = [self.codes.users[u] for u, _, _ in testset]
+        items = [self.codes.items[i] for _, i, _ in testset]
+        pairs = zip(testset, self.scores[users, items].tolist(), strict=True)
+        return [Prediction(u, i, r, est, {}) for (u, i, r), est in pairs]
+
+
+class Popularity(Scored):
+    """Items in the order of how many rated them."""
+
+    def __init__(self, codes: Codes) -> None:
+        super().__init__(codes, np.zeros(0))
+
+    def fit(self, trainset: Trainset) -> Popularity:
+        super().fit(trainset)
+        counts = np.zeros(len(self.codes.items))
+        for inner, ratings in trainset.ir.items():
+            counts[self.codes.items[trainset.to_raw_iid(inner)]] = len(ratings)
+        self.scores = np.broadcast_to(counts, (len(self.codes.users), len(counts)))
+        return self
+
+
+def by_peers(
+    folder: Path, cache: Path, codes: Codes
+) -> tuple[dict[str, Make], dict[str, Any], list[Any]]:
+    """Algorithms made of the peers' scores, what they are, and who is absent."""
+    made: dict[str, Make] = {}
+    about: dict[str, Any] = {}
+    absent = []
+    for name, packages in PEERS.items():
+        python, versions = installed(cache, name, packages)
+        problem = versions if python is None else run(python, name, folder)
+        if problem:
+            absent.append({"name": name, "reason": problem})
+            continue
+        out = folder / "out" / LABELS[name].replace(" ", "_")
+        made[LABELS[name]] = partial(_scored, codes, out)
+        about[LABELS[name]] = versions | json.loads((out / "warm.json").read_text())
+    return made, about, absent
+
+
+def _scored(codes: Codes, out: Path, fold: int) -> Scored:
+    return Scored(codes, read(out / f"warm.{fold}.npz").est)
+
+
+def ndcg(data: RatingData, split: str, line_up: dict[str, Make], folds: int) -> dict[str, Any]:
+    """NDCG@10 by algorithm, one value a fold."""
+    found: dict[str, list[float]] = {name: [] for name in line_up}
+    for fold, (train, test) in zip(range(folds), SPLITS[split].split(data.dataset), strict=False):
+        items = {i for _, i, _ in test} if split == "cold-item" else None
+        for name, make in line_up.items():
+            lists = rank_all(make(fold).fit(train), test, n=10, items=items)
+            found[name].append(round(ndcg_at_k(lists, k=10), 5))
+            print(f"{split}, fold {fold + 1}: {name} {found[name][-1]:.4f}", flush=True)
+    return found
+
+
+def main() -> None:
+    arguments = parser(__doc__ or "")
+    arguments.add_argument("--folds", type=int, default=5, help="of the five; fewer is quicker")
+    arguments.add_argument("--folder", type=Path, help="keep the peers' scores here, and resume")
+    arguments.add_argument("--cache", type=Path, default=CACHE, help="where environments are made")
+    options: argparse.Namespace = arguments.parse_args()
+    data = load(options.data)
+    tokens = movie_tokens(data)
+    with TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        codes = write_tasks(data, folder, {"warm": SPLITS["warm"]}, options.folds)
+        peers, about, absent = by_peers(folder, options.cache, codes)
+        ease: dict[str, Make] = {
+            "EASE without tokens": lambda _: LLMTokensEASE(),
+            "LLMTokensEASE": lambda _: LLMTokensEASE(item_tokens=tokens),
+        }
+        warm = ndcg(
+            data, "warm", {"popularity": lambda _: Popularity(codes)} | peers | ease, options.folds
+        )
+    content: dict[str, Make] = {
+        "content cosine": lambda _: LLMTokensContent(item_tokens=tokens, method="cosine"),
+        "LLMTokensEASE": ease["LLMTokensEASE"],
+    }
+    cold = ndcg(data, "cold-item", content, options.folds)
+    results = {
+        "data": data.name,
+        "seed": SEED,
+        "folds": options.folds,
+        "relevant_from": 4,
+        "ndcg@10": {"warm": warm, "cold-item": cold},
+        "peers": about,
+        "not_installed": absent,
+    }
+    print(save("ranking", results))
+
+
+if __name__ == "__main__":
+    main()

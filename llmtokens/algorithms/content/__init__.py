@@ -1,0 +1,5 @@
+"""LLMTokensContent: text alone."""
+
+from .model import LLMTokensContent
+
+__all__ = ["LLMTokensContent"]

@@ -1,0 +1,5 @@
+"""LLMTokensEASE: ranking in closed form."""
+
+from .model import LLMTokensEASE
+
+__all__ = ["LLMTokensEASE"]

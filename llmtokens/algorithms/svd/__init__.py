@@ -1,0 +1,5 @@
+"""LLMTokensSVD: Surprise's SVD with tokens."""
+
+from .model import LLMTokensSVD
+
+__all__ = ["LLMTokensSVD"]
