@@ -18,6 +18,7 @@ from .factors import FactorModel
 from .seeds import baselines, seed_factors, step_scale
 from .sides import Factors, Sides
 
+_CACHE_LINE = 64  # bytes
 _LANE = 32  # float32 rows of a multiple of this fill the vector registers
 
 
@@ -254,8 +255,15 @@ class LLMTokensSVD(FactorModel):
 
 
 def _padded(factors: NDArray[Any], lane: int) -> NDArray[Any]:
-    """A copy with columns of zeros, which stay zero, up to a multiple of ``lane``."""
+    """A copy with columns of zeros, which stay zero, up to a multiple of ``lane``.
+
+    Rows of a full lane start at the start of a cache line, so that none is read for nothing.
+    """
     n, k = factors.shape
-    out = np.zeros((n, -(-k // lane) * lane), factors.dtype)
+    width = -(-k // lane) * lane
+    memory = np.zeros(n * width * factors.itemsize + _CACHE_LINE, np.uint8)
+    start = -memory.ctypes.data % _CACHE_LINE
+    out = memory[start : start + n * width * factors.itemsize].view(factors.dtype)
+    out = out.reshape(n, width)
     out[:, :k] = factors
     return out
