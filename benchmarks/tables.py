@@ -89,8 +89,48 @@ def ranking() -> str:
     return "\n".join(lines)
 
 
+def bayes() -> str:
+    """What a fit of LLMTokensBPMF costs."""
+    found = results("bpmf_speed")
+    s = found["seconds"]
+    lines = [
+        f"| {found['n_ratings']:,} ratings, {found['sweeps']} sweeps, one thread | CPU seconds |",
+        "| --- | ---: |",
+        f"| myFM | {s['myFM']:.1f} |",
+        f"| LLMTokensBPMF | {s['LLMTokensBPMF']:.1f} ({found['ratio']:.1f}x faster) |",
+        "",
+        "| ratings, generated | CPU seconds a sweep | peak memory, MB |",
+        "| ---: | ---: | ---: |",
+    ]
+    for row in found["growth"]:
+        size, seconds, peak = row["n_ratings"], row["seconds_a_sweep"], row["mb_peak"]
+        lines.append(f"| {size:,} | {seconds:.3f} | {peak:,.0f} |")
+    return "\n".join(lines)
+
+
+def serving() -> str:
+    """Lists for everybody, questions, and newcomers."""
+    lists, new = results("recommend"), results("foldin")["models"]["LLMTokensSVD"]
+    s, mb, ms = lists["seconds"], lists["peak_mb"], lists["ms"]
+    rmse = f"{new['fold_in']:.4f}, {new['refit']:.4f}"
+    return "\n".join(
+        [
+            f"| {lists['n_users']} users, one thread | Surprise | llmtokens |",
+            "| --- | ---: | ---: |",
+            f"| top {lists['n']} for everybody, seconds | {s['recipe']:.1f} "
+            f"| {s['recommend_all']:.2f} ({lists['ratio']:.0f}x) |",
+            f"| the same, peak MB | {mb['recipe']:,.0f} | {mb['recommend_all']:.0f} |",
+            f"| `ask`, ms | | {ms['ask']:.0f} |",
+            f"| `fold_in` of 20 ratings, ms | | {new['fold_in, ms']:.1f} |",
+            f"| RMSE of such users: `fold_in`, refit | | {rmse} |",
+        ]
+    )
+
+
 TABLES = {
     "quality": quality,
+    "bayes": bayes,
+    "serving": serving,
     "coverage": coverage,
     "speed": speed,
     "peers": peers,
