@@ -157,6 +157,8 @@ class Comparison:
         parts = []
         for split, measure, shown in self.blocks():
             n = sum(column.startswith("Fold ") for column in shown.columns)
+            width = shown["Algorithm"].str.len().max()
+            shown["Algorithm"] = shown["Algorithm"].str.ljust(width)
             parts.append(
                 f"Evaluating {measure.upper()} of {len(shown)} algorithm(s) on split {split}, "
                 f"{n} fold(s).\n\n{shown.rename(columns={'Algorithm': ''}).to_string(index=False)}"

@@ -76,6 +76,7 @@ def paired_differences(
     names = [name for name in comparison.algorithms if name != comparison.reference]
     ax, own = new_axes(ax, height=1.6 + 0.3 * len(names) * max(1, len(comparison.splits) / 2))
     ax.axvline(0, color=INK if own else "gray", lw=1)
+    ax.locator_params(axis="x", nbins=4)
     for k, split in enumerate(comparison.splits):
         rows = table[table["split"] == split].set_index("algorithm").reindex(names)
         y = np.arange(len(names)) + 0.6 * ((k + 0.5) / len(comparison.splits) - 0.5)
