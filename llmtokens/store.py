@@ -11,11 +11,8 @@ beside their destination and moved over it when complete.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DataError, FileFormatError, StorageError, sample
+from .files import written_whole
 
 VERSION = 1
 _FORMAT = "llmtokens"
@@ -55,7 +53,6 @@ def write(
     """
     from safetensors.numpy import save_file
 
-    path = Path(path)
     try:
         text = json.dumps(payload, ensure_ascii=False, allow_nan=False)
         encoded = text.encode("utf-8", "surrogatepass")
@@ -65,25 +62,8 @@ def write(
     tensors[_JSON] = np.frombuffer(encoded, np.uint8)
     metadata = {"format": _FORMAT, "version": str(VERSION), "kind": kind}
     metadata["sha256"] = _digest(metadata, tensors)
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"
-        )
-        os.close(handle)
+    with written_whole(path) as temporary:
         save_file(tensors, temporary, metadata)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except Exception as error:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-        raise StorageError(
-            f"could not write {str(path)!r} ({error}); nothing at that place was changed. "
-            "Check that the folder exists, is writable and has room"
-        ) from error
 
 
 def read(
@@ -182,9 +162,3 @@ def _digest(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) ->
         digest.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
         digest.update(memoryview(array).cast("B") if array.size else b"")
     return digest.hexdigest()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

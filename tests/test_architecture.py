@@ -28,6 +28,7 @@ LAYERS = [
     {"tokens"},
     {"projection"},
     {"blocks", "encode", "reduce", "ids", "store", "trainset", "kernels", "layout", "threads"},
+    {"files"},
     {"errors"},
 ]
 LAZY = {

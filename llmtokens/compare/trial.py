@@ -20,10 +20,10 @@ from surprise import AlgoBase, Prediction, Trainset
 
 from .. import store
 from ..errors import DataError, LLMTokensError
+from ..files import write_text
 from ..metrics import rank_all
 from ..threads import one_blas_thread
 from ..tokens import LLMTokens
-from .files import write_text
 from .folds import Fold, Testset
 from .measures import Measure, take
 from .memory import PeakMemory

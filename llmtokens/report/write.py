@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from .. import curves, plots
-from ..compare.files import write_text
 from ..errors import DataError, MissingExtraError
+from ..files import write_text
 from . import svg
 
 if TYPE_CHECKING:

@@ -1,0 +1,59 @@
+"""Files written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from .errors import StorageError
+
+
+@contextlib.contextmanager
+def written_whole(path: str | Path) -> Iterator[str]:
+    """A name beside ``path`` to write to; the file is moved to ``path`` when the block ends.
+
+    Raises
+    ------
+    StorageError
+        If anything fails on the way, such as a folder that is missing, full or read-only; an older
+        file is left as it was, and no scraps stay.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(".tmp", f".{path.name}.", path.parent)
+        os.close(handle)
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    except Exception as error:
+        raise StorageError(
+            f"could not write {str(path)!r} ({error}); nothing at that place was changed. "
+            "Check that the folder exists, is writable and has room"
+        ) from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 text, whole or not at all.
+
+    Raises
+    ------
+    StorageError
+        As :func:`written_whole`.
+    """
+    with (
+        written_whole(path) as temporary,
+        open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file,
+    ):
+        file.write(text)
