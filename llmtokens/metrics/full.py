@@ -27,9 +27,9 @@ def rank_all(
 ) -> Rankings:
     """Rank the whole catalogue for each test user, but for what the user rated in training.
 
-    Scores are not clipped to the rating scale where the algorithm allows it (all of Surprise's
-    and ours do): clipping would make the best items equal. A test rating of a pair that is in
-    training too is left out.
+    Surprise's algorithms rank by their estimates, not clipped to the rating scale (clipping would
+    make the best items equal); ours by the scores that ``recommend`` sorts by. A test rating of a
+    pair that is in training too is left out.
 
     Parameters
     ----------
@@ -179,12 +179,7 @@ def _row_scorer(algo: TokenAlgoBase, items: list[Hashable]) -> _Scorer:
     rows = algo.items_.rows(items)
 
     def score(users: Sequence[Hashable]) -> NDArray[np.float64]:
-        user, item = np.repeat(algo.users_.rows(users), len(rows)), np.tile(rows, len(users))
-        parts = [
-            algo._score(user[k : k + _PAIRS], item[k : k + _PAIRS])[0]
-            for k in range(0, len(user), _PAIRS)
-        ]
-        est = np.concatenate(parts)
-        return np.where(np.isnan(est), algo.default_prediction(), est)
+        scores = np.asarray(algo._rank_scores(algo.users_.rows(users)), np.float64)[:, rows]
+        return np.where(np.isnan(scores), algo.default_prediction(), scores)
 
     return score
