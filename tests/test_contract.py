@@ -31,19 +31,6 @@ def estimates(algo, testset=TEST):
     return np.array([p.est for p in algo.test(testset)])
 
 
-@pytest.fixture(scope="module")
-def fitted():
-    """One fitted object per algorithm, for tests that only look."""
-    made = {}
-
-    def get(name):
-        if name not in made:
-            made[name] = make(name).fit(TRAIN)
-        return made[name]
-
-    return get
-
-
 # -- fitting
 
 

@@ -1,24 +1,12 @@
 import numpy as np
 import pytest
-from algorithms import ALGORITHMS, DATA, TOKENS, full, make
+from algorithms import ALGORITHMS, DATA, TOKENS, full
 
 from llmtokens.algorithms import fold
 
 ROWS = list(DATA.ratings[["user", "item", "rating"]].itertuples(index=False, name=None))
 TRAIN = full([row for k, row in enumerate(ROWS) if k % 5])
 COLD = [i for i in TOKENS.ids if not TRAIN.knows_item(i)]
-
-
-@pytest.fixture(scope="module")
-def fitted():
-    made = {}
-
-    def get(name):
-        if name not in made:
-            made[name] = make(name).fit(TRAIN)
-        return made[name]
-
-    return get
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

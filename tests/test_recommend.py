@@ -12,18 +12,6 @@ TRAIN = full([row for k, row in enumerate(ROWS) if k % 5])
 USERS = sorted({u for u, _, _ in ROWS})[:5]
 
 
-@pytest.fixture(scope="module")
-def fitted():
-    made = {}
-
-    def get(name):
-        if name not in made:
-            made[name] = make(name).fit(TRAIN)
-        return made[name]
-
-    return get
-
-
 def seen(uid):
     return {TRAIN.to_raw_iid(i) for i, _ in TRAIN.ur[TRAIN.to_inner_uid(uid)]}
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from algorithms import ALGORITHMS, DATA, TOKENS, full, make
+from corruption import corrupted
 
 import llmtokens
 from llmtokens import HashingEncoder, LLMTokens, LLMTokensSVD, store
@@ -191,26 +192,9 @@ def test_what_is_written_today_has_the_parts_of_version_1(tmp_path):
 
 def test_a_thousand_corruptions_are_all_noticed(saved, tmp_path):
     path = GOLDEN / "svd-1.safetensors"
-    whole, rng, bad = path.read_bytes(), random.Random(0), tmp_path / "bad"
+    bad = tmp_path / "bad"
     tracemalloc.start()
-    for case in range(1000):
-        data = bytearray(whole)
-        match case % 5:
-            case 0:
-                data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-            case 1:
-                del data[rng.randrange(len(data)) :]
-            case 2:
-                i, j = rng.sample(range(len(data)), 2)
-                data[i], data[j] = data[j], data[i]
-            case 3:
-                data[:8] = rng.randrange(1 << 63).to_bytes(8, "little")
-            case 4:
-                digits = [k for k in range(8, 2000) if chr(data[k]).isdigit()]
-                at = rng.choice(digits)
-                data[at : at + 1] = str(rng.randrange(10**15)).encode()
-        if bytes(data) == whole:
-            continue
+    for data in corrupted(path.read_bytes(), 1000):
         bad.write_bytes(data)
         with pytest.raises(LLMTokensError):
             llmtokens.load(bad)
