@@ -28,7 +28,7 @@ from common import load, movie_tokens, parser, save
 
 from llmtokens import LLMTokens
 from llmtokens.algorithms.bpmf import LLMTokensBPMF
-from llmtokens.algorithms.bpmf.features import Known, histories
+from llmtokens.algorithms.bpmf.features import Known, histories, leading
 from llmtokens.roster import Roster
 from llmtokens.trainset import Ratings
 
@@ -130,13 +130,15 @@ def main() -> None:
     users, items = (Roster.build("user", ratings.user_ids, None),
                     Roster.build("item", ratings.item_ids, tokens))  # fmt: skip
     text = Known.of(users, items, 16).text[: ratings.n_items]
+    history = histories(ratings.user_ptr, ratings.item, leading(text, ratings.item_counts))
+    history /= np.sqrt(np.mean(history**2))
     LLMTokensBPMF(tokens, n_samples=1, burn_in=1).fit(trainset)  # compile before the clock runs
 
     theirs, ours = [], []
     with tempfile.TemporaryDirectory() as folder:
         arrays = Path(folder) / "data.npz"
         np.savez(arrays, user=ratings.user.astype(np.int64), item=ratings.item.astype(np.int64),
-                 y=ratings.value, item_x=text, user_x=histories(ratings, text))  # fmt: skip
+                 y=ratings.value, item_x=text, user_x=history)  # fmt: skip
         for _ in range(options.repeats):
             algo = LLMTokensBPMF(tokens, n_samples=SWEEPS - 30, burn_in=30, random_state=0)
             start = time.process_time()

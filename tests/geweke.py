@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from llmtokens.algorithms.bpmf.features import Links
+from llmtokens.algorithms.bpmf.moments import FeatureSums
 from llmtokens.algorithms.bpmf.noise import RowPrecisions
-from llmtokens.algorithms.bpmf.priors import TokenPrior, wishart
-from llmtokens.algorithms.bpmf.sampler import Data, Sampler
+from llmtokens.algorithms.bpmf.priors import ItemPrior, TokenPrior, wishart
+from llmtokens.algorithms.bpmf.sampler import Sampler, Size, find_links
+from llmtokens.algorithms.bpmf.shard import Shard
+from llmtokens.algorithms.bpmf.team import ItemRows, Shards
 from llmtokens.trainset import Ratings
 
 N_USERS, N_ITEMS, K = 5, 4, 1
@@ -19,6 +21,11 @@ RATE = (6.0, 0.6)
 
 
 class TamePrior(TokenPrior):
+    DOF = 8.0
+    SCALE_PRIOR = (6.0, 5.0)
+
+
+class TameItemPrior(ItemPrior):
     DOF = 8.0
     SCALE_PRIOR = (6.0, 5.0)
     LINK_PRIOR = (6.0, 5.0)
@@ -37,66 +44,99 @@ def small_sampler(rng: np.random.Generator) -> Sampler:
     )  # fmt: skip
     text = rng.standard_normal((N_ITEMS, 2)).astype(np.float32)
     about_users = rng.standard_normal((N_USERS, 1)).astype(np.float32)
-    data = Data.of(ratings, np.zeros(len(pairs)), rng.standard_normal((N_ITEMS, 1)))
+    lead = rng.standard_normal((N_ITEMS, 1)).astype(np.float32)
+    team = Shards.of(ratings, ratings.value, about_users, lead, K, seed=int(rng.integers(1 << 30)))
+    links = find_links(team, N_ITEMS)
     priors = (
-        TamePrior(N_USERS, K + 2, about_users, strengths=GRID),
-        TamePrior(N_ITEMS, K + 1, text, Links.of(ratings), strengths=GRID),
+        TamePrior(K + 2, FeatureSums.of(about_users), strengths=GRID),
+        TameItemPrior(N_ITEMS, K + 1, text, N_USERS, strengths=GRID),
     )
-    noises = (
-        RowPrecisions(N_USERS, False, SHAPES, RATE),
-        RowPrecisions(N_ITEMS, True, SHAPES),
-    )
-    return Sampler(data, K, priors, noises, rng)
+    noises = RowPrecisions(False, SHAPES, RATE), RowPrecisions(True, SHAPES)
+    size = Size(N_USERS, N_ITEMS, ratings.n, K, 1)
+    chain = Sampler(team, size, priors, noises, team.shards[0].seed)
+    chain.links = links
+    return chain
 
 
-def dense_links(links: Links) -> np.ndarray:
-    met = np.zeros((N_ITEMS, N_USERS))
-    met[links.idx, np.repeat(np.arange(N_USERS), np.diff(links.ptr))] = 1
-    return links.scale[:, None] * (met - np.outer(links.n_raters, links.share))
+def the_users(chain: Sampler) -> Shard:
+    """All users are in one shard."""
+    (shard,) = chain.team.shards
+    return shard
 
 
-def draw_prior(prior: TamePrior, rng: np.random.Generator) -> np.ndarray:
-    """Everything of one side from its prior, straight from the definition; returns rows."""
-    k = prior.k
+def user_means(chain: Sampler) -> np.ndarray:
+    prior = chain.user_prior
+    return prior.m + the_users(chain).features @ prior.B
+
+
+def pairs_of(chain: Sampler) -> tuple[np.ndarray, np.ndarray]:
+    """Users and items of the ratings, in user order."""
+    rated = the_users(chain).rated
+    return np.repeat(np.arange(N_USERS), np.diff(rated.ptr)), rated.item
+
+
+def dense_links(chain: Sampler) -> np.ndarray:
+    links, met = chain.links, np.zeros((N_ITEMS, N_USERS))
+    u, i = pairs_of(chain)
+    met[i, u] = 1
+    return links.scale[:, None] * (met - np.outer(links.n_raters, met.sum(0) / met.sum()))
+
+
+def draw_hyper(prior: TamePrior, rng: np.random.Generator) -> np.ndarray:
+    """What both priors have from their own priors, straight from the definition; returns a root of
+    the covariance."""
     shape, rate = prior.SCALE_PRIOR
-    prior.scale = rate / rng.gamma(shape, size=k)
-    prior.precision = wishart(rng, prior.DOF + k - 1, np.diag(2 * prior.DOF / prior.scale))
+    prior.scale = rate / rng.gamma(shape, size=prior.k)
+    prior.precision = wishart(rng, prior.DOF + prior.k - 1, np.diag(2 * prior.DOF / prior.scale))
     root = np.linalg.cholesky(np.linalg.inv(prior.precision))
-    prior.m = root @ rng.standard_normal(k)
+    prior.m = root @ rng.standard_normal(prior.k)
     prior.strength = float(rng.choice(GRID))
     prior.B = rng.standard_normal(prior.B.shape) @ root.T / np.sqrt(prior.strength)
-    prior.fit = prior.text.astype(float) @ prior.B
-    if prior.links is not None:
-        shape, rate = prior.LINK_PRIOR
-        prior.link_strength = rng.gamma(shape) / rate
-        prior.C = rng.standard_normal(prior.C.shape) / np.sqrt(prior.link_strength)
-        white = np.linalg.inv(np.linalg.cholesky(prior.precision))
-        prior.link_fit = dense_links(prior.links) @ prior.C.T @ white
-    return prior.mean() + rng.standard_normal((prior.n, k)) @ root.T
+    return root
 
 
 def draw_all(chain: Sampler, rng: np.random.Generator) -> None:
-    chain.V, chain.Q = draw_prior(chain.user_prior, rng), draw_prior(chain.item_prior, rng)
+    """Everything but the ratings from its prior."""
+    prior, users = chain.item_prior, the_users(chain)
+    root = draw_hyper(prior, rng)
+    prior.fit = prior.text.astype(float) @ prior.B
+    shape, rate = prior.LINK_PRIOR
+    prior.link_strength = rng.gamma(shape) / rate
+    white = rng.standard_normal(users.links.plain.shape) / np.sqrt(prior.link_strength)
+    users.links.plain = white @ np.linalg.inv(np.linalg.cholesky(prior.precision))
+    prior.link_fit = dense_links(chain) @ users.links.plain
+    chain.Q = prior.mean() + rng.standard_normal(chain.Q.shape) @ root.T
+    root = draw_hyper(chain.user_prior, rng)
+    users.V[:] = user_means(chain) + rng.standard_normal(users.V.shape) @ root.T
     for noise in (chain.user_noise, chain.item_noise):
         noise.shape = float(rng.choice(SHAPES))
         noise.rate = noise.shape if noise.unit else rng.gamma(RATE[0]) / RATE[1]
-        noise.rows = rng.gamma(noise.shape, size=len(noise.rows)) / noise.rate
+    users.alpha[:] = rng.gamma(chain.user_noise.shape, size=N_USERS) / chain.user_noise.rate
+    chain.item_alpha = rng.gamma(chain.item_noise.shape, size=N_ITEMS) / chain.item_noise.rate
+
+
+def expectations(chain: Sampler) -> tuple[np.ndarray, np.ndarray]:
+    """Of all ratings, in user order; and the part that stems from the content."""
+    V, Q, c, (u, i) = the_users(chain).V, chain.Q, chain.size.n_content, pairs_of(chain)
+    lead = np.sum(V[u, :c] * chain.team.lead[i], axis=1)
+    return V[u, -1] + Q[i, -1] + lead + np.sum(V[u, c:-1] * Q[i, :-1], axis=1), lead
 
 
 def draw_ratings(chain: Sampler, rng: np.random.Generator) -> None:
-    d, c = chain.data, chain.c
-    u, i = d.item_idx, d.item_row
-    mean = chain.V[u, -1] + chain.Q[i, -1] + np.sum(chain.V[u, :c] * d.lead[i], axis=1)
-    mean += np.sum(chain.V[u, c:-1] * chain.Q[i, :-1], axis=1)
-    au, ai = chain.alphas
-    d.item_y[:] = mean + rng.standard_normal(len(u)) / np.sqrt(au[u] * ai[i])
-    d.user_y[:] = d.item_y[np.lexsort((i, u))]
+    u, i = pairs_of(chain)
+    users = the_users(chain)
+    precision = users.alpha[u] * chain.item_alpha[i]
+    users.rated.y[:] = expectations(chain)[0] + rng.standard_normal(len(u)) / np.sqrt(precision)
+    users.rated.item_y[:] = users.rated.y[np.lexsort((u, i))]
 
 
 def statistics(chain: Sampler) -> np.ndarray:
     """Bounded or logarithmic, so that heavy tails have moments."""
-    out = []
-    for prior, rows in ((chain.user_prior, chain.V), (chain.item_prior, chain.Q)):
+    out, users = [], the_users(chain)
+    for prior, rows, means in (
+        (chain.user_prior, users.V, user_means(chain)),
+        (chain.item_prior, chain.Q, chain.item_prior.mean()),
+    ):
         root = np.linalg.cholesky(prior.precision)
         out += [*np.log(np.diag(prior.precision)), np.tanh(prior.precision[0, -1])]
         out += [*np.tanh(prior.m), *np.log(prior.scale), np.log(prior.strength)]
@@ -105,13 +145,27 @@ def statistics(chain: Sampler) -> np.ndarray:
             *np.tanh(rows[0]),
             *np.tanh(rows[1] * rows[2]),
         ]
-        out += [np.log(np.sum((rows - prior.mean()) @ root) ** 2)]
-    out += [np.log(chain.item_prior.link_strength), np.log(np.sum(chain.item_prior.C**2))]
-    for noise in (chain.user_noise, chain.item_noise):
-        out += [noise.shape, np.log(noise.rate), *np.log(noise.rows[:2])]
-    y = chain.data.item_y
+        out += [np.log(np.sum((rows - means) @ root) ** 2)]
+    out += [np.log(chain.item_prior.link_strength)]
+    out += [np.log(np.sum((users.links.plain @ root) ** 2))]
+    for noise, alpha in (
+        (chain.user_noise, users.alpha),
+        (chain.item_noise, chain.item_alpha),
+    ):
+        out += [noise.shape, np.log(noise.rate), *np.log(alpha[:2])]
+    y = users.rated.y.astype(float)
     out += [np.tanh(y.mean()), np.log(np.mean(y**2))]
     return np.array(out)
+
+
+def sums(chain: Sampler) -> np.ndarray:
+    """What items are drawn from."""
+    return chain.team.total("products", ItemRows(chain.Q, chain.item_alpha))[0]
+
+
+def shared(chain: Sampler) -> list[float]:
+    """What the moves of scale go by."""
+    return chain._shared(sums(chain), chain.item_prior.fit)
 
 
 def fresh(chain: Sampler, rng: np.random.Generator) -> np.ndarray:
@@ -146,7 +200,7 @@ def scores_of_one_move(
     change = []
     for _ in range(n):
         draw_all(chain, rng)
-        chain.user_noise.rows *= precision
+        the_users(chain).alpha *= precision
         draw_ratings(chain, rng)
         before = statistics(chain)
         move(chain)

@@ -3,15 +3,27 @@ import numpy as np
 import pandas as pd
 import pytest
 from algorithms import DATA, TOKENS, USER_TOKENS, full
-from geweke import fresh, scores, scores_of_one_move, small_sampler
+from geweke import (
+    expectations,
+    fresh,
+    pairs_of,
+    scores,
+    scores_of_one_move,
+    shared,
+    small_sampler,
+    sums,
+    the_users,
+)
 from surprise import SVD, Dataset, Reader, accuracy
 from surprise.model_selection import KFold, train_test_split
 
 from llmtokens import HashingEncoder, LLMTokens
 from llmtokens.algorithms.bpmf import LLMTokensBPMF, posterior
 from llmtokens.algorithms.bpmf.conditional import conditional
-from llmtokens.algorithms.bpmf.features import Links, TextFeatures
-from llmtokens.algorithms.bpmf.sampler import Sampler
+from llmtokens.algorithms.bpmf.features import TextFeatures
+from llmtokens.algorithms.bpmf.sampler import Sampler, find_links
+from llmtokens.algorithms.bpmf.streams import Purpose, stream
+from llmtokens.algorithms.bpmf.team import Shards
 from llmtokens.controls import shuffled
 from llmtokens.datasets import synthetic
 from llmtokens.errors import DataError, LLMTokensWarning
@@ -60,12 +72,11 @@ def hyperprior(rng, rows):
     return n * mean / (2 + n) + upper @ rng.standard_normal(k), precision
 
 
-def one_side(rng, mine, theirs, y, others, alpha, prior, n):
+def one_side(normals, mine, theirs, y, others, alpha, prior):
     """Rows of one side, each from its Gaussian conditional (eq. 11 to 13)."""
     m, precision = prior
-    k = len(m)
-    normals, rows, means = rng.standard_normal((n, k)), np.zeros((n, k)), np.zeros((n, k))
-    for r in range(n):
+    rows, means = np.zeros_like(normals), np.zeros_like(normals)
+    for r in range(len(normals)):
         at = mine == r
         design = np.column_stack([others[theirs[at], :-1], np.ones(at.sum())])
         a = precision + alpha * design.T @ design
@@ -80,19 +91,20 @@ def numpy_bpmf(trainset, k, seed, sweeps, burn_in):
     mu, sd = y.mean(), y.std()
     y = (y - mu) / sd
     n_users, n_items = trainset.n_users, trainset.n_items
-    rng = np.random.default_rng(np.random.RandomState(seed).randint(2**31 - 1))
-    V, Q = np.zeros((n_users, k + 1)), np.zeros((n_items, k + 1))
-    V[:, :k] = rng.standard_normal((n_users, k)) * 0.1
-    Q[:, :k] = rng.standard_normal((n_items, k)) * 0.1
+    seed = np.random.RandomState(seed).randint(2**31 - 1)
+    Q = np.zeros((n_items, k + 1))
+    Q[:, :k] = stream(seed, 0, Purpose.START).standard_normal((n_items, k)) * 0.1
     of_users = of_items = np.zeros(k + 1), np.eye(k + 1)
     alpha, made, noise = 1.0, [], []
     for sweep in range(sweeps):
-        V, _ = one_side(rng, u, i, y, Q, alpha, of_users, n_users)
+        rng = stream(seed, sweep, Purpose.ITEMS)
+        normals = stream(seed, sweep, Purpose.USERS, 0).standard_normal((n_users, k + 1))
+        V, _ = one_side(normals, u, i, y, Q, alpha, of_users)
         of_users = hyperprior(rng, V)
-        Q, Q_mean = one_side(rng, i, u, y, V, alpha, of_items, n_items)
-        of_items = hyperprior(rng, Q)
+        Q, Q_mean = one_side(rng.standard_normal(Q.shape), i, u, y, V, alpha, of_items)
         error = y - np.sum(V[u, :k] * Q[i, :k], axis=1) - V[u, k] - Q[i, k]
         alpha = rng.gamma(1 + len(y) / 2) / (1 + np.sum(error**2) / 2)
+        of_items = hyperprior(rng, Q)
         if sweep >= burn_in and (sweep - burn_in) % 3 == 0:
             made.append(V[:, :k] @ Q_mean[:, :k].T + V[:, k:] + Q_mean[:, k])
             noise.append(1 / alpha)
@@ -132,37 +144,52 @@ def one_thread():
 
 @pytest.mark.usefixtures("one_thread")
 def test_geweke_the_sampler_leaves_the_joint_distribution_as_it_is():
-    z = scores(4000, seed=0)
+    z = scores(12_000, seed=0)
     assert np.sqrt(np.mean(z**2)) < 1.5
     assert np.abs(z).max() < 4
 
 
+def interweave(chain, rng):
+    aa, ae, *_ = shared(chain)
+    chain._interweave(rng, aa, ae + aa)
+
+
+def rescale_content(chain, rng):
+    columns, (_, _, ll, le, _) = slice(chain.size.n_content), shared(chain)
+    the_users(chain).V[:, columns] *= chain._rescale_users(rng, columns, ll, le + ll)
+
+
+def rescale_factors(chain, rng):
+    products = sums(chain)
+    the_users(chain).V[:, chain.size.n_content : -1] *= chain._rescale_factors(rng, products)
+    np.testing.assert_allclose(products, sums(chain))
+
+
 @pytest.mark.usefixtures("one_thread")
-@pytest.mark.parametrize(
-    "move",
-    [
-        lambda chain: chain._interweave(chain._find_errors()[1]),
-        lambda chain: chain._rescale_content(chain._find_errors()[0]),
-    ],
-    ids=["interweave", "rescale content"],
-)
+@pytest.mark.parametrize("move", [interweave, rescale_content, rescale_factors])
 def test_moves_of_scale_leave_the_joint_distribution_as_it_is(move):
-    z = scores_of_one_move(move, 2000, seed=0, precision=30.0)
-    assert len(z) > 5
+    rng = np.random.default_rng(1)
+    z = scores_of_one_move(lambda chain: move(chain, rng), 2000, seed=0, precision=30.0)
+    assert len(z) > 4
     assert np.abs(z).max() < 4
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_moves_of_scale_keep_the_errors_up_to_date():
+def test_moves_of_scale_go_by_sums_over_all_ratings():
     rng = np.random.default_rng(0)
     chain = small_sampler(rng)
     fresh(chain, rng)
-    lead, along = chain._find_errors()
-    chain._interweave(along)
-    chain._rescale_content(lead)
-    error = chain.error.copy()
-    chain._find_errors()
-    np.testing.assert_allclose(chain.error, error, atol=1e-10)
+    (u, i), users = pairs_of(chain), the_users(chain)
+    for _ in range(2):  # before a move, and after it
+        expected, lead = expectations(chain)
+        p = np.column_stack([users.V[u, chain.size.n_content : -1], np.ones(len(u))])
+        along, error = np.sum(chain.item_prior.fit[i] * p, axis=1), users.rated.y - expected
+        weights = users.alpha[u] * chain.item_alpha[i]
+        pairs = [(along, along), (along, error), (lead, lead), (lead, error), (lead, along)]
+        direct = [np.sum(weights * a * b) for a, b in pairs]
+        np.testing.assert_allclose(shared(chain), direct)
+        factor = chain._interweave(rng, direct[0], direct[1] + direct[0])
+        assert shared(chain)[3] == pytest.approx(direct[3] + (1 - factor) * direct[4])
 
 
 def generated(n_users=250, n_items=150, k=2, noise=0.5, share=0.5, seed=0):
@@ -296,18 +323,34 @@ def test_a_large_posterior_keeps_fewer_samples(monkeypatch):
     assert 10 <= algo.fit(TRAIN)._parts["users"].shape[1] < 20
 
 
+def links_of(trainset):
+    ratings = Ratings.from_trainset(trainset)
+    none = np.zeros((max(ratings.n_users, ratings.n_items), 0), np.float32)
+    team = Shards.of(ratings, ratings.value, none, none[: ratings.n_items], 1, seed=0)
+    return find_links(team, ratings.n_items), team.shards[0].links
+
+
 def test_pairs_rated_twice_are_one_link():
     once = [(u, i, 3.0) for u in range(4) for i in range(3) if u != i]
-    a, b = (Links.of(Ratings.from_trainset(full(rows))) for rows in (once, once + once[:2]))
-    for x, y in zip(a, b, strict=True):
+    (a, of_a), (b, of_b) = (links_of(full(rows)) for rows in (once, once + once[:2]))
+    for x, y in zip((*a, of_a.ptr), (*b, of_b.ptr), strict=True):
         np.testing.assert_array_equal(x, y)
+    for x, y in zip(
+        np.split(of_a.item, of_a.ptr[1:]), np.split(of_b.item, of_b.ptr[1:]), strict=True
+    ):
+        assert sorted(x) == sorted(y)
+
+
+def test_where_everybody_rated_everything_there_are_no_links():
+    assert links_of(full([(u, i, 3.0) for u in range(4) for i in range(3)]))[0] is None
 
 
 def test_links_have_mean_square_norm_one():
-    links = Links.of(Ratings.from_trainset(TRAIN))
+    links, own = links_of(TRAIN)
     met = np.zeros((TRAIN.n_items, TRAIN.n_users))
-    met[links.idx, np.repeat(np.arange(TRAIN.n_users), np.diff(links.ptr))] = 1
-    dense = links.scale[:, None] * (met - np.outer(links.n_raters, links.share))
+    met[own.item, np.repeat(np.arange(TRAIN.n_users), np.diff(own.ptr))] = 1
+    share = met.sum(axis=0) / met.sum()
+    dense = links.scale[:, None] * (met - np.outer(links.n_raters, share))
     assert np.mean(np.sum(dense**2, axis=1)) == pytest.approx(1)
 
 

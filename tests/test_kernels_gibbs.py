@@ -2,45 +2,50 @@ import numba
 import numpy as np
 import pytest
 
-from llmtokens.kernels import gibbs, links
+from llmtokens.algorithms.bpmf.rated import Rated
+from llmtokens.kernels import gibbs, links, sums
 
 N, M, C, K = 40, 60, 2, 5
 
 
+WIDTH = (K + 2) * (K + 3) // 2
+
+
 @pytest.fixture
 def case():
-    """Ratings of 40 rows with 60 others, and everything their conditional needs."""
+    """Ratings of 40 users with 60 items, and everything the users' conditional needs."""
     rng = np.random.default_rng(0)
     met = rng.random((N, M)) < 0.1
     met[3] = False  # a row without ratings
-    spread = rng.standard_normal((K, 50))
+    met[5, 3:] = True  # and one with many
+    spread = rng.standard_normal((C + K, 50))
     return {
         "ptr": np.concatenate([[0], np.cumsum(met.sum(1))]).astype(np.int64),
         "idx": np.nonzero(met)[1].astype(np.int32),
-        "y": rng.standard_normal(met.sum()),
+        "y": rng.standard_normal(met.sum()).astype(np.float32),
         "design": rng.standard_normal((M, C + K)),
-        "lead": rng.standard_normal((N, C)),
+        "offset": rng.standard_normal(M),
         "row_prec": rng.gamma(3, 1, N),
         "other_prec": rng.gamma(3, 1, M),
-        "prior_mean": rng.standard_normal((N, K)),
-        "prior_prec": spread @ spread.T / 50 + np.eye(K),
-        "normals": rng.standard_normal((N, K)),
+        "prior_mean": rng.standard_normal((N, C + K)),
+        "prior_prec": spread @ spread.T / 50 + np.eye(C + K),
+        "normals": rng.standard_normal((N, C + K)),
     }
 
 
 def drawn(case):
-    out, mean = np.zeros((N, K)), np.zeros((N, K))
-    gibbs.sample_rows(*case.values(), out, mean)
-    return out, mean
+    out = np.zeros((len(case["ptr"]) - 1, C + K))
+    gibbs.sample_users(*case.values(), out)
+    return out
 
 
 def solved(case, r):
     """Row r's precision, conditional mean and draw, by the textbook."""
     at = slice(case["ptr"][r], case["ptr"][r + 1])
     others = case["idx"][at]
-    d = case["design"][others, C:]
+    d = case["design"][others]
     w = case["row_prec"][r] * case["other_prec"][others]
-    residual = case["y"][at] - case["design"][others, :C] @ case["lead"][r]
+    residual = case["y"][at] - case["offset"][others]
     precision = case["prior_prec"] + d.T @ (w[:, None] * d)
     mean = np.linalg.solve(
         precision, case["prior_prec"] @ case["prior_mean"][r] + d.T @ (w * residual)
@@ -49,12 +54,10 @@ def solved(case, r):
     return precision, mean, mean + np.linalg.solve(root.T, case["normals"][r])
 
 
-def test_a_row_is_drawn_as_np_linalg_solve_would(case):
-    out, mean = drawn(case)
+def test_a_user_is_drawn_as_np_linalg_solve_would(case):
+    out = drawn(case)
     for r in range(N):
-        _, centre, draw = solved(case, r)
-        np.testing.assert_allclose(mean[r], centre, atol=1e-12)
-        np.testing.assert_allclose(out[r], draw, atol=1e-12)
+        np.testing.assert_allclose(out[r], solved(case, r)[2], atol=1e-12)
 
 
 def test_many_draws_have_the_exact_mean_and_covariance_of_the_posterior(case):
@@ -63,12 +66,11 @@ def test_many_draws_have_the_exact_mean_and_covariance_of_the_posterior(case):
         "ptr": np.arange(n + 1) * 7,
         "idx": np.tile(case["idx"][:7], n),
         "y": np.tile(case["y"][:7], n),
-        "normals": rng.standard_normal((n, K)),
+        "normals": rng.standard_normal((n, C + K)),
     }
-    for name in ("lead", "row_prec", "prior_mean"):
+    for name in ("row_prec", "prior_mean"):
         same[name] = np.repeat(case[name][:1], n, axis=0)
-    out, mean = np.zeros((n, K)), np.zeros((n, K))
-    gibbs.sample_rows(*same.values(), out, mean)
+    out = drawn(same)
     precision, centre, _ = solved(same, 0)
     covariance = np.linalg.inv(precision)
     error = np.sqrt(np.diag(covariance) / n)
@@ -76,33 +78,91 @@ def test_many_draws_have_the_exact_mean_and_covariance_of_the_posterior(case):
     np.testing.assert_allclose(np.cov(out.T), covariance, atol=0.05 * covariance.max())
 
 
-def test_rows_do_not_depend_on_the_number_of_threads(case):
+@pytest.fixture
+def turned(case):
+    """The same ratings from the items' side: what their products are made of."""
+    rng = np.random.default_rng(1)
+    rated = Rated.of(case["ptr"], case["idx"], case["y"], M)
+    users, precision = rng.standard_normal((N, C + K)), rng.gamma(3, 1, N)
+    lead = rng.standard_normal((M, C))
+    return rated.item_ptr, rated.user, rated.item_y, users, precision, lead
+
+
+def products_of(turned):
+    out = np.full((M, WIDTH), np.nan)
+    gibbs.item_products(*turned, out)
+    return out
+
+
+def textbook_products(turned, i):
+    ptr, user, y, users, precision, lead = turned
+    at = slice(ptr[i], ptr[i + 1])
+    v = users[user[at]]
+    x = v[:, :C] @ lead[i]
+    z = np.column_stack([v[:, C:-1], np.ones(len(v)), x, y[at] - v[:, -1] - x])
+    return z.T @ (precision[user[at]][:, None] * z)
+
+
+def test_products_of_items_are_those_over_their_ratings(turned):
+    out = products_of(turned)
+    for i in range(M):
+        made = textbook_products(turned, i)
+        np.testing.assert_allclose(out[i], made[np.tril_indices(K + 2)], atol=1e-12)
+
+
+def test_an_item_is_drawn_as_np_linalg_solve_would(turned):
+    rng = np.random.default_rng(4)
+    alpha, prior = rng.gamma(3, 1, M), rng.standard_normal((M, K))
+    spread = rng.standard_normal((K, 50))
+    precision = spread @ spread.T / 50 + np.eye(K)
+    normals, out, mean = rng.standard_normal((M, K)), np.zeros((M, K)), np.zeros((M, K))
+    gibbs.sample_items(products_of(turned), alpha, prior, precision, normals, out, mean)
+    for i in range(M):
+        z = textbook_products(turned, i)
+        a = precision + alpha[i] * z[:K, :K]
+        centre = np.linalg.solve(a, precision @ prior[i] + alpha[i] * z[:K, -1])
+        np.testing.assert_allclose(mean[i], centre, atol=1e-12)
+        draw = centre + np.linalg.solve(np.linalg.cholesky(a).T, normals[i])
+        np.testing.assert_allclose(out[i], draw, atol=1e-12)
+
+
+def test_rows_do_not_depend_on_the_number_of_threads(case, turned):
     before, results = numba.get_num_threads(), []
     try:
         for n in (1, numba.config.NUMBA_NUM_THREADS):
             numba.set_num_threads(n)
-            results.append(drawn(case))
+            results.append((drawn(case), products_of(turned)))
     finally:
         numba.set_num_threads(before)
-    np.testing.assert_array_equal(results[0], results[1])
+    for one, many in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, many)
 
 
-def test_residuals_and_what_the_fit_has_part_in(case):
+def test_squared_errors_and_their_sums(case):
     rng = np.random.default_rng(2)
-    rows, others = rng.standard_normal((N, C + K + 1)), rng.standard_normal((M, C + K + 1))
-    fit = rng.standard_normal((N, K))
-    error, lead, along = np.zeros((3, len(case["y"])))
-    gibbs.residuals(case["ptr"], case["idx"], case["y"], rows, others, fit, error, lead, along)
+    users, squares, of_users = (
+        rng.standard_normal((N, C + K)),
+        np.zeros(len(case["y"])),
+        np.zeros(N),
+    )
+    at = [case[name] for name in ("ptr", "idx", "y")]
+    sums.squared_errors(
+        *at, users, case["design"], case["offset"], case["other_prec"], squares, of_users
+    )
     row, other = np.repeat(np.arange(N), np.diff(case["ptr"])), case["idx"]
-    np.testing.assert_allclose(error, case["y"] - np.sum(rows[row] * others[other], axis=1))
-    np.testing.assert_allclose(lead, np.sum((rows[row] * others[other])[:, :C], axis=1))
-    np.testing.assert_allclose(along, np.sum(fit[row] * others[other, C : C + K], axis=1))
+    error = case["y"] - case["offset"][other] - np.sum(users[row] * case["design"][other], axis=1)
+    np.testing.assert_allclose(squares, error**2)
+    np.testing.assert_allclose(of_users, np.bincount(row, error**2 * case["other_prec"][other], N))
+    of_items = np.full((3, M), np.nan)
+    sums.item_sums(*at[:2], squares, case["row_prec"], 16, of_items)
+    expected = np.bincount(other, error**2 * case["row_prec"][row], M)
+    np.testing.assert_allclose(of_items.sum(axis=0), expected)
 
 
 def test_row_sums(case):
     rng = np.random.default_rng(2)
     rows, others, out = rng.standard_normal((N, K)), rng.standard_normal((M, K)), np.zeros(N)
-    gibbs.row_sums(case["ptr"], case["idx"], rows, others, out)
+    sums.row_sums(case["ptr"], case["idx"], rows, others, out)
     for r in range(N):
         met = case["idx"][case["ptr"][r] : case["ptr"][r + 1]]
         assert out[r] == pytest.approx((others[met] @ rows[r]).sum(), abs=1e-12)
@@ -132,19 +192,29 @@ def test_links_are_sampled_as_with_the_dense_matrix(case):
     dense = scale[:, None] * (met.T - np.outer(count, share))
     sparse = (case["ptr"], case["idx"], scale, count, share)
     norms, along = links.link_norms(*sparse)
+    dense_direction = scale * count
     np.testing.assert_allclose(norms, (dense**2).sum(axis=0))
-    np.testing.assert_allclose(along, dense.T @ (scale * count))
+    np.testing.assert_allclose(along, dense.T @ dense_direction)
 
-    target, coef = rng.standard_normal((K, M)), rng.standard_normal((K, N))
-    normals, left, expected = rng.standard_normal((K, N)), target - coef @ dense.T, coef.copy()
+    target, coef = rng.standard_normal((M, K)), rng.standard_normal((N, K))
+    normals, left, expected = rng.standard_normal((N, K)), target - dense @ coef, coef.copy()
     open_ = left.copy()
     for f in range(N):
         h = dense[:, f]
         precision = 3.0 + h @ h
-        new = (open_ @ h + (h @ h) * expected[:, f]) / precision
-        new += normals[:, f] / np.sqrt(precision)
-        open_ -= np.outer(new - expected[:, f], h)
-        expected[:, f] = new
-    links.sample_links(*sparse, norms, along, 3.0, normals, left, coef)
+        new = (h @ open_ + (h @ h) * expected[f]) / precision
+        new += normals[f] / np.sqrt(precision)
+        open_ -= np.outer(h, new - expected[f])
+        expected[f] = new
+    shift, along_it = np.zeros(K), dense_direction @ left
+    for part in (slice(0, 17), slice(17, N)):  # shard after shard
+        ptr = case["ptr"][part.start : part.stop + 1]
+        links.sample_links(
+            ptr, case["idx"], scale, share[part], norms[part], along[part],
+            dense_direction @ dense_direction, 3.0, normals[part], left, shift, along_it,
+            coef[part],
+        )  # fmt: skip
+    left += np.outer(dense_direction, shift)
     np.testing.assert_allclose(coef, expected, atol=1e-12)
     np.testing.assert_allclose(left, open_, atol=1e-12)
+    np.testing.assert_allclose(along_it, dense_direction @ left, atol=1e-12)

@@ -3,17 +3,19 @@
 Both sides of the factorisation have the same conditional. A row ``v_r`` (a user's or an item's
 coefficients) with prior ``N(m_r, L^-1)`` meets the others ``o`` it shares a rating with::
 
-    y_ro ~ N(lead_r . design_o[:c] + v_r . design_o[c:], 1 / (row_prec_r other_prec_o))
+    y_ro ~ N(offset_ro + v_r . d_o, 1 / (row_prec_r other_prec_o))
     A_r  = L + row_prec_r sum_o other_prec_o d_o d_o'
-    v_r  ~ N(A_r^-1 (L m_r + row_prec_r sum_o other_prec_o d_o res_ro), A_r^-1)
+    v_r  ~ N(A_r^-1 (L m_r + row_prec_r sum_o other_prec_o d_o (y_ro - offset_ro)), A_r^-1)
 
-(Salakhutdinov & Mnih 2008, eq. 11-13, with a precision for every row and a fixed part that the
-row cannot change.) Rows are independent given the other side, and every kernel takes its standard
-normals as an argument, so that a result does not depend on the number of threads: no sum is ever
-split between two of them.
+(Salakhutdinov & Mnih 2008, eq. 11-13, with a precision for every row and a part that the row
+cannot change.) So a row needs the weighted squares and products of ``[d_o, y_ro - offset_ro]``
+alone. Users are drawn on the spot, from their own ratings. For items the products are first summed,
+over any part of the users (:func:`item_products`), and rows drawn when the sums are complete.
 
-Ratings come in compressed rows: those of row ``r`` are ``ptr[r]:ptr[r + 1]`` of ``idx`` (the
-other side's row) and ``y`` (the centred rating). Tables are float64 and C-contiguous.
+Rows are independent given the other side, and every kernel takes its standard normals as an
+argument, so that a result does not depend on the number of threads: no sum is ever split between
+two of them. Ratings come in compressed rows: those of row ``r`` are ``ptr[r]:ptr[r + 1]`` of
+``idx`` (the other side's row) and ``y`` (float32). Tables are float64 and C-contiguous.
 """
 
 from __future__ import annotations
@@ -21,154 +23,234 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
+from .twice import twice
+
+_TILE = 128  # ratings that are gathered before they are multiplied
+_FEW = 12  # ratings for which a call of BLAS is not worth its while
+_CHUNK = 32  # rows that share buffers
+
 
 @njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _add_outer(gram: np.ndarray, rows: np.ndarray, weights: np.ndarray) -> None:
-    """Add ``sum_q weights_q rows_q rows_q'`` for four rows to the lower triangle of ``gram``.
+def _add_products(m: int, rows: np.ndarray, weighted: np.ndarray, out: np.ndarray) -> None:
+    """Add ``weighted[:m]' rows[:m]`` to ``out``, of which only the lower triangle counts."""
+    if m > _FEW:
+        out += np.dot(weighted[:m].T, rows[:m])
+        return
+    for q in range(m):
+        for i in range(out.shape[0]):
+            w = weighted[q, i]
+            for j in range(i + 1):
+                out[i, j] += w * rows[q, j]
 
-    Four ratings to one pass: the triangle is read and written once instead of four times.
+
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _draw(
+    a: np.ndarray, b: np.ndarray, normals: np.ndarray, out: np.ndarray, mean: np.ndarray
+) -> None:
+    """One row: ``mean = a^-1 b`` and ``out = mean + C^-T normals``, with ``a = C C'``.
+
+    Only the lower triangle of ``a`` is read. It is overwritten with C, the diagonal with one over
+    that of C, and ``b`` with the mean.
     """
-    for i in range(gram.shape[0]):
-        w0 = weights[0] * rows[0, i]
-        w1 = weights[1] * rows[1, i]
-        w2 = weights[2] * rows[2, i]
-        w3 = weights[3] * rows[3, i]
-        for j in range(i + 1):
-            gram[i, j] += w0 * rows[0, j] + w1 * rows[1, j] + w2 * rows[2, j] + w3 * rows[3, j]
-
-
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def _cholesky(a: np.ndarray) -> None:
-    """Overwrite the lower triangle of ``a`` with its Cholesky factor."""
-    for i in range(a.shape[0]):
+    k = a.shape[0]
+    for i in range(k):
         for j in range(i):
             s = a[i, j]
             for h in range(j):
                 s -= a[i, h] * a[j, h]
-            a[i, j] = s / a[j, j]
+            a[i, j] = s * a[j, j]
         s = a[i, i]
         for h in range(i):
             s -= a[i, h] * a[i, h]
-        a[i, i] = np.sqrt(s)
+        a[i, i] = 1.0 / np.sqrt(s)
+        s = b[i]
+        for h in range(i):
+            s -= a[i, h] * b[h]
+        b[i] = s * a[i, i]
+    for i in range(k - 1, -1, -1):
+        s = b[i]
+        v = normals[i]
+        for h in range(i + 1, k):
+            s -= a[h, i] * b[h]
+            v -= a[h, i] * out[h]
+        b[i] = s * a[i, i]
+        out[i] = v * a[i, i]
+    for i in range(k):
+        mean[i] = b[i]
+        out[i] += b[i]
 
 
-@njit(parallel=True, cache=True, nogil=True, fastmath=True, error_model="numpy")
-def sample_rows(
+@twice(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def sample_users(
     ptr: np.ndarray,
     idx: np.ndarray,
     y: np.ndarray,
     design: np.ndarray,
-    lead: np.ndarray,
+    offset: np.ndarray,
     row_prec: np.ndarray,
     other_prec: np.ndarray,
     prior_mean: np.ndarray,
     prior_prec: np.ndarray,
     normals: np.ndarray,
     out: np.ndarray,
-    mean: np.ndarray,
 ) -> None:
-    """Draw every row from its conditional; leave the draw in ``out``, its centre in ``mean``.
+    """Draw every row from its conditional.
 
-    Shapes: ``design`` (m, c + k), ``lead`` (n, c), ``prior_mean``, ``normals``, ``out`` and
-    ``mean`` (n, k), ``prior_prec`` (k, k), ``row_prec`` (n,), ``other_prec`` (m,). With
-    ``A = C C'`` the draw is ``mean + C^-T normals``. ``mean`` is what a prediction should
-    average: it is the draw with its own noise integrated out (Rao-Blackwell; Gelfand & Smith 1990).
+    Shapes: ``design`` (m, k), ``offset`` (m,), ``prior_mean``, ``normals`` and ``out`` (n, k),
+    ``prior_prec`` (k, k), ``row_prec`` (n,), ``other_prec`` (m,).
     """
-    c = lead.shape[1]
-    k = design.shape[1] - c
-    for r in prange(ptr.shape[0] - 1):
-        a = prior_prec.copy()
-        b = np.zeros(k)
-        z = np.empty(k)
-        rows = np.zeros((4, k))
-        weights = np.zeros(4)
-        for i in range(k):
-            for j in range(k):
-                b[i] += prior_prec[i, j] * prior_mean[r, j]
-        end = ptr[r + 1]
-        for start in range(ptr[r], end, 4):
-            for q in range(4):
-                if start + q >= end:
-                    weights[q] = 0.0
-                    continue
-                o = idx[start + q]
-                res = y[start + q]
-                for j in range(c):
-                    res -= lead[r, j] * design[o, j]
-                weights[q] = row_prec[r] * other_prec[o]
-                res *= weights[q]
+    k = design.shape[1]
+    n = ptr.shape[0] - 1
+    for chunk in prange((n + _CHUNK - 1) // _CHUNK):
+        rows = np.empty((_TILE, k + 1))
+        weighted = np.empty((_TILE, k + 1))
+        products = np.empty((k + 1, k + 1))
+        a = np.empty((k, k))
+        b = np.empty(k)
+        mean = np.empty(k)
+        for r in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, n)):
+            products[:] = 0.0
+            for start in range(ptr[r], ptr[r + 1], _TILE):
+                m = min(_TILE, ptr[r + 1] - start)
+                for q in range(m):
+                    o = idx[start + q]
+                    w = other_prec[o]
+                    for j in range(k):
+                        rows[q, j] = design[o, j]
+                        weighted[q, j] = w * design[o, j]
+                    rows[q, k] = y[start + q] - offset[o]
+                    weighted[q, k] = w * rows[q, k]
+                _add_products(m, rows, weighted, products)
+            for i in range(k):
+                b[i] = row_prec[r] * products[k, i]
                 for j in range(k):
-                    rows[q, j] = design[o, c + j]
-                    b[j] += res * rows[q, j]
-            _add_outer(a, rows, weights)
-        _cholesky(a)
-        for i in range(k):
-            s = b[i]
-            for h in range(i):
-                s -= a[i, h] * b[h]
-            b[i] = s / a[i, i]
-        for i in range(k - 1, -1, -1):
-            s = b[i]
-            v = normals[r, i]
-            for h in range(i + 1, k):
-                s -= a[h, i] * b[h]
-                v -= a[h, i] * z[h]
-            b[i] = s / a[i, i]
-            z[i] = v / a[i, i]
-            mean[r, i] = b[i]
-            out[r, i] = b[i] + z[i]
+                    b[i] += prior_prec[i, j] * prior_mean[r, j]
+                for j in range(i + 1):
+                    a[i, j] = prior_prec[i, j] + row_prec[r] * products[i, j]
+            _draw(a, b, normals[r], out[r], mean)
 
 
-@njit(parallel=True, cache=True, nogil=True, fastmath=True, error_model="numpy")
-def residuals(
+@twice(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def item_products(
     ptr: np.ndarray,
     idx: np.ndarray,
     y: np.ndarray,
-    rows: np.ndarray,
-    others: np.ndarray,
-    fit: np.ndarray,
-    error: np.ndarray,
+    users: np.ndarray,
+    user_prec: np.ndarray,
     lead: np.ndarray,
-    along: np.ndarray,
+    out: np.ndarray,
 ) -> None:
-    """Per rating, ``error = y - rows . others``, and two parts of ``rows . others``.
+    """Per item, what its conditional needs of some users: one row of ``out``.
 
-    ``fit`` (n, k) has a part in the columns of ``rows`` that come before the last, a bias: it
-    makes ``along``. The columns before those make ``lead``.
+    ``users`` (m, c + k) holds ``[a, p, b]`` and ``lead`` (n, c) what ``a`` multiplies. With
+    ``d = [p, 1]`` of length k, ``l = a . lead`` and ``e = y - b - l``, a row of ``out`` is the
+    lower triangle, row by row, of ``sum_u user_prec_u z z'``, ``z = [d, l, e]``: its length is
+    ``(k + 2)(k + 3) / 2``.
     """
-    k = fit.shape[1]
-    start = rows.shape[1] - 1 - k
-    for r in prange(ptr.shape[0] - 1):
-        for t in range(ptr[r], ptr[r + 1]):
-            o = idx[t]
-            x = 0.0
-            for j in range(start):
-                x += rows[r, j] * others[o, j]
-            e = y[t] - x
-            for j in range(start, rows.shape[1]):
-                e -= rows[r, j] * others[o, j]
-            a = 0.0
-            for j in range(k):
-                a += fit[r, j] * others[o, start + j]
-            error[t] = e
-            lead[t] = x
-            along[t] = a
+    c = lead.shape[1]
+    k = users.shape[1] - c
+    n = ptr.shape[0] - 1
+    for chunk in prange((n + _CHUNK - 1) // _CHUNK):
+        rows = np.empty((_TILE, k + 2))
+        weighted = np.empty((_TILE, k + 2))
+        products = np.empty((k + 2, k + 2))
+        for r in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, n)):
+            if ptr[r] == ptr[r + 1]:
+                out[r] = 0.0
+                continue
+            products[:] = 0.0
+            for start in range(ptr[r], ptr[r + 1], _TILE):
+                m = min(_TILE, ptr[r + 1] - start)
+                for q in range(m):
+                    u = idx[start + q]
+                    w = user_prec[u]
+                    x = 0.0
+                    for j in range(c):
+                        x += users[u, j] * lead[r, j]
+                    for j in range(k - 1):
+                        rows[q, j] = users[u, c + j]
+                    rows[q, k - 1] = 1.0
+                    rows[q, k] = x
+                    rows[q, k + 1] = y[start + q] - users[u, c + k - 1] - x
+                    for j in range(k + 2):
+                        weighted[q, j] = w * rows[q, j]
+                _add_products(m, rows, weighted, products)
+            at = 0
+            for i in range(k + 2):
+                for j in range(i + 1):
+                    out[r, at] = products[i, j]
+                    at += 1
 
 
-@njit(parallel=True, cache=True, nogil=True, fastmath=True, error_model="numpy")
-def row_sums(
-    ptr: np.ndarray, idx: np.ndarray, rows: np.ndarray, others: np.ndarray, out: np.ndarray
+@twice(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def sample_items(
+    products: np.ndarray,
+    row_prec: np.ndarray,
+    prior_mean: np.ndarray,
+    prior_prec: np.ndarray,
+    normals: np.ndarray,
+    out: np.ndarray,
+    mean: np.ndarray,
 ) -> None:
-    """Per row, ``out_r = sum_o rows_r . others_o`` over the others it shares a rating with."""
-    for r in prange(ptr.shape[0] - 1):
-        s = 0.0
-        for t in range(ptr[r], ptr[r + 1]):
-            for j in range(rows.shape[1]):
-                s += rows[r, j] * others[idx[t], j]
-        out[r] = s
+    """Draw every item from its conditional; leave the draw in ``out``, its centre in ``mean``.
+
+    ``products`` is the sum of what :func:`item_products` gave for all users. ``mean`` is what a
+    prediction should average: it is the draw with its own noise integrated out (Rao-Blackwell;
+    Gelfand & Smith 1990).
+    """
+    n, k = out.shape
+    for chunk in prange((n + _CHUNK - 1) // _CHUNK):
+        a = np.empty((k, k))
+        b = np.empty(k)
+        right = (k + 1) * (k + 2) // 2
+        for r in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, n)):
+            for i in range(k):
+                b[i] = row_prec[r] * products[r, right + i]
+                for j in range(k):
+                    b[i] += prior_prec[i, j] * prior_mean[r, j]
+                for j in range(i + 1):
+                    a[i, j] = prior_prec[i, j] + row_prec[r] * products[r, i * (i + 1) // 2 + j]
+            _draw(a, b, normals[r], out[r], mean[r])
 
 
-@njit(parallel=True, cache=True, nogil=True, fastmath=True, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def scale_moments(
+    products: np.ndarray, row_prec: np.ndarray, rows: np.ndarray, fit: np.ndarray, out: np.ndarray
+) -> None:
+    """Sums over all ratings of what two parts of the expectations, ``a = fit_i . d`` and ``l``,
+    have in common with each other and with the errors ``e`` that ``rows`` leave: the weighted sums
+    of ``a a``, ``a e``, ``l l``, ``l e`` and ``l a``; ``products`` as for :func:`sample_items`.
+    """
+    n, k = rows.shape
+    lead = k * (k + 1) // 2
+    right = lead + k + 1
+    out[:] = 0.0
+    for r in range(n):
+        p = products[r]
+        aa = 0.0
+        ae = 0.0
+        ll = p[lead + k]
+        le = p[right + k]
+        la = 0.0
+        for i in range(k):
+            gf = 0.0
+            gq = 0.0
+            for j in range(k):
+                g = p[i * (i + 1) // 2 + j] if j <= i else p[j * (j + 1) // 2 + i]
+                gf += g * fit[r, j]
+                gq += g * rows[r, j]
+            aa += fit[r, i] * gf
+            ae += fit[r, i] * (p[right + i] - gq)
+            le -= rows[r, i] * p[lead + i]
+            la += fit[r, i] * p[lead + i]
+        out[0] += row_prec[r] * aa
+        out[1] += row_prec[r] * ae
+        out[2] += row_prec[r] * ll
+        out[3] += row_prec[r] * le
+        out[4] += row_prec[r] * la
+
+
+@twice(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def pair_moments(
     users: np.ndarray,
     items: np.ndarray,

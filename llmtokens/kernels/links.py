@@ -1,22 +1,27 @@
-"""Kernels for features that say who rated an item, kept sparse: see ``link_norms``."""
+"""Kernels for features that say who rated an item, kept sparse.
+
+Link features are ``H = diag(scale) (R - count share')``, with ``R`` the 0/1 matrix of items by
+users, ``count`` the row sums of ``R`` and ``share`` each user's share of all ratings: ``H`` itself
+is never formed. ``g = scale * count`` is the dense direction that the centring adds to every column
+``h_f = scale * R_f - share_f g``. Users come in compressed rows: the items of user ``f`` are
+``idx[ptr[f]:ptr[f + 1]]``, and any run of users will do, so that they may be taken shard by shard.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit, prange
 
+from .twice import twice
+
+_WIDE = 4  # columns of one pass: a vector of doubles
+
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def link_norms(
     ptr: np.ndarray, idx: np.ndarray, scale: np.ndarray, count: np.ndarray, share: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return ``h_f . h_f`` and ``h_f . g`` for every link feature.
-
-    Link features say who rated an item: ``H = diag(scale) (R - count share')``, with ``R`` the
-    0/1 matrix of items by users, ``count`` the row sums of ``R`` and ``share`` each user's share
-    of all ratings. ``g = scale * count`` is the dense direction that the centring adds to every
-    column ``h_f = scale * R_f - share_f g``; ``H`` itself is never formed.
-    """
+    """Return ``h_f . h_f`` and ``h_f . g`` for the link feature of every user."""
     m = share.shape[0]
     norms = np.zeros(m)
     along = np.zeros(m)
@@ -31,53 +36,93 @@ def link_norms(
     return norms, along
 
 
-@njit(parallel=True, cache=True, nogil=True, error_model="numpy")
+@twice(cache=True, nogil=True, error_model="numpy")
 def sample_links(
     ptr: np.ndarray,
     idx: np.ndarray,
     scale: np.ndarray,
-    count: np.ndarray,
     share: np.ndarray,
     norms: np.ndarray,
     along: np.ndarray,
+    gg: float,
     strength: float,
     normals: np.ndarray,
     resid: np.ndarray,
+    shift: np.ndarray,
+    ge: np.ndarray,
     coef: np.ndarray,
 ) -> None:
-    """One coordinate-wise Gibbs pass over the coefficients of the link features, in place.
+    """One coordinate-wise Gibbs pass over the coefficients of some users' features, in place.
 
-    ``resid`` (k, n) holds what the links have still to explain, whitened so that its k rows are
-    independent with unit noise, and with the present ``coef`` (k, m) already taken out. For
-    feature f and row c::
+    ``resid`` (n_items, k) holds what the links have still to explain, whitened so that its k
+    columns are independent with unit noise, and with the present ``coef`` (n_users, k) already
+    taken out. For feature f and column c::
 
-        coef_cf ~ N((h_f . resid_c + |h_f|^2 coef_cf) / P, 1 / P),   P = strength + |h_f|^2
+        coef_fc ~ N((h_f . resid_c + |h_f|^2 coef_fc) / P, 1 / P),   P = strength + |h_f|^2
 
-    The dense direction g is kept as one number per row (``shift``) and added at the end, so that
-    a pass costs two visits to every rating. ``norms`` and ``along`` come from ``link_norms``.
+    What goes along the dense direction g is kept apart, one number a column, so that a pass costs
+    two visits to every rating: ``resid + g shift'`` is meant, and ``ge`` (k,) holds ``g'`` times
+    it. Whoever starts with the first users passes zeros and ``g' resid``, and whoever ends with
+    the last adds ``g shift'``. ``gg = g'g``; ``norms`` and ``along`` come from ``link_norms``.
     """
-    n = scale.shape[0]
-    for c in prange(resid.shape[0]):
-        e = resid[c]
-        shift = 0.0
-        ge = 0.0
+    n, k = resid.shape
+    for part in prange((k + _WIDE - 1) // _WIDE):
+        first = part * _WIDE
+        width = min(_WIDE, k - first)
+        e = np.zeros((n, _WIDE))  # resid times scale
+        square = scale * scale
         for i in range(n):
-            ge += scale[i] * count[i] * e[i]
+            for j in range(width):
+                e[i, j] = scale[i] * resid[i, first + j]
+        drift = np.zeros(_WIDE)
+        dense = np.zeros(_WIDE)
+        for j in range(width):
+            drift[j] = shift[first + j]
+            dense[j] = ge[first + j]
+        delta = np.zeros(_WIDE)
         for f in range(share.shape[0]):
-            he = 0.0
-            dg = 0.0
+            he0 = 0.0
+            he1 = 0.0
+            he2 = 0.0
+            he3 = 0.0
+            for t in range(ptr[f], ptr[f + 1]):
+                row = e[idx[t]]
+                he0 += row[0]
+                he1 += row[1]
+                he2 += row[2]
+                he3 += row[3]
+            delta[0] = he0
+            delta[1] = he1
+            delta[2] = he2
+            delta[3] = he3
+            prec = strength + norms[f]
+            root = np.sqrt(prec)
+            dg = along[f] + share[f] * gg
+            for j in range(width):
+                old = coef[f, first + j]
+                he = delta[j] + drift[j] * dg - share[f] * dense[j]
+                new = (he + norms[f] * old) / prec + normals[f, first + j] / root
+                coef[f, first + j] = new
+                delta[j] = new - old
+                drift[j] += delta[j] * share[f]
+                dense[j] -= delta[j] * along[f]
+            for j in range(width, _WIDE):
+                delta[j] = 0.0
+            d0 = delta[0]
+            d1 = delta[1]
+            d2 = delta[2]
+            d3 = delta[3]
             for t in range(ptr[f], ptr[f + 1]):
                 i = idx[t]
-                he += scale[i] * e[i]
-                dg += scale[i] * scale[i] * count[i]
-            he += shift * dg - share[f] * ge
-            prec = strength + norms[f]
-            new = (he + norms[f] * coef[c, f]) / prec + normals[c, f] / np.sqrt(prec)
-            delta = new - coef[c, f]
-            coef[c, f] = new
-            for t in range(ptr[f], ptr[f + 1]):
-                e[idx[t]] -= delta * scale[idx[t]]
-            shift += delta * share[f]
-            ge -= delta * along[f]
+                row = e[i]
+                s = square[i]
+                row[0] -= d0 * s
+                row[1] -= d1 * s
+                row[2] -= d2 * s
+                row[3] -= d3 * s
         for i in range(n):
-            e[i] += shift * scale[i] * count[i]
+            for j in range(width):
+                resid[i, first + j] = e[i, j] / scale[i]
+        for j in range(width):
+            shift[first + j] = drift[j]
+            ge[first + j] = dense[j]

@@ -38,6 +38,32 @@ def conditional(
     return out, left
 
 
+def influence(
+    design: Floats,
+    open_: Floats,
+    precision: Floats,
+    prior: Floats,
+    spread: NDArray[np.floating],
+    query: Floats,
+) -> Floats:
+    r"""By how much ``query @ E[z | y]`` is higher for having each rating, shape (s, n).
+
+    Leaving rating j out takes :math:`\alpha_j d_j d_j^T` off the posterior precision, so that
+
+    .. math:: E[q^T z | y] - E[q^T z | y_{-j}] = q^T C d_j \, \alpha_j e_j / (1 - h_j), \quad
+              h_j = \alpha_j d_j^T C d_j
+
+    with C the posterior covariance and e what the posterior mean leaves open (Cook & Weisberg
+    1982). Shapes as in :func:`conditional`; ``query`` (s, k).
+    """
+    mean, covariance = conditional(design, open_, precision, prior, spread, None)
+    ahead = design @ covariance
+    leverage = precision * np.einsum("snk,snk->sn", ahead, design)
+    residual = open_ - np.einsum("snk,sk->sn", design, mean)
+    out: Floats = precision * np.einsum("snk,sk->sn", ahead, query) * residual
+    return out / np.maximum(1 - leverage, 1e-12)
+
+
 def antithetic(n: int, k: int) -> Floats:
     """Standard normals in pairs of opposite sign, so that their mean adds next to no noise."""
     half = np.random.default_rng(0).standard_normal((-(-n // 2), k))

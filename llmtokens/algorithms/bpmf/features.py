@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...roster import Roster
-from ...trainset import Ratings
 
 Floats = NDArray[np.float64]
 
@@ -23,32 +22,34 @@ class Links(NamedTuple):
     """Who rated an item, centred and damped: ``H = diag(scale) (R - n_raters share')``, sparse.
 
     ``R`` is the 0/1 matrix of items by users, ``n_raters`` how many rated an item and ``share`` the
-    part of all ratings that a user made; rows with few ratings are damped, and the whole has mean
-    square norm 1. Users' items are ``idx[ptr[u]:ptr[u + 1]]``.
+    part of all ratings that a user made, ``1 / n_pairs`` for each item; rows with few ratings are
+    damped, and the whole has mean square norm 1.
     """
 
-    ptr: NDArray[np.int64]
-    idx: NDArray[np.int32]
+    n_pairs: int
     scale: Floats
     n_raters: Floats
-    share: Floats
+
+    @property
+    def dense(self) -> Floats:
+        """The direction that the centring adds to the column of every user, shape (n_items,)."""
+        return self.scale * self.n_raters
 
     @classmethod
-    def of(cls, ratings: Ratings) -> Links | None:
-        """None where everybody rated everything, so that the links say nothing."""
-        pairs = np.unique(ratings.user.astype(np.int64) * ratings.n_items + ratings.item)
-        user, item = np.divmod(pairs, ratings.n_items)
-        counts = np.bincount(user, minlength=ratings.n_users)
-        count = np.bincount(item, minlength=ratings.n_items).astype(np.float64)
-        share = counts / len(pairs)
-        scale = 1 / (count + _DAMP)
-        raters = np.bincount(item, share[user], minlength=ratings.n_items)
-        squares = scale**2 * (count - 2 * count * raters + count**2 * np.sum(share**2))
-        norm = np.sqrt(squares.mean())
-        if not norm > 1e-6:
-            return None
-        ptr = np.concatenate([[0], np.cumsum(counts)])
-        return cls(ptr, item.astype(np.int32), scale / norm, count, share)
+    def of(cls, n_raters: Floats, shares: Floats, squares: float) -> Links | None:
+        """None where everybody rated everything, so that the links say nothing.
+
+        Parameters
+        ----------
+        n_raters, shares : ndarray of shape (n_items,)
+            How many rated an item, and the sum of their shares.
+        squares : float
+            The sum of all users' squared shares.
+        """
+        scale = 1 / (n_raters + _DAMP)
+        norms = scale**2 * (n_raters - 2 * n_raters * shares + n_raters**2 * squares)
+        size = np.sqrt(norms.mean())
+        return cls(int(n_raters.sum()), scale / size, n_raters) if size > 1e-6 else None
 
 
 class TextFeatures(NamedTuple):
@@ -92,9 +93,7 @@ class TextFeatures(NamedTuple):
         even = np.sqrt(_inverse(raw.std(axis=0, dtype=np.float64)))
         raw *= even
         size = np.sqrt(np.mean(np.square(raw, dtype=np.float64))) if raw.size else 0.0
-        return start._replace(
-            middle=middle, scale=block * even * np.float32(_one_over(float(size)))
-        )
+        return start._replace(middle=middle, scale=block * even * np.float32(one_over(float(size))))
 
     def __call__(self, tokens: NDArray[np.float32]) -> NDArray[np.float32]:
         """Features of tokens, shape (n, d + n_products)."""
@@ -139,13 +138,11 @@ class Known(NamedTuple):
         own = items.tokens[items.has_token]
         make = TextFeatures.of(own)
         lead = own[:, :n_content] - make.centre[:n_content]
-        lead_scale = _one_over(
-            np.sqrt(np.sum(np.square(lead, dtype=np.float64)) / max(len(own), 1))
-        )
+        lead_scale = one_over(np.sqrt(np.sum(np.square(lead, dtype=np.float64)) / max(len(own), 1)))
         about = users.tokens[users.has_token]
         centre = about.mean(axis=0) if len(about) else np.zeros(about.shape[1], np.float32)
         about = about - centre
-        scale = _one_over(np.sqrt(np.mean(np.square(about, dtype=np.float64))) if about.size else 0)
+        scale = one_over(np.sqrt(np.mean(np.square(about, dtype=np.float64))) if about.size else 0)
         return cls(
             _spread_out(make(own), items.has_token),
             _spread_out(lead * np.float32(lead_scale), items.has_token),
@@ -154,7 +151,7 @@ class Known(NamedTuple):
         )
 
 
-def _one_over(size: float) -> float:
+def one_over(size: float) -> float:
     return float(1 / size) if size > 1e-12 else 0.0
 
 
@@ -164,20 +161,22 @@ def _spread_out(rows: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[
     return out
 
 
-def histories(ratings: Ratings, text: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What text a user's items have, centred, damped, mean square entry 1: shape (n_users, 16).
+def leading(text: NDArray[np.float32], item_counts: NDArray[np.int64]) -> Floats:
+    """What histories are made of: the leading features of the items with ratings, centred so that
+    no history reads as an average one (a text SVD++; Koren 2008), shape (n_items, 16)."""
+    made = text[: len(item_counts), :_LEAD].astype(np.float64)
+    made -= item_counts @ made / item_counts.sum()
+    return made
 
-    A user without ratings would have zeros, which reads as the average history (a text SVD++;
-    Koren 2008).
-    """
-    leading = text[: ratings.n_items, :_LEAD].astype(np.float64)
-    leading -= ratings.item_counts @ leading / ratings.n
-    sums = np.zeros((ratings.n_users, leading.shape[1]))
+
+def histories(ptr: Any, item: Any, leading: Floats) -> Floats:
+    """What text users' items have, damped: shape (n_users, 16)."""
+    counts = np.diff(ptr)
+    user = np.repeat(np.arange(len(counts)), counts)
+    sums = np.zeros((len(counts), leading.shape[1]))
     for k, column in enumerate(leading.T):
-        sums[:, k] = np.bincount(ratings.user, column[ratings.item], ratings.n_users)
-    sums /= (ratings.user_counts + _DAMP)[:, None]
-    size = _one_over(float(np.sqrt(np.mean(sums**2))) if sums.size else 0.0)
-    return (sums * size).astype(np.float32)
+        sums[:, k] = np.bincount(user, column[item], len(counts))
+    return sums / (counts + _DAMP)[:, None]
 
 
 def gram(rows: NDArray[np.float32], weights: Floats | None = None) -> Floats:

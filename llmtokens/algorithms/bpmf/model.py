@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import warnings
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numba
 import numpy as np
-from numpy.typing import NDArray
 from surprise.utils import get_rng
 
-from ...errors import DataError, LLMTokensWarning
+from ...errors import DataError
 from ...roster import Roster
 from ...tokens import LLMTokens
 from ...trainset import Ratings
-from .features import Known, histories
-from .newcomers import Completed, Newcomers, complete_plain
-from .posterior import Posterior
-from .sampler import Sampler
+from .chain import Chain, Plan
+from .features import Known
+from .sampler import Size
 from .samples import SampleModel
+from .team import Shards, Team
 
 _WORTH_SHARING = 20_000  # ratings; with fewer, threads mostly wait for each other
 
@@ -44,8 +44,8 @@ class LLMTokensBPMF(SampleModel):
       of freedom, scale 1 (Huang & Wand 2013).
     - B, C, G: Gaussian, precision :math:`\lambda \Lambda`; :math:`\lambda` of B and G log-uniform
       on .1 to 1e7, with B and G integrated out when it is drawn; that of C Gamma(1, 1). Moves that
-      scale B, and users' weights on content, as wholes (Liu & Sabatti 2000; Yu & Meng 2011) let
-      useless tokens fade.
+      scale B, users' weights on content, and users' factors, as wholes (Liu & Sabatti 2000; Yu &
+      Meng 2011) let useless tokens and factors fade.
     - :math:`\alpha_u \sim Gamma(a, b)`, :math:`\alpha_i \sim Gamma(a', a')`, shapes log-uniform
       on .5 to 200, b Gamma(.01, .01) (Lakshminarayanan, Bouchard & Archambeau 2011).
 
@@ -145,70 +145,59 @@ class LLMTokensBPMF(SampleModel):
 
     def _learn(self, ratings: Ratings, users: Roster, items: Roster) -> dict[str, Any]:
         self._check_parameters()
-        rng = np.random.default_rng(get_rng(self.random_state).randint(2**31 - 1))
-        mean, std = ratings.global_mean, float(np.std(ratings.deviation)) or 1.0
-        y = ratings.deviation / std
-        threads = numba.get_num_threads()
-        try:
-            wanted = self.n_threads
-            if wanted is None:
-                wanted = threads if ratings.n >= _WORTH_SHARING else 1
-            numba.set_num_threads(min(wanted, _most_threads()))
-            chain, complete, posterior, parts = self._prepare(ratings, users, items, y, rng)
-            self._run(chain, complete, posterior, std)
-        finally:
-            numba.set_num_threads(threads)
-        parts |= posterior.parts() | {"mean": mean, "std": std}
-        return self._restore(parts, ratings, users, items)
+        seed, std = self._seed(), spread(ratings)
+        known = self._known(users, items)
+        with self._threads(ratings.n):
+            about, lead = known.users[: ratings.n_users], known.lead[: ratings.n_items]
+            team = Shards.of(ratings, ratings.deviation / std, about, lead, self.n_factors, seed)
+            chain = self._chain(team, ratings.n, users, items, known, std, seed)
+            return self._finished(chain.run(), ratings, users, items, known)
 
-    def _prepare(
+    def _seed(self) -> int:
+        return int(get_rng(self.random_state).randint(2**31 - 1))
+
+    @property
+    def _plain(self) -> bool:
+        return self.item_tokens is None and self.user_tokens is None
+
+    def _known(self, users: Roster, items: Roster) -> Known:
+        """The features; none where there are no tokens at all."""
+        return Known.of(users, items, 0 if self._plain else self.n_content)
+
+    def _chain(
         self,
-        ratings: Ratings,
+        team: Team,
+        n_ratings: int,
         users: Roster,
         items: Roster,
-        y: NDArray[np.float64],
-        rng: np.random.Generator,
-    ) -> tuple[Sampler, Any, Posterior, dict[str, Any]]:
-        """The chain at its start, what completes its samples, where they go, and constants."""
-        k, n_warm = self.n_factors, (ratings.n_users, ratings.n_items)
-        if self.item_tokens is None and self.user_tokens is None:
-            known = Known.of(users, items, 0)
-            chain = Sampler.plain(ratings, y, k, rng)
+        known: Known,
+        std: float,
+        seed: int,
+    ) -> Chain:
+        """The chain at its start."""
+        size = Size(users.n_warm, items.n_warm, n_ratings, self.n_factors, known.lead.shape[1])
+        plan = Plan(self.n_samples, self.burn_in, self.verbose)
+        return Chain(team, size, users, items, known, self._plain, plan, std, seed)
 
-            def complete(chain: Sampler) -> Completed:
-                return complete_plain(chain, users.n_rows, items.n_rows)
-        else:
-            known = Known.of(users, items, self.n_content)
-            text = known.text[: n_warm[1]]
-            about = [known.users[: n_warm[0]], histories(ratings, text)]
-            chain = Sampler.with_features(
-                ratings, y, k, rng, known.lead[: n_warm[1]], text, np.hstack(about)
-            )
-            complete = Newcomers(known.text, items.has_token, known.users, users.has_token).complete
-        posterior = Posterior(self.n_samples, users.n_rows, n_warm, known.lead, k)
-        return chain, complete, posterior, known.parts
+    def _finished(
+        self, parts: dict[str, Any], ratings: Ratings, users: Roster, items: Roster, known: Known
+    ) -> dict[str, Any]:
+        """The fitted attributes, from what a chain has left."""
+        parts = known.parts | parts | {"mean": ratings.global_mean, "std": spread(ratings)}
+        return self._restore(parts, ratings, users, items)
 
-    def _run(self, chain: Sampler, complete: Any, posterior: Posterior, std: float) -> None:
-        """Sweep, and keep what comes after the burn-in."""
-        sweeps = self.burn_in + self.n_samples
+    @contextlib.contextmanager
+    def _threads(self, n_ratings: int) -> Iterator[None]:
+        """Numba's threads as the parameters have them; what was set before comes back."""
+        threads = numba.get_num_threads()
+        wanted = self.n_threads
+        if wanted is None:
+            wanted = threads if n_ratings >= _WORTH_SHARING else 1
         try:
-            for sweep in range(sweeps):
-                chain.sweep()
-                if self.verbose:
-                    rmse = std * np.sqrt(np.mean(chain.error**2))
-                    alpha = np.mean(chain.alphas[0]) / std**2
-                    print(f"Processing sweep {sweep}: RMSE {rmse:.4f}, alpha {alpha:.3f}")
-                if sweep >= self.burn_in and (sweep - self.burn_in) % posterior.step == 0:
-                    posterior.add(complete(chain), chain.Q - chain.Q_mean)
-        except KeyboardInterrupt:
-            if not posterior.n:
-                raise
-            warnings.warn(
-                f"interrupted after {sweep} of {sweeps} sweeps: predictions are from the "
-                f"{posterior.n} samples kept so far",
-                LLMTokensWarning,
-                stacklevel=4,
-            )
+            numba.set_num_threads(min(wanted, _most_threads()))
+            yield
+        finally:
+            numba.set_num_threads(threads)
 
     def _check_parameters(self) -> None:
         least = {"n_factors": 1, "n_content": 0, "n_samples": 1, "burn_in": 0}
@@ -220,6 +209,11 @@ class LLMTokensBPMF(SampleModel):
                 isinstance(value, (int, np.integer)) and value >= low
             ):
                 raise DataError(f"found {name}={value!r}; expected an int of at least {low}")
+
+
+def spread(ratings: Ratings) -> float:
+    """The standard deviation of the ratings; 1 where they are all alike."""
+    return float(np.std(ratings.deviation)) or 1.0
 
 
 def _most_threads() -> int:

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels import gibbs
-from .features import gram
+from .moments import FeatureSums, Moments
 from .sampler import Sampler
 
 Floats = NDArray[np.float64]
@@ -19,20 +18,24 @@ _GRID = np.exp(np.linspace(-4.0, 12.0, 33))
 
 
 class Completed(NamedTuple):
-    """One sample, for all rows.
+    """One sample, but for the rows of users with ratings, which are where these users are.
 
     Attributes
     ----------
-    users : ndarray of shape (n_user_rows, c + k + 2)
-        ``[a_u, p_u, b_u, delta_u]``.
+    users : ndarray of shape (n_user_rows - n_users, c + k + 2)
+        ``[a_u, p_u, b_u, delta_u]`` of those without ratings.
     items : ndarray of shape (n_item_rows, k + 2)
         ``[q_i, b_i, w_i]``; an estimate is ``a_u x_i + p_u q_i + b_u + b_i + delta_u w_i``.
     user_map, item_map : ndarray of shape (d_u + 1, c + k + 1), (d + 1, k + 1)
         Turns ``[features, 1]`` into what is said of a row without ratings.
     user_spread, item_spread : ndarray of shape (c + k + 1,) * 2, (k + 1,) * 2
         Covariance of rows about that.
-    user_precision, item_precision : ndarray of shape (n_user_rows,), (n_item_rows,)
-        Whose product is the precision of a rating.
+    user_precision : float
+        Of users without ratings.
+    item_precision : ndarray of shape (n_item_rows,)
+        The product of the two is the precision of a rating.
+    damping : tuple of float, or None
+        How many ratings of what mean the users' picks are shrunk with, to make their ``delta_u``.
     """
 
     users: Floats
@@ -41,48 +44,43 @@ class Completed(NamedTuple):
     item_map: Floats
     user_spread: Floats
     item_spread: Floats
-    user_precision: Floats
+    user_precision: float
     item_precision: Floats
+    damping: tuple[float, float] | None
 
 
 class Ridge:
     """Rows from features by weighted ridge regression, strengths averaged by their evidence.
 
     The evidence is that of Gaussian process regression with a linear kernel, scale and mean
-    profiled out (MacKay 1992), for as many rows as the weights are worth (Kish 1965). Rows without
-    features get the weighted mean.
+    profiled out (MacKay 1992), for as many rows as the weights are worth (Kish 1965). Of rows and
+    features it needs weighted sums alone.
 
     Parameters
     ----------
-    features : ndarray of float32, shape (n_rows, d)
-        Of all rows, those to learn from first; d may be 0.
-    known : ndarray of bool, shape (n_rows,)
-        Which rows have features.
-    weights : ndarray of shape (n_learned,)
+    features : FeatureSums
+        Of the rows to learn from, with their weights; without features rows get the weighted mean.
+    worth : float
+        How many rows the weights are worth.
     """
 
-    def __init__(
-        self, features: NDArray[np.float32], known: NDArray[np.bool_], weights: Floats
-    ) -> None:
-        self._features, self._known = features, known
-        self._learned = features[: len(weights)]
-        self.weights = weights / weights.sum()
-        self._worth = 1 / np.sum(self.weights**2)
-        self._centre = self.weights @ self._learned
-        scatter = gram(self._learned, self.weights) - np.outer(self._centre, self._centre)
-        values, self._axes = np.linalg.eigh(scatter * self._worth)
+    def __init__(self, features: FeatureSums, worth: float) -> None:
+        self._n, self._worth = features.n, worth
+        self._centre = features.total / features.n
+        scatter = features.square / features.n - np.outer(self._centre, self._centre)
+        values, self._axes = np.linalg.eigh(scatter * worth)
         self._values = np.maximum(values, 0.0)
         counting = self._values[self._values > 1e-5 * self._values.max(initial=1e-12)]
         middle = float(np.median(counting)) if len(counting) else 1.0
         self._strengths = (middle * _GRID)[:, None]
 
-    def __call__(self, rows: Floats) -> tuple[Floats, Floats, Floats]:
-        """Rows as the features alone would have them, (n_rows, k), the map, (d + 1, k), and the
-        share of the degrees of freedom that is left to the residuals, (k,)."""
-        centre = self.weights @ rows
-        open_ = (rows - centre) * (self.weights * self._worth)[:, None]
-        along = self._axes.T @ (self._learned.T @ open_.astype(np.float32)).astype(np.float64)
-        squares = np.sum(open_ * (rows - centre), axis=0)
+    def __call__(self, rows: Moments) -> tuple[Floats, Floats]:
+        """The map from ``[features, 1]`` to rows, (d + 1, k), and the share of the degrees of
+        freedom that is left to the residuals, (k,)."""
+        centre = rows.total / self._n
+        squares = self._worth * np.maximum(np.diag(rows.square) / self._n - centre**2, 0.0)
+        open_ = self._worth * (rows.along / self._n - np.outer(self._centre, centre))
+        along = self._axes.T @ open_
         shrink = 1 / (self._values + self._strengths)
         left = np.maximum(squares - shrink @ along**2, 1e-12 * squares + 1e-300)
         penalty = np.log(self._strengths * shrink).sum(axis=1)
@@ -90,11 +88,15 @@ class Ridge:
         weights = np.exp(evidence - evidence.max(axis=0))
         shrunk = shrink.T @ (weights / weights.sum(axis=0))
         slopes = self._axes @ (along * shrunk)
-        start = centre - self._centre @ slopes
-        made = np.tile(centre, (len(self._known), 1))
-        made[self._known] = (self._features @ slopes.astype(np.float32) + start)[self._known]
         freedom = 1 - self._values @ shrunk / self._worth
-        return made, np.vstack([slopes, start]), np.maximum(freedom, 0.1)
+        return np.vstack([slopes, centre - self._centre @ slopes]), np.maximum(freedom, 0.1)
+
+
+def mapped(map_: Floats, features: NDArray[np.float32], known: NDArray[np.bool_], mean: Any) -> Any:
+    """Rows as their features alone would have them; the mean where there are none."""
+    made = np.tile(mean, (len(known), 1))
+    made[known] = (features @ map_[:-1].astype(np.float32) + map_[-1])[known]
+    return made
 
 
 class Newcomers:
@@ -115,6 +117,11 @@ class Newcomers:
     text, about_users : ndarray of float32, shape (n_rows, d)
         Features of all rows; of users only their tokens: a cold one has no history.
     has_text, has_user_token : ndarray of bool, shape (n_rows,)
+
+    Attributes
+    ----------
+    weights : ndarray of shape (n_items,), or None
+        Of the items in the ridge regression, from the first sample on.
     """
 
     def __init__(
@@ -124,59 +131,56 @@ class Newcomers:
         about_users: NDArray[np.float32],
         has_user_token: NDArray[np.bool_],
     ) -> None:
-        self._about_items = text, has_text
-        self._about_users = about_users, has_user_token
-        self._ridges: tuple[Ridge, Ridge] | None = None
+        self._text, self._has_text = text, has_text
+        self._about_users, self._has_user_token = about_users, has_user_token
+        self.weights: Floats | None = None
+        self._learned: tuple[Ridge, Ridge, Floats] | None = None
 
     def complete(self, chain: Sampler) -> Completed:
-        """Rows of everybody from the chain's present state."""
-        own = _own_share(chain)
-        counts = np.diff(chain.data.user_ptr).astype(np.float64)
-        if self._ridges is None:  # weights hardly change between samples; their eigenvectors cost
-            self._ridges = (
-                Ridge(*self._about_users, np.sqrt(counts)),
-                Ridge(*self._about_items, np.maximum(1 - own, 1e-6)),
-            )
-        of_users, of_items = self._ridges
-        (users, user_map, _), (items, item_map, freedom) = of_users(chain.V), of_items(chain.Q)
-        n_users, n_items = len(chain.V), len(chain.Q)
-        item_dev = chain.Q - items[:n_items]
-        delta = np.append(*_picks(chain, item_dev, counts))
-        delta = delta[np.minimum(np.arange(len(users)), n_users)]
+        """Everything of a sample from the chain's present state."""
+        own = chain.own_share()
+        n_users, n_items, d = chain.size.n_users, chain.size.n_items, self._about_users.shape[1]
+        if self.weights is None:  # they hardly change between samples; their eigenvectors cost
+            self.weights = np.maximum(1 - own, 1e-6)
+        if self._learned is None:
+            self._learned = self._ridges(chain, self.weights)
+        of_users, of_items, weights = self._learned
+
+        text = self._text[:n_items]
+        moments = Moments.of(chain.Q, text, weights)
+        item_map, freedom = of_items(moments)
+        items = mapped(item_map, self._text, self._has_text, moments.total)
+        deviations = chain.Q - items[:n_items]
         share = np.ones(len(items))
         share[:n_items] = EVEN_ODDS * own
         prior = chain.item_prior
-        known = prior.m if prior.fit is None else prior.m + prior.fit
-        moved = (items[:n_items] - known) * share[:n_items, None]
-        users[:n_users] = chain.V
+        moved = (items[:n_items] - prior.m - prior.fit) * share[:n_items, None]
         items[:n_items] = chain.Q_mean + moved
+
+        *sums, variance, picks = chain.team.total("survey", deviations)
+        known, moments = chain.weighted, Moments(*sums)
+        user_map, _ = of_users(moments._replace(along=moments.along[:d]))
+        users = mapped(
+            user_map, self._about_users[n_users:], self._has_user_token[n_users:],
+            moments.total / known.n,
+        )  # fmt: skip
+        mean = picks / chain.size.n_ratings
         return Completed(
-            np.column_stack([users, delta]), np.column_stack([items, share]), user_map, item_map,
-            _second_moment(chain.V - chain.user_prior.mean(), of_users.weights),
-            _second_moment(item_dev / np.sqrt(freedom), of_items.weights),
-            *_precisions(
-                chain, (len(users), len(items)), (of_users.weights, of_items.weights)
-            ),
+            np.column_stack([users, np.full(len(users), mean)]), np.column_stack([items, share]),
+            user_map, item_map,
+            moments.about(known, chain.user_prior.m, chain.user_prior.B) / known.n,
+            _second_moment(deviations / np.sqrt(freedom), weights), known.n / variance,
+            _for_all(chain.item_alpha, len(items), weights), (_DAMP_PICKS, mean),
         )  # fmt: skip
 
-
-def _own_share(chain: Sampler) -> Floats:
-    """The share of each item's bias that stems from its prior."""
-    au, ai = chain.alphas
-    data = chain.data
-    known = np.bincount(data.item_row, au[data.item_idx], len(chain.Q)) * ai
-    prior = chain.item_prior.precision[-1, -1]
-    out: Floats = prior / (prior + known)
-    return out
-
-
-def _picks(chain: Sampler, deviations: Floats, counts: Floats) -> tuple[Floats, float]:
-    """By how much what each user picks is better than its text says, and that of a stranger."""
-    taste = np.hstack([chain.V[:, chain.c : -1], np.ones((len(chain.V), 1))])
-    gap = np.empty(len(taste))
-    gibbs.row_sums(chain.data.user_ptr, chain.data.user_idx, taste, deviations, gap)
-    mean = float(gap.sum() / counts.sum())
-    return damped(gap, counts, mean), mean
+    def _ridges(self, chain: Sampler, weights: Floats) -> tuple[Ridge, Ridge, Floats]:
+        weights = weights / weights.sum()
+        worth = float(1 / np.sum(weights**2))
+        d, (n, total, square) = self._about_users.shape[1], chain.weighted
+        # the users' weights are the roots of their numbers of ratings
+        of_users = Ridge(FeatureSums(n, total[:d], square[:d, :d]), n**2 / chain.size.n_ratings)
+        of_items = Ridge(FeatureSums.of(self._text[: len(weights)], weights), worth)
+        return of_users, of_items, weights
 
 
 def damped(total: Any, counts: Any, mean: Any) -> Any:
@@ -191,26 +195,18 @@ def _second_moment(rows: Floats, weights: Floats) -> Floats:
 
 def complete_plain(chain: Sampler, n_user_rows: int, n_item_rows: int) -> Completed:
     """The sample of plain BPMF: who has no ratings gets the prior's mean."""
-    made, spreads = [], []
-    for rows, prior, n in (
-        (chain.V, chain.user_prior, n_user_rows),
-        (chain.Q_mean, chain.item_prior, n_item_rows),
-    ):
-        every = np.tile(np.append(prior.m, 0.0), (n, 1))
-        every[: len(rows), :-1] = rows
-        made.append(every)
-        spreads.append(np.linalg.inv(prior.precision))
+    user, item = chain.user_prior, chain.item_prior
+    items = np.tile(np.append(item.m, 0.0), (n_item_rows, 1))
+    items[: len(chain.Q), :-1] = chain.Q_mean
     return Completed(
-        made[0], made[1], chain.user_prior.m[None], chain.item_prior.m[None], spreads[0],
-        spreads[1], *_precisions(chain, (n_user_rows, n_item_rows), (None, None)),
+        np.tile(np.append(user.m, 0.0), (n_user_rows - chain.size.n_users, 1)), items,
+        user.m[None], item.m[None], np.linalg.inv(user.precision), np.linalg.inv(item.precision),
+        chain.user_alpha, np.ones(n_item_rows), None,
     )  # fmt: skip
 
 
-def _precisions(chain: Sampler, n_rows: tuple[int, int], weights: Any) -> tuple[Floats, Floats]:
+def _for_all(own: Floats, n: int, weights: Floats) -> Floats:
     """Precision factors of all rows; a stranger has the mean variance of those with ratings."""
-    out = []
-    for own, n, weight in zip(chain.alphas, n_rows, weights, strict=True):
-        every = np.full(n, 1 / np.average(1 / own, weights=weight))
-        every[: len(own)] = own
-        out.append(every)
-    return out[0], out[1]
+    every = np.full(n, 1 / np.average(1 / own, weights=weights))
+    every[: len(own)] = own
+    return every

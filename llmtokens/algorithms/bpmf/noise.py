@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
@@ -17,13 +19,11 @@ _MOST = 1e6  # no rating is known to a thousandth of the standard deviation of a
 class OnePrecision:
     """``alpha ~ Gamma(1, 1)`` for all ratings (of standard deviation 1)."""
 
-    def __init__(self, n_rows: int) -> None:
-        self.rows = np.ones(n_rows)
+    start = 1.0
 
-    def draw(self, rng: np.random.Generator, squares: Floats, counts: NDArray[np.int64]) -> None:
-        """Given the sums of squared errors of the rows, and their numbers of ratings."""
-        alpha = rng.gamma(1 + counts.sum() / 2) / (1 + squares.sum() / 2)
-        self.rows = np.full(len(self.rows), min(alpha, _MOST))
+    def learn(self, rng: np.random.Generator, squares: float, n: int) -> float:
+        """Draw it, given the sum of squared errors of ``n`` ratings."""
+        return min(rng.gamma(1 + n / 2) / (1 + squares / 2), _MOST)
 
 
 class RowPrecisions:
@@ -36,7 +36,6 @@ class RowPrecisions:
 
     def __init__(
         self,
-        n_rows: int,
         unit: bool,
         shapes: Floats = SHAPES,
         rate_prior: tuple[float, float] = (0.01, 0.01),
@@ -44,20 +43,29 @@ class RowPrecisions:
         self.unit, self.shapes, self.rate_prior = unit, shapes, rate_prior
         self.shape = float(shapes[np.argmin(np.abs(shapes - (20.0 if unit else 5.0)))])
         self.rate = self.shape if unit else self.shape / 1.5
-        self.rows = np.full(n_rows, self.shape / self.rate)
 
-    def draw(self, rng: np.random.Generator, squares: Floats, counts: NDArray[np.int64]) -> None:
-        """Given the sums of squared errors of the rows, and their numbers of ratings."""
-        alpha = rng.gamma(self.shape + counts / 2) / (self.rate + squares / 2)
-        alpha = np.clip(alpha, 1 / _MOST, _MOST)
-        n, total, grid = len(alpha), alpha.sum(), self.shapes
+    @property
+    def start(self) -> float:
+        """The precision that every row starts with."""
+        return self.shape / self.rate
+
+    def learn(self, rng: np.random.Generator, n: int, total: float, logs: float) -> None:
+        """Draw rate and shape, given how many precisions there are, their sum and that of their
+        logarithms."""
+        grid = self.shapes
         if not self.unit:
             a, b = self.rate_prior
             self.rate = float(rng.gamma(a + n * self.shape) / (b + total))
         rate = grid if self.unit else self.rate
-        evidence = n * (grid * np.log(rate) - gammaln(grid))
-        evidence += (grid - 1) * np.log(alpha).sum() - rate * total
+        evidence = n * (grid * np.log(rate) - gammaln(grid)) + (grid - 1) * logs - rate * total
         self.shape = float(grid[draw_from(rng, evidence)])
         if self.unit:
             self.rate = self.shape
-        self.rows = alpha
+
+
+def draw_precisions(
+    rng: np.random.Generator, shape: float, rate: float, squares: Any, counts: Any
+) -> Floats:
+    """Rows' precisions, given sums of squared errors and numbers of ratings."""
+    alpha = rng.gamma(shape + counts / 2) / (rate + squares / 2)
+    return np.clip(alpha, 1 / _MOST, _MOST)

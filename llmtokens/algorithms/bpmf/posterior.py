@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .newcomers import Completed
+if TYPE_CHECKING:
+    from .newcomers import Completed
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -16,7 +18,6 @@ THINNING = 3  # sweeps from one kept sample to the next
 BUDGET = 1 << 30  # bytes the kept samples may take
 _FEWEST = 10
 _SMALL = ("user_map", "item_map", "user_spread", "item_spread")
-_NO_ROWS = {name: np.empty(0) for name in ("users", "items", "user_precision", "item_precision")}
 
 
 def thinning(n_samples: int, bytes_each: int) -> int:
@@ -30,6 +31,13 @@ def thinning(n_samples: int, bytes_each: int) -> int:
     return max(THINNING, -(-n_samples // most)) if n_samples > _FEWEST else THINNING
 
 
+def kept_samples(n_samples: int, n_user_rows: int, lead: Singles, k: int) -> tuple[int, int]:
+    """How many samples are kept, and of how many sweeps each is one."""
+    n_item_rows, c = lead.shape
+    step = thinning(n_samples, 4 * (n_user_rows * (c + k + 2) + n_item_rows * (k + 2)))
+    return -(-n_samples // step), step
+
+
 class Posterior:
     """Collects samples, in single precision.
 
@@ -40,78 +48,125 @@ class Posterior:
     ----------
     n_samples : int
         Sweeps to come after the burn-in.
-    n_warm : (n_users, n_items)
-        How many rows have ratings.
+    n_users, n_items : int
+        How many rows have ratings; those users are kept where they are, until they are collected.
     lead : ndarray of float32, shape (n_item_rows, c)
         The content dims.
+
+    Attributes
+    ----------
+    step : int
+        Sweeps from one sample to the next.
+    slots : int
+        How many samples there will be.
+    n : int
+        How many there are.
     """
 
     def __init__(
-        self, n_samples: int, n_user_rows: int, n_warm: tuple[int, int], lead: Singles, k: int
+        self,
+        n_samples: int,
+        n_user_rows: int,
+        n_users: int,
+        n_items: int,
+        lead: Singles,
+        k: int,
     ) -> None:
         n_item_rows, c = lead.shape
-        self.step = thinning(n_samples, 4 * (n_user_rows * (c + k + 2) + n_item_rows * (k + 2)))
-        n = -(-n_samples // self.step)
-        self._n_warm, self._lead, self._k = n_warm, lead, k
-        self._tables = {
-            "users": np.empty((n_user_rows, n, c + k + 2), np.float32),
-            "items": np.empty((n_item_rows, n, k + 2), np.float32),
-        }
-        self._kept: list[Completed] = []
-        width = 3 + (k + 1) * (k + 2) // 2
-        self._open = np.zeros((n_user_rows, width)), np.zeros((n_item_rows, width))
-
-    @property
-    def n(self) -> int:
-        """How many samples there are."""
-        return len(self._kept)
+        self.slots, self.step = kept_samples(n_samples, n_user_rows, lead, k)
+        self.n = 0
+        self._n_users, self._n_items, self._lead, self._k = n_users, n_items, lead, k
+        self.users = np.empty((n_user_rows, self.slots, c + k + 2), np.float32)
+        self.items = np.empty((n_item_rows, self.slots, k + 2), np.float32)
+        self._small: list[dict[str, Singles]] = []
+        self.user_open = np.zeros((n_user_rows - n_users, open_width(k)))
+        self.item_open = np.zeros((n_item_rows, open_width(k)))
 
     def add(self, sample: Completed, integrated_out: Floats) -> None:
-        """Keep a sample.
+        """Keep a sample, but for the users with ratings.
 
         Parameters
         ----------
         sample : Completed
-        integrated_out : ndarray of shape (n_warm_items, k + 1)
+        integrated_out : ndarray of shape (n_items, k + 1)
             Deviations of the drawn items from their conditional means, which are what is kept.
         """
-        self._tables["users"][:, self.n] = sample.users
-        self._tables["items"][:, self.n] = sample.items
-        opened = self._left_open(sample, integrated_out)
-        small = sample._replace(
-            **{name: getattr(sample, name).astype(np.float32) for name in _SMALL}, **_NO_ROWS
-        )
-        # an interrupt between the two lines loses a sample's share of a variance, no more
-        self._open = self._open[0] + opened[0], self._open[1] + opened[1]
-        self._kept.append(small)
+        self.users[self._n_users :, self.n] = sample.users
+        self.items[:, self.n] = sample.items
+        user, item = self._left_open(sample, integrated_out)
+        small = {name: getattr(sample, name).astype(np.float32) for name in _SMALL}
+        # an interrupt between these lines loses a sample's share of a variance, no more
+        self.user_open, self.item_open = self.user_open + user, self.item_open + item
+        self._small.append(small)
+        self.n += 1
 
     def _left_open(self, sample: Completed, integrated_out: Floats) -> tuple[Floats, Floats]:
-        c, k, (n_users, n_items) = self._lead.shape[1], self._k, self._n_warm
-        user, item = (np.zeros_like(table) for table in self._open)
-        taste = np.column_stack([sample.users[:, c : c + k], np.ones(len(user))])
+        c, k, n_items = self._lead.shape[1], self._k, self._n_items
+        item = np.zeros_like(self.item_open)
+        user = user_left_open(sample.users[:, c:-1], 1 / sample.user_precision, sample.item_spread)
+        user[:, -1] = 1
         seen = np.column_stack([self._lead, sample.items[:, :k], np.ones(len(item))])
-        user[:, 0], item[:, 0] = 1 / sample.user_precision, 1 / sample.item_precision
-        user[:, 1:-2] = products(taste, True)
+        item[:, 0] = 1 / sample.item_precision
         item[:n_items, 1:-2] = products(integrated_out, False)
-        user[:, -2] = np.sum((taste @ sample.item_spread) * taste, axis=1)
         item[n_items:, -2] = 1
-        user[n_users:, -1] = 1
         item[:, -1] = np.sum((seen @ sample.user_spread) * seen, axis=1)
         return user, item
 
-    def parts(self) -> dict[str, Any]:
-        """The arrays that predictions are made from, by name.
+    @property
+    def warm(self) -> Singles:
+        """The part of the table that belongs to users with ratings."""
+        return self.users[: self._n_users]
+
+    def state(self) -> dict[str, Any]:
+        """What was added so far, but for the users with ratings."""
+        made = {"users": self.users[self._n_users :, : self.n], "items": self.items[:, : self.n]}
+        made |= {name: self._stacked(name) for name in _SMALL} if self.n else {}
+        return made | {"user_open": self.user_open, "item_open": self.item_open}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self.n = state["items"].shape[1]
+        self.users[self._n_users :, : self.n] = state["users"]
+        self.items[:, : self.n] = state["items"]
+        self._small = [
+            {name: np.array(state[name][slot]) for name in _SMALL} for slot in range(self.n)
+        ]
+        self.user_open, self.item_open = np.array(state["user_open"]), np.array(state["item_open"])
+
+    def _stacked(self, name: str) -> Singles:
+        return np.stack([small[name] for small in self._small])
+
+    def parts(self, warm_open: Floats) -> dict[str, Any]:
+        """The arrays that predictions are made from, by name, when ``warm`` is filled.
 
         ``user_open[u] @ item_open[i]`` is the variance that the spread of the estimates over the
         samples leaves out: noise; what was integrated out of items with ratings; and what a ridge
-        regression does not know of rows without.
+        regression does not know of rows without. ``warm_open``: its sums of users with ratings.
         """
         n = self.n
-        made: dict[str, Any] = {name: table[:, :n] for name, table in self._tables.items()}
-        made |= {name: np.stack([getattr(s, name) for s in self._kept]) for name in _SMALL}
-        for name, total in zip(("user_open", "item_open"), self._open, strict=True):
-            made[name] = (total / n).astype(np.float32)
+        made: dict[str, Any] = {"users": self.users[:, :n], "items": self.items[:, :n]}
+        made |= {name: self._stacked(name) for name in _SMALL}
+        made["user_open"] = (np.vstack([warm_open, self.user_open]) / n).astype(np.float32)
+        made["item_open"] = (self.item_open / n).astype(np.float32)
         return made | {"lead": self._lead}
+
+
+def user_left_open(taste: Floats, variance: Any, item_spread: Floats) -> Floats:
+    """What a sample leaves open of users, to be multiplied with the same of items.
+
+    ``taste`` (n, k + 1) holds ``[p_u, b_u]``, ``variance`` is that of the users' ratings.
+    """
+    taste = np.column_stack([taste[:, :-1], np.ones(len(taste))])
+    made = np.zeros((len(taste), open_width(taste.shape[1] - 1)))
+    made[:, 0] = variance
+    made[:, 1:-2] = products(taste, True)
+    made[:, -2] = np.sum((taste @ item_spread) * taste, axis=1)
+    return made
+
+
+def open_width(k: int) -> int:
+    """How many numbers say what is left open of a row, with ``k`` factors."""
+    return 3 + (k + 1) * (k + 2) // 2
 
 
 def products(rows: Floats, twice: bool) -> Floats:

@@ -6,16 +6,17 @@ and draws itself anew from its own conditional, given the rows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 
-from ...kernels import links as link_kernels
-from .features import Links, gram
+from .moments import FeatureSums, Moments
 
 Floats = NDArray[np.float64]
+LinkDraw = Callable[[Floats, float, Floats, Floats], tuple[Floats, Floats]]
 
 STRENGTHS = np.exp(np.linspace(np.log(0.1), np.log(1e7), 121))  # of the shrinkage of B
 
@@ -49,174 +50,187 @@ class NormalWishart:
 
     def __init__(self, n: int, k: int) -> None:
         self.n, self.k = n, k
-        self.m, self.precision = np.zeros(k), np.eye(k)
+        self.m, self.precision, self.B = np.zeros(k), np.eye(k), np.zeros((0, k))
 
     def mean(self) -> Floats:
         """Prior means of the rows, shape (n, k)."""
         return np.tile(self.m, (self.n, 1))
 
-    def draw(self, rng: np.random.Generator, rows: Floats) -> None:
+    def learn(self, rng: np.random.Generator, rows: Moments) -> None:
         """``precision``, then ``m`` given it."""
-        centre = rows.mean(axis=0)
-        dev = rows - centre
-        inverse_scale = np.eye(self.k) + dev.T @ dev
-        inverse_scale += (self.BETA * self.n / (self.BETA + self.n)) * np.outer(centre, centre)
-        self.precision = wishart(rng, self.k + self.n, inverse_scale)
+        n, centre = self.n, rows.total / self.n
+        inverse_scale = np.eye(self.k) + rows.square - n * np.outer(centre, centre)
+        inverse_scale += (self.BETA * n / (self.BETA + n)) * np.outer(centre, centre)
+        self.precision = wishart(rng, self.k + n, inverse_scale)
         noise = solve_triangular(
             np.linalg.cholesky(self.precision).T, rng.standard_normal(self.k), check_finite=False
         )
-        self.m = (self.n * centre + noise * np.sqrt(self.BETA + self.n)) / (self.BETA + self.n)
+        self.m = (n * centre + noise * np.sqrt(self.BETA + n)) / (self.BETA + n)
 
 
 class TokenPrior:
     r"""A prior whose mean knows the features of a row.
 
-    .. math:: row_r \sim N(m + B^T t_r + C^T h_r, \Lambda^{-1}), \quad
-              B \sim N(0, (\lambda_T \Lambda)^{-1}), \quad C \sim N(0, (\lambda_H \Lambda)^{-1})
+    .. math:: row_r \sim N(m + B^T t_r, \Lambda^{-1}), \quad
+              B \sim N(0, (\lambda_T \Lambda)^{-1})
 
     per feature (Simm et al. 2017), with :math:`m \sim N(0, \Lambda^{-1})`, :math:`\Lambda` the
     half-t prior of Huang & Wand (2013) with 2 degrees of freedom and scale 1, which says little
-    about the scale of any factor, :math:`\lambda_H \sim Gamma(1, 1)` and :math:`\lambda_T`
-    log-uniform on a grid. :math:`\lambda_T` is drawn with :math:`B` integrated out, along the
-    eigenvectors of :math:`T^T T`: drawn given B it would hardly move where there are many features.
+    about the scale of any factor, and :math:`\lambda_T` log-uniform on a grid. :math:`\lambda_T` is
+    drawn with :math:`B` integrated out, along the eigenvectors of :math:`T^T T`: drawn given B it
+    would hardly move where there are many features.
+
+    Of rows and features it needs sums alone, whoever holds them.
 
     Parameters
     ----------
-    n, k : int
-    text : ndarray of float32, shape (n, d), optional
-        The dense features t.
-    links : Links, optional
-        The sparse features h.
+    k : int
+    features : FeatureSums
+        Of the rows' dense features t; where all are zero, B stays zero.
 
     Attributes
     ----------
     m : (k,), precision : (k, k), B : (d, k)
-    C : (k, n_links), whitened: row c belongs to column c of ``rows @ cholesky(precision)``
-    fit : (n, k), ``text @ B``; None without text
     """
 
     DOF = 2.0
     SCALE_PRIOR = (0.5, 1.0)  # inverse gamma; the half-t follows from it
-    LINK_PRIOR = (1.0, 1.0)
 
-    def __init__(
-        self,
-        n: int,
-        k: int,
-        text: NDArray[np.float32] | None = None,
-        links: Links | None = None,
-        strengths: Floats = STRENGTHS,
-    ) -> None:
-        self.n, self.k = n, k
+    def __init__(self, k: int, features: FeatureSums, strengths: Floats = STRENGTHS) -> None:
+        self.k, self.features, self.strengths = k, features, strengths
         self.m, self.precision, self.scale = np.zeros(k), np.eye(k) * 10.0, np.ones(k)
-        self.text, self.links, self.strengths = text, links, strengths
-        self.fit: Floats | None = None
-        self.link_fit: Floats | float = 0.0
-        if text is not None:
-            values, self._axes = np.linalg.eigh(gram(text))
+        self.B = np.zeros((len(features.total), k))
+        self.strength = float(strengths[np.argmin(np.abs(strengths - 10.0))])
+        self.has_features = bool(features.square.any())
+        if self.has_features:
+            values, self._axes = np.linalg.eigh(features.square)
             self._values = np.maximum(values, 0.0)
             shrunk = self._values + strengths[:, None]
             self._shrink = 1 / shrunk
             self._evidence = np.log(strengths) * len(values) - np.log(shrunk).sum(axis=1)
-            self.strength = float(strengths[np.argmin(np.abs(strengths - 10.0))])
-            self.B = np.zeros((text.shape[1], k))
-            self.fit = np.zeros((n, k))
-        if links is not None:
-            self._norms = link_kernels.link_norms(*links)
-            self.C = np.zeros((k, len(links.share)))
-            self.link_strength = 10.0
 
-    def mean(self) -> Floats:
-        """Prior means of the rows, shape (n, k)."""
-        out = np.tile(self.m, (self.n, 1))
-        if self.fit is not None:
-            out += self.fit
-        out += self.link_fit
-        return out
+    def learn(self, rng: np.random.Generator, rows: Moments) -> None:
+        """``m``, ``B`` with its strength, then ``precision``."""
+        self._draw_mean(rng, rows)
+        self._draw_precision(rng, rows.about(self.features, self.m, self.B), 0.0)
 
-    def draw(self, rng: np.random.Generator, rows: Floats) -> None:
-        """``m``, ``B`` with its strength, ``C`` with its own, then ``precision``."""
-        k = self.k
-        root: Any = np.linalg.cholesky(self.precision)
-        inverse_root = solve_triangular(root, np.eye(k), lower=True, check_finite=False)
-        known: Floats = rows - self.link_fit
-        if self.fit is not None:
-            known -= self.fit
-        noise = rng.standard_normal(k) @ inverse_root
-        self.m = known.sum(axis=0) / (self.n + 1) + noise / np.sqrt(self.n + 1)
-        dof, scatter = self.DOF + k - 1 + self.n + 1, np.outer(self.m, self.m)
-        if self.text is not None:
-            known = rows - self.m - self.link_fit
-            self._draw_text(rng, known, root, inverse_root)
-            dof += len(self.B)
-            scatter += self.strength * self.B.T @ self.B
-        open_: Floats = rows - self.m
-        if self.fit is not None:
-            open_ -= self.fit
-        if self.links is not None:
-            open_, plain = self._draw_links(rng, open_, root, inverse_root)
-            dof += len(plain)
-            scatter += self.link_strength * plain.T @ plain
-        scatter += open_.T @ open_
-        self.precision = wishart(rng, dof, scatter + np.diag(2 * self.DOF / self.scale))
-        shape, rate = self.SCALE_PRIOR
-        self.scale = (self.DOF * np.diag(self.precision) + rate) / rng.gamma(
-            shape + (self.DOF + k - 1) / 2, size=k
-        )
-        if self.links is not None:
-            self.C = np.ascontiguousarray((plain @ np.linalg.cholesky(self.precision)).T)
-
-    def rescale(self, index: int, factor: float) -> Floats:
-        """``B`` times ``factor``, its strength another of the grid; returns how ``fit`` changed."""
-        change: Floats = (factor - 1) * self._fit()
-        self.strength = float(self.strengths[index])
-        self.B = self.B * factor
-        self.fit = self._fit() * factor
-        return change
-
-    def rescale_columns(self, n: int, factor: float) -> None:
-        """Everything as if the first ``n`` columns of the rows were ``factor`` times as large."""
+    def rescale_columns(self, columns: slice, factor: float) -> None:
+        """Everything as if these columns of the rows were ``factor`` times as large."""
         scale = np.ones(self.k)
-        scale[:n] = factor
+        scale[columns] = factor
         self.m *= scale
         self.precision = self.precision / np.outer(scale, scale)
         self.scale = self.scale / scale**2
-        if self.fit is not None:
-            self.B, self.fit = self.B * scale, self.fit * scale
+        self.B = self.B * scale
 
-    def _fit(self) -> Floats:
-        assert self.fit is not None
-        return self.fit
+    def _roots(self) -> tuple[Any, Any]:
+        """The Cholesky factor of the precision, and its inverse."""
+        root = np.linalg.cholesky(self.precision)
+        return root, solve_triangular(root, np.eye(self.k), lower=True, check_finite=False)
 
-    def _draw_text(
-        self, rng: np.random.Generator, open_: Any, root: Floats, inverse_root: Floats
-    ) -> None:
-        text: Any = self.text
-        along = self._axes.T @ (text.T @ open_.astype(np.float32)).astype(np.float64)
+    def _draw_mean(self, rng: np.random.Generator, rows: Moments) -> None:
+        """``m`` and ``B``, given rows less what else their mean knows."""
+        n, root, inverse_root = self.features.n, *self._roots()
+        noise = rng.standard_normal(self.k) @ inverse_root
+        open_ = rows.total - self.features.total @ self.B
+        self.m = open_ / (n + 1) + noise / np.sqrt(n + 1)
+        if not self.has_features:
+            return
+        open_ = rows.along - np.outer(self.features.total, self.m)
+        along = self._axes.T @ open_
         squares = ((along @ root) ** 2).sum(axis=1)
         evidence = self.k / 2 * self._evidence + 0.5 * self._shrink @ squares
         self.strength = float(self.strengths[draw_from(rng, evidence)])
         spread = self._values + self.strength
         noise = rng.standard_normal(along.shape) / np.sqrt(spread)[:, None] @ inverse_root
         self.B = self._axes @ (along / spread[:, None] + noise)
-        self.fit = (text @ self.B.astype(np.float32)).astype(np.float64)
 
-    def _draw_links(
-        self, rng: np.random.Generator, open_: Any, root: Floats, inverse_root: Floats
-    ) -> tuple[Floats, Floats]:
-        """What the links leave open, shape (n, k), and their plain coefficients, (n_links, k)."""
-        links: Any = self.links
-        before = open_ - self.link_fit
-        white = np.ascontiguousarray((before @ root).T)
-        norms, along = self._norms
-        link_kernels.sample_links(
-            links.ptr, links.idx, links.scale, links.n_raters, links.share, norms, along,
-            self.link_strength, rng.standard_normal(self.C.shape), white, self.C,
-        )  # fmt: skip
-        left: Floats = white.T @ inverse_root
-        self.link_fit = open_ - left
-        shape, rate = self.LINK_PRIOR
-        self.link_strength = float(
-            rng.gamma(shape + self.C.size / 2) / (rate + np.sum(self.C**2) / 2)
+    def _draw_precision(self, rng: np.random.Generator, scatter: Floats, dof: float) -> None:
+        """``precision`` and its scale; ``scatter`` and ``dof``: of rows, and of what else has the
+        precision in its prior."""
+        dof += self.DOF + self.k - 1 + self.features.n + 1
+        scatter = scatter + np.outer(self.m, self.m) + np.diag(2 * self.DOF / self.scale)
+        if self.has_features:
+            dof += len(self.B)
+            scatter += self.strength * self.B.T @ self.B
+        self.precision = wishart(rng, dof, scatter)
+        shape, rate = self.SCALE_PRIOR
+        self.scale = (self.DOF * np.diag(self.precision) + rate) / rng.gamma(
+            shape + (self.DOF + self.k - 1) / 2, size=self.k
         )
-        return left, self.C.T @ inverse_root
+
+
+class ItemPrior(TokenPrior):
+    r"""The prior of items, whose mean also knows who rated them.
+
+    .. math:: row_i \sim N(m + B^T t_i + C^T h_i, \Lambda^{-1}), \quad
+              C \sim N(0, (\lambda_H \Lambda)^{-1}), \quad \lambda_H \sim Gamma(1, 1)
+
+    C has a row for every user, and is where the users are.
+
+    Parameters
+    ----------
+    n, k : int
+    text : ndarray of float32, shape (n, d)
+        The dense features t.
+    n_links : int
+        How many sparse features h there are: the number of users, or 0.
+
+    Attributes
+    ----------
+    fit : (n, k), ``text @ B``
+    link_fit : (n, k)
+    """
+
+    LINK_PRIOR = (1.0, 1.0)
+
+    def __init__(
+        self,
+        n: int,
+        k: int,
+        text: NDArray[np.float32],
+        n_links: int,
+        strengths: Floats = STRENGTHS,
+    ) -> None:
+        super().__init__(k, FeatureSums.of(text), strengths)
+        self.n, self.text, self.n_links = n, text, n_links
+        self.fit, self.link_fit, self.link_strength = np.zeros((n, k)), np.zeros((n, k)), 10.0
+
+    def mean(self) -> Floats:
+        """Prior means of the rows, shape (n, k)."""
+        return self.m + self.fit + self.link_fit
+
+    def learn_rows(self, rng: np.random.Generator, rows: Floats, links: LinkDraw) -> None:
+        """``m``, ``B`` with its strength, ``C`` with its own, then ``precision``.
+
+        ``links`` draws C: from the whitened rest of the rows, the strength, and the factors that
+        whiten and undo it, to what C leaves open of that rest, and, in the rows' own scale, C' C.
+        """
+        known: Any = rows - self.link_fit
+        along = (self.text.T @ known.astype(np.float32)).astype(np.float64)
+        self._draw_mean(rng, Moments(known.sum(axis=0), np.zeros((0, 0)), along))
+        if self.has_features:
+            self.fit = (self.text @ self.B.astype(np.float32)).astype(np.float64)
+        left = known - self.m - self.fit
+        scatter, dof = np.zeros((self.k, self.k)), 0.0
+        if self.n_links:
+            root, inverse_root = self._roots()
+            open_ = left + self.link_fit
+            white, square = links(left @ root, self.link_strength, root, inverse_root)
+            left = white @ inverse_root
+            self.link_fit = open_ - left
+            shape, rate = self.LINK_PRIOR
+            size = float(np.trace(root.T @ square @ root))
+            self.link_strength = float(
+                rng.gamma(shape + self.n_links * self.k / 2) / (rate + size / 2)
+            )
+            scatter, dof = self.link_strength * square, float(self.n_links)
+        self._draw_precision(rng, scatter + left.T @ left, dof)
+
+    def rescale(self, index: int, factor: float) -> Floats:
+        """``B`` times ``factor``, its strength another of the grid; returns how ``fit`` changed."""
+        change: Floats = (factor - 1) * self.fit
+        self.strength = float(self.strengths[index])
+        self.B = self.B * factor
+        self.fit = self.fit * factor
+        return change

@@ -13,24 +13,21 @@ from ...kernels import gibbs
 from ...layout import Array, Layout, Scalar
 from ...roster import Roster
 from ...trainset import Ratings
-from ..base import Scores, TokenAlgoBase
+from ..base import Scores
 from .compact import Compact, compacted
-from .conditional import antithetic, conditional
-from .features import _LEAD, TextFeatures
-from .newcomers import EVEN_ODDS, damped
-from .posterior import products
+from .features import _LEAD
+from .given import GivenRatings
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
-class SampleModel(TokenAlgoBase):
+class SampleModel(GivenRatings):
     r"""Predicts, explains and folds in by the mean over samples of
 
     .. math:: \mu + \sigma (a_u^T x_i + p_u^T q_i + b_u + b_i + w_i \delta_u)
 
-    A new user's ``[a_u, p_u, b_u]`` is drawn from its conditional in every sample; of a new item's
-    ``[q_i, b_i]`` the conditional mean is kept.
+    Newcomers and influences: :class:`~llmtokens.algorithms.bpmf.given.GivenRatings`.
     """
 
     _layout: ClassVar[Layout] = {
@@ -133,6 +130,8 @@ class SampleModel(TokenAlgoBase):
         ------
         DataError
             If the rank is not a positive int.
+        NotFittedError
+            Before ``fit``.
         """
         self._require_fitted()
         if not (isinstance(rank, (int, np.integer)) and rank >= 1):
@@ -146,70 +145,6 @@ class SampleModel(TokenAlgoBase):
         full = self._estimates(users, items, True)[0]
         rosters = (self.users_, self.items_)
         return compacted(self._parts, rank, self.ratings_.scale, rosters, (users, items, full))
-
-    # -- learning newcomers --------------------------------------------------------------------
-
-    def _prior(self, side: str, rows: Rows) -> Floats:
-        """What every sample says of rows without ratings, shape (samples, n, width)."""
-        f = self._parts
-        roster = self.users_ if side == "user" else self.items_
-        tokens, map_ = roster.tokens[rows], f[f"{side}_map"].astype(np.float64)
-        if side == "item":
-            features = TextFeatures(f["centre"], f["unit"], f["middle"], f["scale"])(tokens)
-        else:
-            features = (tokens - f["user_centre"]) * f["user_scale"]
-        made: Floats = features @ map_[:, :-1] + map_[:, -1:]
-        stranger = f[f"{side}s"][roster.stranger][:, None, : map_.shape[2]]
-        return np.where(roster.has_token[rows][:, None], made, stranger)
-
-    def _fold_in_user(
-        self, row: int, items: Rows, values: Floats, weights: Floats
-    ) -> dict[str, Any]:
-        f, prior = self._parts, self._prior("user", np.array([row]))[:, 0]
-        n, c = len(prior), f["lead"].shape[1]
-        q = f["items"][items].astype(np.float64).transpose(1, 0, 2)
-        x = np.broadcast_to(f["lead"][items], (n, len(items), c))
-        design = np.concatenate([x, q[:, :, :-2], np.ones((n, len(items), 1))], axis=2)
-        start = f["users"][self.users_.stranger][:, -1].astype(np.float64)
-        open_ = (values - f["mean"]) / f["std"] - q[:, :, -2] - q[:, :, -1] * start[:, None]
-        precision = weights / (f["user_open"][row, 0] * f["item_open"][items, 0])
-        drawn, _ = conditional(
-            design, open_, precision, prior, f["user_spread"], antithetic(*prior.shape)
-        )
-        taste = np.column_stack([drawn[:, c:-1], np.ones(n)])
-        delta = start
-        if f["users"][:, :, -1].any():
-            text = self._prior("item", items)
-            gap = np.einsum("snk,sk->sn", q[:, :, :-1] - text, taste)
-            delta = damped(gap @ weights, weights.sum(), start)
-        opened = f["user_open"][row].copy()
-        opened[1:-2] = products(taste, True).mean(axis=0)
-        opened[-2] = np.mean(np.sum((taste[:, None] @ f["item_spread"])[:, 0] * taste, axis=1))
-        opened[-1] = 0
-        return {"users": np.column_stack([drawn, delta]), "user_open": opened}
-
-    def _fold_in_item(
-        self, row: int, users: Rows, values: Floats, weights: Floats
-    ) -> dict[str, Any]:
-        f, prior = self._parts, self._prior("item", np.array([row]))[:, 0]
-        n, c = len(prior), f["lead"].shape[1]
-        lead = f["lead"][row]
-        if self.items_.has_token[row] and c:
-            lead = (self.items_.tokens[row, :c] - f["centre"][:c]) * f["lead_scale"]
-        v = f["users"][users].astype(np.float64).transpose(1, 0, 2)
-        design = np.concatenate([v[:, :, c:-2], np.ones((n, len(users), 1))], axis=2)
-        open_ = (values - f["mean"]) / f["std"] - v[:, :, :c] @ lead - v[:, :, -2]
-        precision = weights / (f["item_open"][row, 0] * f["user_open"][users, 0])
-        mean, spread = conditional(design, open_, precision, prior, f["item_spread"], None)
-        opened, warm = f["item_open"][row].copy(), len(users) > 0
-        share = np.ones(n)
-        if warm:
-            share = EVEN_ODDS / (1 + f["item_spread"][:, -1, -1] * precision.sum())
-            opened[1:-2] = spread.mean(axis=0)[np.triu_indices(spread.shape[1])]
-            opened[-2] = 0
-        if not f["users"][:, :, -1].any():
-            share = np.zeros(n)
-        return {"items": np.column_stack([mean, share]), "item_open": opened, "lead": lead}
 
 
 def _check_widths(state: dict[str, Any], users: Roster, items: Roster) -> None:

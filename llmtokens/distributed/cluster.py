@@ -1,0 +1,179 @@
+"""Shards on the workers of a Dask cluster: they never move, only sums and items' rows do."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..algorithms.bpmf.linked import WIDE, Carry
+from ..algorithms.bpmf.tree import Parts, TreeSum
+from ..errors import LLMTokensError
+from ..threads import one_blas_thread
+from .disk import DiskShards, Where, collected
+
+T = TypeVar("T")
+Floats = NDArray[np.float64]
+
+_POLL = 0.5  # seconds between two looks at whether all workers are there
+_hosts: dict[str, DiskShards] = {}  # of this process, where it is a worker
+
+
+class WorkerLostError(LLMTokensError):
+    """A worker is gone, and the state of its users with it."""
+
+
+class Cluster:
+    """A team of workers, each with a run of shards; a worker with n threads counts n times.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    where : Where
+        In a folder that the client and all workers see.
+
+    Raises
+    ------
+    WorkerLostError
+        By any method, when a worker is lost: start anew, from the last checkpoint.
+    """
+
+    def __init__(self, client: Any, where: Where) -> None:
+        self.client, self.where = client, where
+        if not client.nthreads():
+            raise WorkerLostError("there are no workers")
+        self._key = uuid.uuid4().hex
+        places = [address for address, n in sorted(client.nthreads().items()) for _ in range(n)]
+        n_shards = len(where.bounds) - 1
+        cuts = np.linspace(0, n_shards, min(len(places), n_shards) + 1).round().astype(int)
+        self.hosts = list(zip(places, cuts[:-1].tolist(), cuts[1:].tolist(), strict=False))
+        self._each(_open, [(where, range(*host[1:])) for host in self.hosts])
+
+    def total(self, phase: str, *args: Any) -> Parts:
+        given = self.client.submit(_same, args, pure=False)  # workers fetch it from each other
+        parts = [self._on(k, _partial, phase, given) for k in range(len(self.hosts))]
+        while len(parts) > 1:
+            pairs = zip(parts[::2], parts[1::2], strict=False)
+            odd = parts[-1:] if len(parts) % 2 else []
+            parts = [self.client.submit(_merged, a, b, pure=False) for a, b in pairs] + odd
+        return self._results(parts)[0].result()
+
+    def draw_links(self, sweep: int, carry: Carry, strength: float, root: Floats) -> Carry:
+        """Groups of columns go from worker to worker, one behind the other."""
+        ends = []
+        for first in range(0, len(carry.shift), WIDE):
+            at = slice(first, first + WIDE)
+            part: Any = Carry(carry.resid[:, at].copy(), carry.shift[at], carry.along[at])
+            for k in range(len(self.hosts)):
+                part = self._on(k, _draw_links, sweep, part, strength, root, first)
+            ends.append(part)
+        made = self._results(ends)
+        return Carry(*(np.concatenate(parts, axis=-1) for parts in zip(*made, strict=True)))
+
+    def save(self, sweeps: int) -> None:
+        """Write the users' state after so many sweeps."""
+        self._each(_call, [("save", sweeps)] * len(self.hosts))
+
+    def restore(self, sweeps: int) -> None:
+        """Go on from there."""
+        self._each(_call, [("restore", sweeps)] * len(self.hosts))
+
+    def close(self) -> None:
+        """Let go of the shards."""
+        self._each(_close, [()] * len(self.hosts))
+
+    def reserve(self, table: NDArray[np.float32]) -> None:
+        """Samples are in files, until they are collected."""
+
+    def collect(self, table: NDArray[np.float32], n: int) -> Floats:
+        self._each(_call, [("flush",)] * len(self.hosts))
+        opened = self._each(_call, [("opened",)] * len(self.hosts))
+        return collected(self.where, table, n, [pair for pairs in opened for pair in pairs])
+
+    def _each(self, task: Any, args: list[tuple[Any, ...]]) -> list[Any]:
+        return self._results([self._on(k, task, *args[k]) for k in range(len(self.hosts))])
+
+    def _on(self, k: int, task: Any, *args: Any) -> Any:
+        """Have the k-th host do something."""
+        return self.client.submit(
+            task, f"{self._key}-{k}", *args, workers=[self.hosts[k][0]],
+            allow_other_workers=False, pure=False, retries=0,
+        )  # fmt: skip
+
+    def _results(self, futures: list[Any]) -> list[Any]:
+        """Results of tasks, while all workers are there."""
+        return [self._result(future) for future in futures]
+
+    def _result(self, future: Any) -> Any:
+        while True:  # a task of a lost worker is never done, nor is its result ever fetched
+            try:
+                return future.result(timeout=_POLL)
+            except TimeoutError:
+                self._check()
+            except _UnknownError as error:
+                raise WorkerLostError("a worker was started anew") from error
+            except Exception:
+                time.sleep(_POLL)  # until the scheduler knows
+                self._check()
+                raise
+
+    def _check(self) -> None:
+        lost = {host[0] for host in self.hosts} - set(self.client.nthreads())
+        if lost:
+            raise WorkerLostError(f"lost the workers {sorted(lost)}")
+
+
+# -- what runs on the workers ------------------------------------------------------------------
+
+
+class _UnknownError(LLMTokensError):
+    """This worker does not have these shards (any more)."""
+
+
+def _same(value: T) -> T:
+    return value
+
+
+def _merged(a: TreeSum, b: TreeSum) -> TreeSum:
+    made = TreeSum()
+    made.merge(a)
+    made.merge(b)
+    return made
+
+
+def _host(key: str) -> DiskShards:
+    if key not in _hosts:
+        raise _UnknownError(key)
+    return _hosts[key]
+
+
+def _open(key: str, where: Where, indices: range) -> None:
+    for other in [other for other, host in _hosts.items() if host.where.folder == where.folder]:
+        if other.partition("-")[0] != key.partition("-")[0]:  # an attempt that failed
+            del _hosts[other]
+    with one_blas_thread():
+        _hosts[key] = DiskShards(where, indices)
+
+
+def _partial(key: str, phase: str, args: tuple[Any, ...]) -> TreeSum:
+    with one_blas_thread():
+        return _host(key).partial(phase, *args)
+
+
+def _draw_links(
+    key: str, sweep: int, carry: Carry, strength: float, root: Floats, first: int
+) -> Carry:
+    with one_blas_thread():
+        own = Carry(*(np.array(part) for part in carry))  # the task before keeps its result
+        return _host(key).draw_links(sweep, own, strength, root, first)
+
+
+def _call(key: str, method: str, *args: Any) -> Any:
+    return getattr(_host(key), method)(*args)
+
+
+def _close(key: str) -> None:
+    del _hosts[key]

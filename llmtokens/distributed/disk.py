@@ -1,0 +1,170 @@
+"""Shards on disk: ratings that are memory-mapped, samples, and states to go on from.
+
+A folder holds ``shard-<index>.safetensors`` (ratings) and ``rows.safetensors`` (what is known of
+users and items), written before the first sweep; ``samples-<index>.npy``, filled as the fit goes
+on; and for the last checkpoint ``users-<index>-<sweeps>.safetensors`` and ``chain.safetensors``,
+which alone says that it is whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import store
+from ..algorithms.bpmf.features import Known
+from ..algorithms.bpmf.rated import Rated, users_a_shard
+from ..algorithms.bpmf.shard import Shard
+from ..algorithms.bpmf.team import Shards
+from ..algorithms.bpmf.tree import Parts
+from ..errors import StorageError
+from ..trainset import Ratings
+
+Floats = NDArray[np.float64]
+
+CHECKPOINT = "chain.safetensors"
+CHAIN = "chain"
+_RATINGS, _ROWS, _USERS = "shard", "rows", "users of a chain"
+
+
+class Where(NamedTuple):
+    """Shards in a folder, and what is not in their files.
+
+    Attributes
+    ----------
+    bounds : list of int
+        The first user of each shard, and how many users there are.
+    slots : int
+        How many samples will be kept.
+    """
+
+    folder: str
+    bounds: list[int]
+    n_factors: int
+    n_content: int
+    seed: int
+    slots: int
+
+    def path(self, name: str) -> Path:
+        return Path(self.folder, name)
+
+
+def write(
+    folder: Path, ratings: Ratings, y: Floats, known: Known, n_factors: int, seed: int, slots: int
+) -> Where:
+    """Write the ratings, standardised, shard by shard.
+
+    Raises
+    ------
+    StorageError
+        If the folder cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"could not make the folder {str(folder)!r}: {error}") from error
+    n_users, n_items = ratings.n_users, ratings.n_items
+    size = users_a_shard(n_users, ratings.n, n_items)
+    bounds = [*range(0, n_users, size), n_users]
+    lead = known.lead[:n_items]
+    where = Where(str(folder.resolve()), bounds, n_factors, lead.shape[1], seed, slots)
+    store.write(
+        where.path("rows.safetensors"), _ROWS, {}, {"lead": lead, "about": known.users[:n_users]}
+    )
+    for index, first in enumerate(bounds[:-1]):
+        ptr = ratings.user_ptr[first : bounds[index + 1] + 1]
+        at = slice(ptr[0], ptr[-1])
+        rated = Rated.of(ptr - ptr[0], ratings.item[at], y[at].astype(np.float32), n_items)
+        store.write(_shard_path(where, index), _RATINGS, {}, rated._asdict())
+    return where
+
+
+class DiskShards(Shards):
+    """Some shards of a folder."""
+
+    def __init__(self, where: Where, indices: Sequence[int]) -> None:
+        rows = store.read(where.path("rows.safetensors"), _ROWS)[2]
+        self.where, shards = where, []
+        for index in indices:
+            first, end = where.bounds[index], where.bounds[index + 1]
+            rated = Rated(**store.read(_shard_path(where, index), _RATINGS)[2])
+            shard = Shard(
+                index, first, rated, np.array(rows["about"][first:end]), where.n_factors,
+                where.n_content, where.seed,
+            )  # fmt: skip
+            shard.kept = self._samples(index, (where.slots, *shard.V.shape))
+            shards.append(shard)
+        super().__init__(shards, rows["lead"].astype(np.float64))
+
+    def _samples(self, index: int, shape: tuple[int, int, int]) -> Any:
+        path = self.where.path(f"samples-{index:05d}.npy")
+        shape = (shape[0], shape[1], shape[2] + 1)
+        try:
+            old = np.load(path, mmap_mode="r+")
+            if old.shape == shape and old.dtype == np.float32:
+                return old
+        except (OSError, ValueError):
+            pass
+        return np.lib.format.open_memmap(path, "w+", np.float32, shape)
+
+    def save(self, sweeps: int) -> None:
+        """Write the state after so many sweeps."""
+        self.flush()
+        for shard in self.shards:
+            arrays = {"alpha": shard.alpha, "plain": shard.links.plain, "open": shard.open}
+            store.write(_state_path(self.where, shard.index, sweeps), _USERS, {}, arrays)
+
+    def restore(self, sweeps: int) -> None:
+        """Go on from there."""
+        for shard in self.shards:
+            state = store.read(_state_path(self.where, shard.index, sweeps), _USERS)[2]
+            shard.alpha[:], shard.open[:] = state["alpha"], state["open"]
+            shard.links.plain[:] = state["plain"]
+
+    def flush(self) -> None:
+        """Write the samples kept so far."""
+        for shard in self.shards:
+            shard.kept.flush()
+
+    def opened(self) -> list[tuple[int, Parts]]:
+        """What the samples of users leave open, shard by shard."""
+        return [(shard.index, (shard.open,)) for shard in self.shards]
+
+    def reserve(self, table: NDArray[np.float32]) -> None:
+        """Samples are in files, until they are collected."""
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def collect(self, table: NDArray[np.float32], n: int) -> Floats:
+        self.flush()
+        return collected(self.where, table, n, self.opened())
+
+
+def collected(
+    where: Where, table: NDArray[np.float32], n: int, opened: list[tuple[int, Parts]]
+) -> Floats:
+    """Fill the table of the users' samples from the files of all shards."""
+    for index, first in enumerate(where.bounds[:-1]):
+        kept = np.load(where.path(f"samples-{index:05d}.npy"), mmap_mode="r")
+        table[first : where.bounds[index + 1], :n] = kept[:n].transpose(1, 0, 2)
+    return np.vstack([parts[0] for _, parts in sorted(opened, key=lambda pair: pair[0])])
+
+
+def forget(where: Where, but: int) -> None:
+    """Delete the users' states of other checkpoints than the last."""
+    for path in Path(where.folder).glob("users-*-*.safetensors"):
+        if path.stem.rsplit("-", 1)[1] != str(but):
+            path.unlink(missing_ok=True)
+
+
+def _shard_path(where: Where, index: int) -> Path:
+    return where.path(f"shard-{index:05d}.safetensors")
+
+
+def _state_path(where: Where, index: int, sweeps: int) -> Path:
+    return where.path(f"users-{index:05d}-{sweeps}.safetensors")

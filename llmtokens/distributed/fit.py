@@ -1,0 +1,238 @@
+"""The Bayesian model on one machine's disk, or on a cluster: see :func:`fit_bpmf`."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import store
+from ..algorithms.bpmf import LLMTokensBPMF
+from ..algorithms.bpmf.chain import Chain
+from ..algorithms.bpmf.features import Known
+from ..algorithms.bpmf.model import spread
+from ..algorithms.bpmf.posterior import kept_samples
+from ..algorithms.bpmf.state import restore, state_of
+from ..errors import DataError, LLMTokensError, MissingExtraError
+from ..roster import Roster
+from ..threads import one_blas_thread
+from ..tokens import LLMTokens
+from ..trainset import Ratings
+from . import disk, sources
+from .cluster import Cluster, WorkerLostError
+
+_PATIENCE = 60.0  # seconds for which lost workers may be replaced
+
+
+def fit_bpmf(
+    ratings: Any,
+    item_tokens: LLMTokens | None = None,
+    user_tokens: LLMTokens | None = None,
+    client: Any = None,
+    *,
+    folder: str | Path | None = None,
+    rating_scale: tuple[float, float] = (1, 5),
+    checkpoint_every: int = 10,
+    **params: Any,
+) -> LLMTokensBPMF:
+    """Fit :class:`~llmtokens.LLMTokensBPMF` to ratings that are too many for a Surprise Trainset.
+
+    Users are divided into shards, which are files in ``folder``. Without a client one process
+    streams them from there, sweep by sweep. With one, each worker holds some shards; users never
+    move, items are replicated, and a sweep exchanges the items' rows and sums over users: exact
+    Gibbs sampling, not an approximation. Random numbers belong to users and items, and sums are
+    added in one order, so that the samples are those of ``LLMTokensBPMF.fit`` on the same data,
+    whatever the number of workers.
+
+    Parameters
+    ----------
+    ratings : path, dask.dataframe.DataFrame or pandas.DataFrame
+        A folder of Parquet files, or a frame, with the columns ``user``, ``item`` and ``rating``;
+        no pair twice. Ids are numbered in the order in which they appear.
+    item_tokens, user_tokens : LLMTokens, optional
+    client : distributed.Client, optional
+    folder : path, optional
+        Where shards, samples and checkpoints go: 16 bytes a rating, and the samples kept, at most
+        some 1 GiB. The client and all workers must see it. A fit that was interrupted goes on from
+        its last checkpoint when it is called again with the same folder, data and parameters. By
+        default a temporary folder, which is deleted in the end.
+    rating_scale : tuple of float, default=(1, 5)
+        As in Surprise's ``Reader``.
+    checkpoint_every : int, default=10
+        Sweeps from one checkpoint to the next. When a worker is lost, the fit waits up to a minute
+        for another one, and goes on from the last with those there are.
+    **params
+        Those of :class:`~llmtokens.LLMTokensBPMF`.
+
+    Returns
+    -------
+    LLMTokensBPMF
+        Fitted; it predicts, recommends, folds in, saves and loads like any other, but has no
+        Surprise ``trainset``.
+
+    Raises
+    ------
+    DataError
+        For ratings that are NaN, outside the scale or rated twice, naming the piece; for parameters
+        out of range; for a folder with a checkpoint of another fit.
+    FileFormatError
+        For a Parquet file, shard or checkpoint that is damaged, naming it.
+    LLMTokensError
+        If all workers are lost, and none comes back within a minute.
+    MissingExtraError
+        If pyarrow or Dask is needed and not installed: ``pip install 'llmtokens[distributed]'``.
+    StorageError
+        If a file cannot be read or written.
+
+    Examples
+    --------
+    >>> from llmtokens.datasets import synthetic
+    >>> from llmtokens.distributed import fit_bpmf
+    >>> frame = synthetic(n_users=30, n_items=40, n_ratings=400).ratings
+    >>> algo = fit_bpmf(frame, rating_scale=(0.5, 5), n_samples=6, burn_in=2, random_state=0)
+    >>> 0.5 <= algo.predict(1, 2).est <= 5
+    True
+    """
+    if client is not None:
+        _require_dask()
+    if isinstance(checkpoint_every, bool) or not (
+        isinstance(checkpoint_every, (int, np.integer)) and checkpoint_every >= 1
+    ):
+        raise DataError(f"found checkpoint_every={checkpoint_every!r}; expected a positive int")
+    algo = LLMTokensBPMF(item_tokens, user_tokens, **params)
+    algo._check_parameters()
+    table = sources.read(ratings, rating_scale, client)
+    users = Roster.build("user", table.user_ids, user_tokens)
+    items = Roster.build("item", table.item_ids, item_tokens)
+    with _folder(folder) as place, one_blas_thread(), algo._threads(table.n):
+        job = _Job(algo, table, users, items, place, int(checkpoint_every))
+        try:
+            learned = job.run(client)
+        except np.linalg.LinAlgError as error:
+            raise DataError(
+                f"training broke down ({error}): look for ratings or tokens of extreme size, or "
+                "for ratings that differ by rounding alone"
+            ) from error
+    algo.ratings_, algo.users_, algo.items_ = table, users, items
+    algo.__dict__.update(learned)
+    return algo
+
+
+class _Job:
+    """One fit: what it is about, and how it is taken up again."""
+
+    def __init__(
+        self,
+        algo: LLMTokensBPMF,
+        ratings: Ratings,
+        users: Roster,
+        items: Roster,
+        folder: Path,
+        every: int,
+    ) -> None:
+        self.algo, self.ratings, self.users, self.items = algo, ratings, users, items
+        self.known: Known = algo._known(users, items)
+        self.std, self._every, self._path = spread(ratings), every, folder / disk.CHECKPOINT
+        self._fit = _digest(algo, ratings, self.known)
+        saved = self._saved()
+        self.seed = algo._seed() if saved is None else int(saved[0]["seed"])
+        slots, _ = kept_samples(algo.n_samples, users.n_rows, self.known.lead, algo.n_factors)
+        self.where = disk.write(
+            folder, ratings, ratings.deviation / self.std, self.known, algo.n_factors, self.seed,
+            slots,
+        )  # fmt: skip
+
+    def run(self, client: Any) -> dict[str, Any]:
+        """Sample, from the last checkpoint if there is one, until it is done."""
+        workers = 0 if client is None else len(client.nthreads())
+        while True:
+            try:
+                team: Any
+                if client is None:
+                    team = disk.DiskShards(self.where, range(len(self.where.bounds) - 1))
+                else:
+                    team = Cluster(client, self.where)
+                parts = self._chain(team).run(self._checkpoint)
+                team.close()
+                return self.algo._finished(parts, self.ratings, self.users, self.items, self.known)
+            except WorkerLostError:
+                _wait_for(client, workers)
+
+    def _chain(self, team: Any) -> Chain:
+        chain = self.algo._chain(
+            team, self.ratings.n, self.users, self.items, self.known, self.std, self.seed
+        )
+        saved = self._saved()
+        if saved is not None:
+            restore(chain, saved[1])
+            team.restore(chain.sampler.sweeps)
+        return chain
+
+    def _checkpoint(self, chain: Chain) -> None:
+        sweeps = chain.sampler.sweeps
+        if sweeps % self._every and sweeps < self.algo.burn_in + self.algo.n_samples:
+            return
+        chain.team.save(sweeps)  # type: ignore[attr-defined]
+        store.write(self._path, disk.CHAIN, {"fit": self._fit, "seed": self.seed}, state_of(chain))
+        disk.forget(self.where, sweeps)
+
+    def _saved(self) -> tuple[dict[str, Any], Any] | None:
+        """The last checkpoint."""
+        if not self._path.exists():
+            return None
+        _, payload, state = store.read(self._path, disk.CHAIN)
+        if payload.get("fit") != self._fit:
+            raise DataError(
+                f"{str(self._path.parent)!r} has the checkpoint of another fit: the data, tokens "
+                "or parameters differ; name another folder, or delete this one"
+            )
+        return payload, state
+
+
+@contextlib.contextmanager
+def _folder(folder: str | Path | None) -> Iterator[Path]:
+    if folder is not None:
+        yield Path(folder)
+        return
+    with tempfile.TemporaryDirectory(prefix="llmtokens-", ignore_cleanup_errors=True) as made:
+        yield Path(made)
+
+
+def _digest(algo: LLMTokensBPMF, ratings: Ratings, known: Known) -> str:
+    """What a checkpoint must agree in: ratings, features and parameters."""
+    names = ("n_factors", "n_content", "n_samples", "burn_in")
+    values: dict[str, Any] = {name: int(getattr(algo, name)) for name in names}
+    state = algo.random_state
+    values["random_state"] = int(state) if isinstance(state, (int, np.integer)) else None
+    digest = hashlib.sha256(json.dumps(values).encode())
+    for array in (ratings.user_ptr, ratings.item, ratings.value, *known[:3]):
+        digest.update(memoryview(np.ascontiguousarray(array)).cast("B") if array.size else b"")
+    return digest.hexdigest()
+
+
+def _wait_for(client: Any, workers: int) -> None:
+    """Until as many workers are there as at the start, or some after a while."""
+    end = time.monotonic() + _PATIENCE
+    while (found := len(client.nthreads())) < workers and time.monotonic() < end:
+        time.sleep(0.1)
+    if not found:
+        raise LLMTokensError(
+            f"all workers are lost, and none came back within {_PATIENCE:.0f} s; start some, and "
+            "fit again with the same folder: it goes on from the last checkpoint"
+        )
+
+
+def _require_dask() -> None:
+    try:
+        import distributed  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(
+            sources.MISSING.format(what="a cluster", package="distributed")
+        ) from error

@@ -1,0 +1,157 @@
+"""Ratings from tables that come in pieces: folders of Parquet files, Dask and pandas frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..errors import (
+    DataError,
+    FileFormatError,
+    MissingExtraError,
+    StorageError,
+    sample,
+)
+from ..ids import plain_ids
+from ..trainset import Ratings
+
+COLUMNS = ["user", "item", "rating"]
+_ROWS = 1 << 20  # of a Parquet file that are read at once
+MISSING = (
+    "{what} needs {package}, which is not installed; run: pip install 'llmtokens[distributed]'"
+)
+
+
+def read(ratings: Any, scale: tuple[float, float], client: Any = None) -> Ratings:
+    """All ratings as arrays, ids numbered as they appear, as Surprise would number them.
+
+    Raises
+    ------
+    DataError
+        For missing columns or ids, ratings that are NaN or outside the scale, no ratings at all,
+        and pairs that are rated twice: with the name of the piece, and the first offenders.
+    FileFormatError, StorageError
+        For a file that is not whole Parquet, or cannot be opened.
+    """
+    low, high = (float(bound) for bound in scale)
+    ids: tuple[dict[Any, int], dict[Any, int]] = {}, {}
+    pieces: list[tuple[Any, ...]] = []
+    for name, frame in _pieces(ratings, client):
+        if len(frame):
+            value = _values(name, frame, low, high)
+            codes = [
+                _codes(name, frame[side], own) for side, own in zip(COLUMNS, ids, strict=False)
+            ]
+            pieces.append((*codes, value))
+    if not pieces:
+        raise DataError("found no ratings: expected at least one to fit on")
+    user, item, value = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
+    del pieces
+    order = np.argsort(user, kind="stable")
+    user, item, value = user[order], item[order], value[order]
+    counts = np.bincount(user)
+    made = Ratings(
+        user, item, value, np.concatenate([[0], np.cumsum(counts)]), (low, high),
+        plain_ids(ids[0]), plain_ids(ids[1]),
+    )  # fmt: skip
+    _check_pairs(made)
+    return made
+
+
+def _pieces(ratings: Any, client: Any) -> Iterator[tuple[str, pd.DataFrame]]:
+    if isinstance(ratings, pd.DataFrame):
+        yield "the frame", _columns("the frame", ratings)
+    elif isinstance(ratings, (str, Path)):
+        yield from _parquet(Path(ratings))
+    elif hasattr(ratings, "to_delayed"):
+        for k in range(ratings.npartitions):
+            name = f"partition {k} of the Dask DataFrame"
+            part = _columns(name, ratings.partitions[k])
+            yield name, part.compute() if client is None else client.compute(part).result()
+    else:
+        raise DataError(
+            f"found ratings of type {type(ratings).__name__}; expected a folder of Parquet files, "
+            "a Dask DataFrame or a pandas DataFrame, with the columns user, item and rating"
+        )
+
+
+def _parquet(folder: Path) -> Iterator[tuple[str, pd.DataFrame]]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise MissingExtraError(MISSING.format(what="Parquet", package="pyarrow")) from error
+    files = sorted(folder.rglob("*.parquet")) if folder.is_dir() else [folder]
+    if not files or not files[0].exists():
+        raise StorageError(
+            f"found no Parquet files at {str(folder)!r}; expected a folder of *.parquet, or one"
+        )
+    for path in files:
+        try:
+            file = parquet.ParquetFile(path)
+            _require(repr(str(path)), file.schema_arrow.names)
+            for batch in file.iter_batches(batch_size=_ROWS, columns=COLUMNS):
+                yield repr(str(path)), batch.to_pandas()
+        except (pyarrow.ArrowException, OSError) as error:
+            raise FileFormatError(
+                f"{str(path)!r} is not a whole Parquet file ({error!s:.200}); restore it from a "
+                "copy, or write it again"
+            ) from error
+
+
+def _columns(name: str, frame: Any) -> Any:
+    _require(name, list(frame.columns))
+    return frame[COLUMNS]
+
+
+def _require(name: str, found: list[str]) -> None:
+    if not set(COLUMNS) <= set(found):
+        raise DataError(f"{name} has the columns {sample(found)}; expected user, item and rating")
+
+
+def _values(name: str, frame: pd.DataFrame, low: float, high: float) -> Any:
+    try:
+        value = frame["rating"].to_numpy(np.float64, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name} has ratings that are not numbers ({error})") from error
+    bad = np.flatnonzero(~((value >= low) & (value <= high)))
+    if len(bad):
+        rows = frame.iloc[bad[:6]][COLUMNS].itertuples(index=False, name=None)
+        raise DataError(
+            f"{name} has {len(bad)} ratings that are NaN or outside the scale from {low:g} to "
+            f"{high:g}, the first (user, item, rating) being {sample(rows)}; drop them, or pass "
+            "the rating_scale they have"
+        )
+    return value
+
+
+def _codes(name: str, column: Any, known: dict[Any, int]) -> Any:
+    """Numbers of ids; new ones are added to ``known`` as they appear."""
+    own, uniques = pd.factorize(column.astype(object) if column.dtype == "category" else column)
+    if len(own) and own.min() < 0:
+        row = int(np.flatnonzero(own < 0)[0])
+        raise DataError(
+            f"{name} has no {column.name} id in row {row}, the first of such; drop them"
+        )
+    codes = [known.setdefault(raw, len(known)) for raw in uniques.tolist()]
+    return np.array(codes, np.int32)[own]
+
+
+def _check_pairs(ratings: Ratings) -> None:
+    """No user rates an item twice: the later rating might be meant, or the mean."""
+    for first in range(0, ratings.n_users, 4096):
+        at = slice(*ratings.user_ptr[[first, min(first + 4096, ratings.n_users)]])
+        pair = ratings.user[at].astype(np.int64) * ratings.n_items + ratings.item[at]
+        order = np.argsort(pair, kind="stable")
+        again = order[1:][np.diff(pair[order]) == 0]
+        if len(again):
+            found = [divmod(int(pair[k]), ratings.n_items) for k in sorted(again[:6].tolist())]
+            names = sample((ratings.user_ids[u], ratings.item_ids[i]) for u, i in found)
+            raise DataError(
+                f"found pairs that are rated twice, such as (user, item) {names}; keep one rating "
+                "of each, say the last: frame.drop_duplicates(['user', 'item'], keep='last')"
+            )
