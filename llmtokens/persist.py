@@ -37,6 +37,7 @@ _ALGORITHMS = {
     "LLMTokensContent": "content",
 }
 _TOKENS = ("item_tokens", "user_tokens")
+_APART = {*_TOKENS, "timestamps"}  # no parameters to a file; what times say is in the weights
 _RATINGS: Layout = {
     "user_ptr": Array(("users + 1",), "int"),
     "item": Array(("ratings",), "int", below="items"),
@@ -199,8 +200,8 @@ def _no_clash(scalars: Any, arrays: dict[str, Any]) -> dict[str, Any]:
 
 
 def _parameters(algo: Serving) -> dict[str, Any]:
-    """Constructor parameters but the tokens; a RandomState, which has no value, becomes None."""
-    names = [name for name in inspect.signature(type(algo)).parameters if name not in _TOKENS]
+    """Constructor parameters; a RandomState, which has no value, becomes None."""
+    names = [name for name in inspect.signature(type(algo)).parameters if name not in _APART]
     values = {name: _plain(getattr(algo, name)) for name in names}
     return {
         name: None if isinstance(value, np.random.RandomState) else value
@@ -211,7 +212,7 @@ def _parameters(algo: Serving) -> dict[str, Any]:
 def _checked_parameters(cls: type[Serving], values: Any) -> dict[str, Any]:
     """The parameters, if the constructor has them and each is of the type of its default."""
     known = inspect.signature(cls).parameters
-    if not isinstance(values, dict) or not values.keys() <= known.keys() - set(_TOKENS):
+    if not isinstance(values, dict) or not values.keys() <= known.keys() - _APART:
         raise FileFormatError(f"'parameters' are not those of {cls.__name__}")
     for name, value in values.items():
         default = known[name].default

@@ -12,6 +12,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .errors import DataError
 
+_NOTHING = 1e-12
+
 
 class TokenReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     r"""Reduce embeddings to short vectors whose leading entries say most.
@@ -39,11 +41,6 @@ class TokenReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         Share of the total variance along each axis, before whitening.
     n_components_ : int
 
-    Raises
-    ------
-    DataError
-        If ``whiten`` is outside [0, 1] or ``n_components`` is not positive.
-
     Examples
     --------
     >>> import numpy as np
@@ -61,7 +58,13 @@ class TokenReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self.row_norm = row_norm
 
     def fit(self, X: ArrayLike, y: Any = None) -> TokenReducer:
-        """Find the axes of ``X`` (n_samples, n_features)."""
+        """Find the axes of ``X`` (n_samples, n_features).
+
+        Raises
+        ------
+        DataError
+            If ``whiten`` is outside [0, 1] or ``n_components`` is not positive.
+        """
         if not 0.0 <= self.whiten <= 1.0:
             raise DataError(f"found whiten={self.whiten!r}; expected a number from 0 to 1")
         if self.n_components < 1:
@@ -88,10 +91,14 @@ class TokenReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         Z: NDArray[np.float64] = (X - self.mean_) @ self.components_.T
-        if self.row_norm:
-            norms = np.linalg.norm(Z, axis=1, keepdims=True)
-            Z /= np.where(norms > 0, norms, 1.0)
-        return Z
+        return unit_rows(Z) if self.row_norm else Z
+
+
+def unit_rows(rows: NDArray[Any]) -> NDArray[Any]:
+    """Rows at Euclidean norm 1; rows of zeros, and of what rounding leaves of them, stay."""
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    scaled: NDArray[Any] = rows / np.where(norms > _NOTHING, norms, 1).astype(rows.dtype)
+    return scaled
 
 
 def _whitening(variance: NDArray[np.float64], power: float) -> NDArray[np.float64]:

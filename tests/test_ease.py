@@ -12,7 +12,7 @@ from llmtokens import LLMTokens
 from llmtokens.algorithms.ease import LLMTokensEASE, gram
 from llmtokens.algorithms.ease.gram import DenseItems, FactoredItems, solve
 from llmtokens.algorithms.ease.heldout import choose, left_out_scores, ranking_gains
-from llmtokens.algorithms.ease.smoother import TextSmoother, kernel_features
+from llmtokens.algorithms.ease.smoother import TextSmoother
 from llmtokens.errors import DataError
 from llmtokens.roster import Roster
 
@@ -149,7 +149,8 @@ def test_given_parameters_are_kept():
 def test_kernel_features_give_the_kernel_of_scaled_tokens():
     vectors = RNG.normal(size=(9, 3)).astype(np.float32)
     items = Roster("item", list(range(8)), 6, vectors, np.arange(9) < 8)
-    features = kernel_features(items, np.array([3, 1, 4, 1, 5, 9]))
+    smoother = TextSmoother.learn(items, np.array([3, 1, 4, 1, 5, 9]))
+    features = smoother.features
     scaled = vectors / np.sqrt(np.mean(np.sum(vectors[:6] ** 2, axis=1)))
     kernel = np.exp(-np.sum((scaled[:6, None] - scaled[None, :6]) ** 2, axis=2))
     np.testing.assert_allclose(features[:6] @ features[:6].T, kernel, atol=3e-3)
@@ -244,5 +245,5 @@ def test_blocks_of_users_do_not_change_the_estimates(monkeypatch):
     algo = fit(rows, item_tokens=tokens)
     pairs = [(u, i, None) for u in [7, 3, "new", 3, 12, 39] for i in (0, 11, 5)]
     whole = [p.est for p in algo.test(pairs)]
-    monkeypatch.setattr("llmtokens.algorithms.ease.model._USERS", 2)
+    monkeypatch.setattr("llmtokens.algorithms.ease.scoring.USERS", 2)
     np.testing.assert_allclose([p.est for p in algo.test(pairs)], whole, atol=1e-6)

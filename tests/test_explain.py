@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from algorithms import ALGORITHMS, DATA, TOKENS, full
+from algorithms import ALGORITHMS, DATA, TOKENS, full, make
 
 from llmtokens.algorithms import fold
 
@@ -30,6 +30,31 @@ def test_the_terms_of_a_factor_model_are_its_parameters(fitted):
     assert terms["factors"] == pytest.approx(float(algo.pu[u] @ algo.qi[i]), abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("name", "terms", "of_a_stranger"),
+    [
+        ("LLMTokensEASE", {"mean", "user bias", "choices"}, "popularity"),
+        ("LLMTokensContent", {"mean", "user bias", "text", "content"}, "text"),
+        ("LLMTokensContent, cosine", {"mean", "user bias", "content"}, "mean"),
+    ],
+)
+def test_every_algorithm_says_what_its_estimates_are_made_of(name, terms, of_a_stranger, fitted):
+    why = fitted(name).explain(*ROWS[0][:2])
+    assert set(why.terms) - {"end of the rating scale"} == terms
+    assert why.terms["mean"] == pytest.approx(TRAIN.global_mean)
+    stranger = fitted(name).explain("nobody", ROWS[0][1]).terms
+    assert stranger["user bias"] == pytest.approx(0, abs=0.2)
+    assert stranger[of_a_stranger] != 0
+
+
+def test_the_terms_of_implicit_scores_start_at_the_lowest_rating():
+    algo = make("LLMTokensEASE", implicit=True).fit(TRAIN)
+    terms = algo.explain(*ROWS[0][:2]).terms
+    score = algo._rank_scores(algo.users_.rows([ROWS[0][0]]))[0, algo.items_.rows([ROWS[0][1]])[0]]
+    assert terms["lowest rating"] == 1
+    assert terms["choices"] == pytest.approx(4 * score)
+
+
 @pytest.mark.parametrize("name", [n for n in ALGORITHMS if "SVD" in n] + ["LLMTokensContent"])
 def test_influence_is_what_leaving_a_rating_out_does(name, fitted):
     algo = fitted(name)
@@ -49,6 +74,39 @@ def test_influence_is_what_leaving_a_rating_out_does(name, fitted):
         for k in (0, len(items) // 2, len(items) - 1):
             drop = estimate(whole) - estimate(np.delete(whole, k))
             assert influence[k] == pytest.approx(drop, abs=1e-8)
+
+
+@pytest.mark.parametrize("name", [n for n in ALGORITHMS if "BPMF" in n])
+def test_influence_on_a_mean_of_samples_is_that_of_the_users_row_without_the_rating(name, fitted):
+    algo = fitted(name)
+    f, user = algo._parts, TRAIN.to_inner_uid(ROWS[0][0])
+    items, values, weights = algo.ratings_.of_user(user)
+    prior = algo._prior("user", np.array([user]))[:, 0]
+    every = np.arange(len(items))
+
+    def estimate(item, keep):
+        """By the inverse of the posterior precision, sample by sample."""
+        total = 0.0
+        for s in range(len(prior)):
+            q = f["items"][items[keep], s].astype(float)
+            design = np.column_stack([f["lead"][items[keep]], q[:, :-2], np.ones(len(keep))])
+            y = (values[keep] - f["mean"]) / f["std"] - q[:, -2]
+            y = y - q[:, -1] * f["users"][algo.users_.stranger, s, -1]
+            alpha = weights[keep] / (f["user_open"][user, 0] * f["item_open"][items[keep], 0])
+            precision = np.linalg.inv(f["user_spread"][s].astype(float))
+            posterior = precision + (design * alpha[:, None]).T @ design
+            right = precision @ prior[s] + design.T @ (alpha * y)
+            query = np.concatenate([f["lead"][item], f["items"][item, s, :-2], [1.0]])
+            total += float(query @ np.linalg.solve(posterior, right))
+        return f["std"] * total / len(prior)
+
+    for item in (0, 7, algo.items_.stranger - 1):
+        found = algo._influence(user, item)
+        whole = estimate(item, every)
+        for k in (0, len(items) // 2, len(items) - 1):
+            drop = whole - estimate(item, np.delete(every, k))
+            assert found[k] == pytest.approx(drop, rel=1e-4, abs=1e-7)
+        assert np.abs(found).max() > 1e-3
 
 
 @pytest.mark.parametrize("name", ["LLMTokensEASE", "LLMTokensEASE, no tokens"])

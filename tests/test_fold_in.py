@@ -9,6 +9,7 @@ from surprise import accuracy
 from llmtokens import LLMTokens, LLMTokensSVD
 from llmtokens.errors import DataError, LLMTokensError
 from llmtokens.recommend.foldin import recency
+from llmtokens.recommend.hooks import Hooks
 from llmtokens.roster import Roster
 
 ROWS = list(DATA.ratings[["user", "item", "rating"]].itertuples(index=False, name=None))
@@ -17,8 +18,6 @@ OLD = [row for row in ROWS if row[0] != NEW_USER and row[1] != NEW_ITEM]
 TRAIN = full(OLD)
 HIS = [(i, r) for u, i, r in ROWS if u == NEW_USER and i != NEW_ITEM]
 ITS = [(u, r) for u, i, r in ROWS if i == NEW_ITEM and u != NEW_USER]
-USER_FOLDERS = list(ALGORITHMS)
-ITEM_FOLDERS = [name for name in ALGORITHMS if "EASE" not in name]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +37,7 @@ def estimates(algo, pairs):
     return np.array([algo.predict(*pair).est for pair in pairs])
 
 
-@pytest.mark.parametrize("name", USER_FOLDERS)
+@pytest.mark.parametrize("name", ALGORITHMS)
 def test_a_new_user_is_predicted_and_served_as_any_other(name, fitted):
     algo = fitted(name)
     before = estimates(algo, [(NEW_USER, i) for i, _ in HIS])
@@ -56,7 +55,7 @@ def test_a_new_user_is_predicted_and_served_as_any_other(name, fitted):
     assert len(algo.explain(NEW_USER, HIS[20][0]).rated) == 15
 
 
-@pytest.mark.parametrize("name", USER_FOLDERS)
+@pytest.mark.parametrize("name", ALGORITHMS)
 def test_ratings_may_come_at_once_or_in_parts_and_replace_older_ones(name, fitted):
     at_once, parts = fitted(name), fitted(name)
     at_once.fold_in(NEW_USER, dict(HIS[:9]))
@@ -67,7 +66,7 @@ def test_ratings_may_come_at_once_or_in_parts_and_replace_older_ones(name, fitte
     assert parts.ratings_.n == len(OLD) + 9
 
 
-@pytest.mark.parametrize("name", ITEM_FOLDERS)
+@pytest.mark.parametrize("name", ALGORITHMS)
 def test_a_new_item_is_predicted_from_its_text_and_then_from_its_ratings(name, fitted):
     algo = fitted(name)
     if algo.item_tokens is None:
@@ -112,7 +111,7 @@ def test_ratings_of_a_new_item_teach_what_text_did_not(fitted):
     assert accuracy.rmse(algo.test(rest), verbose=False) < before
 
 
-@pytest.mark.parametrize("name", ITEM_FOLDERS)
+@pytest.mark.parametrize("name", ALGORITHMS)
 def test_a_batch_brings_new_users_and_items_at_once(name, fitted):
     algo = fitted(name)
     batch = pd.DataFrame([row for row in ROWS if row[0] == NEW_USER or row[1] == NEW_ITEM],
@@ -127,7 +126,7 @@ def test_a_batch_brings_new_users_and_items_at_once(name, fitted):
     assert np.sqrt(np.mean((estimates(algo, pairs) - estimates(refit, pairs)) ** 2)) < 0.6
 
 
-@pytest.mark.parametrize("name", ITEM_FOLDERS)
+@pytest.mark.parametrize("name", ALGORITHMS)
 def test_a_new_user_may_rate_an_item_that_nobody_has_rated(name, fitted):
     algo = fitted(name)
     if algo.item_tokens is None:
@@ -152,6 +151,23 @@ def test_rosters_grow_as_if_built_anew():
     assert roster.n_warm == 30
 
 
+def test_a_frame_is_read_by_the_names_of_its_columns(fitted):
+    batch = pd.DataFrame([("new", i, r) for i, r in HIS[:5]], columns=["user", "item", "rating"])
+    by_name, by_place = fitted("LLMTokensSVD"), fitted("LLMTokensSVD")
+    by_name.partial_fit(batch[["rating", "item", "user"]].assign(when=1))
+    by_place.partial_fit(batch.set_axis(["u", "i", "r"], axis=1))
+    pairs = [("new", i) for i, _ in HIS]
+    np.testing.assert_array_equal(estimates(by_name, pairs), estimates(by_place, pairs))
+
+
+def test_ages_are_counted_from_the_newest_rating_in_numbers_and_dates():
+    np.testing.assert_allclose(recency(3, [-30, -10, -20], 10), [0.25, 1.0, 0.5])
+    dates = pd.to_datetime(["2020-01-01", "2020-01-03", "2020-01-02"])
+    np.testing.assert_allclose(recency(3, dates, 86_400), [0.25, 1.0, 0.5])
+    with pytest.raises(DataError, match="finite numbers"):
+        recency(2, ["yesterday", 3], 1.0)
+
+
 def test_recent_ratings_count_more(fitted):
     item = HIS[0][0]
     ratings = [(i, 5.0) for i, _ in HIS[:6]] + [(i, 1.0) for i, _ in HIS[6:12]]
@@ -174,12 +190,43 @@ def test_weight_of_time_reaches_the_profiles_of_content_too(fitted):
         assert np.abs(plain._rank_scores(row) - recent._rank_scores(row)).max() > 1e-3
 
 
-def test_nothing_changes_if_anything_fails(fitted):
-    algo = fitted("LLMTokensEASE")
-    before = dict(algo.__dict__)
-    with pytest.raises(LLMTokensError, match="LLMTokensEASE cannot learn items without a refit"):
-        algo.fold_in("new", [(NEW_ITEM, 5.0), *HIS[:3]])
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_nothing_changes_if_anything_fails(name, fitted, monkeypatch):
+    algo = fitted(name)
+    before, state = dict(algo.__dict__), algo._state()
+    copies = {key: np.copy(value) for key, value in state.items() if value is not None}
+    restore, calls = type(algo)._restore, []
+
+    def failing(self, *parts):
+        calls.append(parts)
+        if len(calls) == 2:
+            raise MemoryError
+        return restore(self, *parts)
+
+    monkeypatch.setattr(type(algo), "_restore", failing)
+    with pytest.raises(MemoryError):
+        algo.partial_fit([("new", "new", 5.0), (ROWS[-1][0], "new", 3.0)])
     assert algo.__dict__ == before
+    for key, value in copies.items():
+        np.testing.assert_array_equal(algo._state()[key], value)
+
+
+def test_a_breakdown_of_the_algebra_is_named(fitted, monkeypatch):
+    def breaks(*_):
+        raise np.linalg.LinAlgError("singular matrix")
+
+    monkeypatch.setattr(LLMTokensSVD, "_fold_in_user", breaks)
+    with pytest.raises(DataError, match=r"broke down \(singular matrix\).*extreme size"):
+        fitted("LLMTokensSVD").fold_in("new", HIS[:3])
+
+
+def test_an_algorithm_without_a_closed_form_says_so(fitted):
+    class Other(LLMTokensSVD):
+        _fold_in_user, _fold_in_item = Hooks._fold_in_user, Hooks._fold_in_item
+
+    algo = Other(n_factors=2, n_epochs=1).fit(TRAIN)
+    with pytest.raises(LLMTokensError, match="Other cannot learn users without a refit"):
+        algo.fold_in("new", HIS[:3])
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_the_lists_of_all_are_the_lists_of_each_whatever_the_threads(name, fitte
     from llmtokens.recommend import ranking
 
     algo = fitted(name)
-    monkeypatch.setattr(ranking, "_CELLS", 7 * algo.items_.n_rows)
+    monkeypatch.setattr(ranking, "CELLS", 7 * algo.items_.n_rows)
     everyone = algo.recommend_all(n=4, n_jobs=2)
     pd.testing.assert_frame_equal(everyone, algo.recommend_all(n=4))
     assert set(everyone["user"]) == set(algo.users_.ids)

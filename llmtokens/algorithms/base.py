@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import gc
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import repeat
@@ -88,9 +89,10 @@ class TokenAlgoBase(Serving, AlgoBase):
                     f"training diverged: {name} holds NaN or infinity; lower the learning rates, "
                     "or look for ratings far outside the rating scale"
                 )
-        super().fit(trainset)
-        self.ratings_, self.users_, self.items_ = ratings, users, items
-        self.__dict__.update(learned)
+        fitted = copy.copy(self)
+        super(TokenAlgoBase, fitted).fit(trainset)
+        fitted.ratings_, fitted.users_, fitted.items_ = ratings, users, items
+        self.__dict__.update(vars(fitted) | learned)  # at once: nothing can come between
         return self
 
     def predict(
@@ -131,7 +133,13 @@ class TokenAlgoBase(Serving, AlgoBase):
             return self._predictions(uids, iids, truths, True, verbose)
 
     def estimate(self, u: int | str, i: int | str) -> float:
-        """Estimate for inner ids, unclipped; unknown ones come as ``"UKN__" + str(raw id)``."""
+        """Estimate for inner ids, unclipped; unknown ones come as ``"UKN__" + str(raw id)``.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        """
         self._require_fitted()
         users = np.array([_inner_row(self.users_, u)], np.int64)
         items = np.array([_inner_row(self.items_, i)], np.int64)

@@ -63,7 +63,12 @@ def influence(
 def _precision(lead: Floats, weights: Floats) -> tuple[Floats, bool]:
     inner = (lead * weights[:, None]).T @ lead
     inner[np.diag_indices_from(inner)] += 1
-    factor: tuple[Floats, bool] = linalg.cho_factor(inner, lower=True, check_finite=False)
+    factor: tuple[Floats, bool]
+    try:
+        factor = linalg.cho_factor(inner, lower=True, check_finite=False)
+    except linalg.LinAlgError:  # so large that the 1 is lost in rounding: more than rounding
+        inner[np.diag_indices_from(inner)] += 4e-16 * len(inner) ** 2 * np.trace(inner)
+        factor = linalg.cho_factor(inner, lower=True, check_finite=False)
     return factor
 
 

@@ -79,6 +79,8 @@ def fit(
 
     data = sources.open_ratings(ratings, user, item, rating)
     parameters: dict[str, Any] = dict(map(_parameter, param or ()))
+    if "half_life" in parameters:
+        parameters["timestamps"] = data.ratings
     fitted = sources.make_algorithm(algo, tokens, parameters)
     fitted.fit(data.dataset.build_full_trainset())
     fitted.save(out)

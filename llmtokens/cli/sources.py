@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import pandas as pd
 from surprise import SVD, AlgoBase, BaselineOnly, KNNBaseline, SVDpp
@@ -157,6 +157,14 @@ def make_splits(names: Sequence[str], folds: int, seed: int) -> dict[str, Any]:
         ordered = name.endswith("time")
         made[name] = SPLITS[name](folds) if ordered else SPLITS[name](folds, random_state=seed)
     return made
+
+
+def sides(names: Sequence[str]) -> list[Literal["item", "user"]]:
+    """What learning curves are asked for, each once."""
+    for name in names:
+        if name not in ("item", "user"):
+            raise DataError(f"found --curve {name}; expected item or user")
+    return [side for side in get_args(Literal["item", "user"]) if side in names]
 
 
 def _seeded(cls: type[AlgoBase], seed: int, **parameters: Any) -> AlgoBase:

@@ -9,7 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .ranking import basis, lines, relevance, top_rows, unit_rows
+from ..reduce import unit_rows
+from .ranking import basis, lines, relevance, top_rows
 
 if TYPE_CHECKING:
     from .methods import Serving
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 def ask(algo: Serving, text: str, n: int, user: int | None, weight: float) -> pd.DataFrame:
     """See :meth:`Serving.ask`."""
     if algo.item_tokens is None:
-        raise DataError("this algorithm has no item_tokens, so it cannot be asked in words")
+        raise DataError(
+            "this algorithm has no item_tokens, so it cannot be asked in words: "
+            "fit with item_tokens"
+        )
     if not (isinstance(n, (int, np.integer)) and n >= 1):
         raise DataError(f"found n={n!r}; expected an int of at least 1")
     if not 0 <= weight <= 1:

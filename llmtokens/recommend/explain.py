@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..ids import as_column
 from .ask import cosines
 from .ranking import basis, labels
 
@@ -21,6 +22,9 @@ _WORDS = {
     "item bias": "how others rate it",
     "factors": "how it suits this user's taste",
     "content": "how its text suits this user's taste",
+    "text": "how well texts like its are liked",
+    "choices": "what this user has chosen",
+    "popularity": "how often it is chosen",
 }
 _UNKNOWN = {
     "text": "the user has no ratings and is known by their description",
@@ -84,8 +88,8 @@ def explain(algo: Serving, uid: Hashable, iid: Hashable, n: int) -> Explanation:
 def _frame(algo: Serving, rows: NDArray[np.int64], columns: dict[str, Any]) -> pd.DataFrame:
     raw = [algo.items_.ids[row] for row in rows]
     names = labels(algo, raw)
-    shown = {} if names is None else {"label": names}
-    return pd.DataFrame({"item": pd.Series(raw, dtype=object).infer_objects()} | shown | columns)
+    shown = {} if names is None else {"label": as_column(names)}
+    return pd.DataFrame({"item": as_column(raw)} | shown | columns)
 
 
 def _rated(algo: Serving, user: int, item: int, similar: NDArray[np.float64]) -> pd.DataFrame:
@@ -131,7 +135,7 @@ def _sentence(
 
 def _because(rated: pd.DataFrame, least: float) -> list[str]:
     """The ratings that speak loudest for and against, in words."""
-    named = rated["label"] if "label" in rated else rated["item"].astype(str)
+    named = rated["label"] if "label" in rated else [str(raw) for raw in rated["item"]]
     said = []
     for verb, sign in (("raised", 1), ("lowered", -1)):
         loud = rated.index[sign * rated["influence"] > least][:2]
@@ -142,8 +146,8 @@ def _because(rated: pd.DataFrame, least: float) -> list[str]:
 
 
 def _mostly(terms: dict[str, float]) -> str:
-    """The largest of the terms that can be put in words."""
-    parts = {name: value for name, value in terms.items() if name in _WORDS}
+    """The largest of the terms that can be put in words, and is not 0 as it is written."""
+    parts = {k: value for k, value in terms.items() if k in _WORDS and abs(value) >= 0.05}
     if not parts:
         return ""
     most = max(parts, key=lambda name: abs(parts[name]))

@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .. import layout
 from ..errors import DataError, sample
 from ..ids import plain_ids
 from ..tokens import LLMTokens
 
 if TYPE_CHECKING:
-    from .methods import Serving
+    from .learning import Learning
 
 Given = Mapping[Hashable, float] | Iterable[tuple[Hashable, float]]
 _NAMES = ("title", "name")
+_COLUMNS = ["user", "item", "rating"]
 
 
 def pairs(ratings: Given) -> tuple[list[Hashable], NDArray[np.float64]]:
@@ -40,7 +40,10 @@ def pairs(ratings: Given) -> tuple[list[Hashable], NDArray[np.float64]]:
         raise DataError(f"ratings must be pairs (id, rating) or a dict: {error}") from error
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
-        raise DataError(f"found ratings that are NaN or infinite: {sample(rows[k] for k in bad)}")
+        raise DataError(
+            f"found ratings that are NaN or infinite: {sample(rows[k] for k in bad)}; drop or "
+            "replace them"
+        )
     return ids, values
 
 
@@ -61,27 +64,51 @@ def recency(
         return np.ones(n)
     if timestamps is None or half_life is None:
         raise DataError("timestamps and half_life go together; found only one of them")
-    times = np.asarray(timestamps, np.float64)
+    times = seconds(timestamps)
     if times.shape != (n,) or not np.isfinite(times).all():
         raise DataError(f"found timestamps of shape {times.shape}; expected {n} finite numbers")
-    if not half_life > 0:
+    check_half_life(half_life)
+    return decayed(times.max(initial=-np.inf) - times, half_life)
+
+
+def seconds(times: Any) -> NDArray[np.float64]:
+    """Times as numbers; dates as seconds since 1970, and what is neither as NaN.
+
+    >>> seconds(pd.to_datetime(["1970-01-02", None])).tolist()
+    [86400.0, nan]
+    """
+    column = pd.Series(times).infer_objects()
+    if pd.api.types.is_datetime64_any_dtype(column):
+        column = (column - pd.Timestamp(0, tz=column.dt.tz)) / pd.Timedelta(1, "s")
+    return pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
+
+
+def decayed(age: NDArray[np.float64], half_life: float) -> NDArray[np.float64]:
+    """Weights by age: halved by every half-life, and never quite nothing."""
+    return np.maximum(0.5 ** (age / half_life), 1e-9)
+
+
+def check_half_life(half_life: float) -> None:
+    """Raise DataError unless it is a positive number."""
+    if not (isinstance(half_life, (int, float, np.number)) and 0 < half_life < np.inf):
         raise DataError(f"found half_life={half_life!r}; expected a positive number")
-    weights: NDArray[np.float64] = 0.5 ** ((times.max(initial=0.0) - times) / half_life)
-    return np.maximum(weights, 1e-9)
 
 
-def fold_in_user(algo: Serving, uid: Hashable, ratings: Given, weights: tuple[Any, Any]) -> None:
-    """See :meth:`Serving.fold_in`."""
+def fold_in_user(algo: Learning, uid: Hashable, ratings: Given, weights: tuple[Any, Any]) -> None:
+    """See :meth:`Learning.fold_in`."""
     items, values = pairs(ratings)
     if not items:
         raise DataError(f"found no ratings of {uid!r}; expected at least one")
     _require_known(algo, "item", items, "fold_in_item")
-    uid = plain_ids([uid])[0]
-    learn(algo, [uid] * len(items), items, values, recency(len(items), *weights), users=[uid])
+    uid, (timestamps, half_life) = plain_ids([uid])[0], weights
+    if timestamps is not None and half_life is None:
+        half_life = getattr(algo, "half_life", None)
+    weight = recency(len(items), timestamps, half_life)
+    learn(algo, [uid] * len(items), items, values, weight, users=[uid])
 
 
-def fold_in_item(algo: Serving, iid: Hashable, content: Any, ratings: Given) -> None:
-    """See :meth:`Serving.fold_in_item`."""
+def fold_in_item(algo: Learning, iid: Hashable, content: Any, ratings: Given) -> None:
+    """See :meth:`Learning.fold_in_item`."""
     users, values = pairs(ratings)
     _require_known(algo, "user", users, "fold_in")
     if content is None and not users:
@@ -92,13 +119,17 @@ def fold_in_item(algo: Serving, iid: Hashable, content: Any, ratings: Given) -> 
           content=content)  # fmt: skip
 
 
-def partial_fit(algo: Serving, ratings: Any) -> None:
-    """See :meth:`Serving.partial_fit`."""
+def partial_fit(algo: Learning, ratings: Any) -> None:
+    """See :meth:`Learning.partial_fit`."""
     if isinstance(ratings, pd.DataFrame):
-        ratings = ratings.itertuples(index=False)
+        named = set(_COLUMNS) <= set(ratings.columns)
+        ratings = (ratings[_COLUMNS] if named else ratings).itertuples(index=False)
     rows = [tuple(row) for row in ratings]
     if not rows or min(map(len, rows)) < 3:
-        raise DataError("expected rows of (user, item, rating), and at least one")
+        raise DataError(
+            f"found rows such as {sample(rows, 1) or 'none'}; expected rows of (user, item, "
+            "rating), and at least one"
+        )
     last = {(row[0], row[1]): row[2] for row in rows}
     users, items = [pair[0] for pair in last], [pair[1] for pair in last]
     _, values = pairs(enumerate(last.values()))
@@ -107,7 +138,7 @@ def partial_fit(algo: Serving, ratings: Any) -> None:
 
 
 def learn(
-    algo: Serving,
+    algo: Learning,
     rated_by: list[Hashable],
     rated: list[Hashable],
     values: NDArray[np.float64],
@@ -116,26 +147,23 @@ def learn(
     items: Sequence[Hashable] = (),
     content: Any = None,
 ) -> None:
-    """Add ratings and solve rows anew: items that were not warm, then users, then ``items``.
-
-    ``content`` is that of the one item in ``items``.
+    """Add ratings and learn rows anew; ``content`` is that of the one item in ``items``.
 
     Nothing of the algorithm changes before everything is known to be well.
     """
     state, made = algo._state(), {"users_": algo.users_, "items_": algo.items_}
-    declared = algo._layout or {}
-    attributes: dict[str, Any] = {}
+    changed: dict[str, Any] = {}
 
     def rearrange(side: str, roster: Any, source: NDArray[np.int64] | None) -> None:
         nonlocal state
         if source is not None:
             made[f"{side}s_"] = roster
-            state = layout.grown(declared, state, side, source, roster.n_warm)
+            state = algo._grown(state, side, source, roster.n_warm)
 
     if content is not None:
-        attributes["item_tokens"], vector = _extended(algo, items[0], content)
+        changed["item_tokens"], vector = _extended(algo, items[0], content)
         rearrange("item", *made["items_"].with_token(items[0], vector))
-    tokens = {"user": algo.user_tokens, "item": attributes.get("item_tokens", algo.item_tokens)}
+    tokens = {"user": algo.user_tokens, "item": changed.get("item_tokens", algo.item_tokens)}
     new_items = [raw for raw in dict.fromkeys(rated) if not made["items_"].is_warm(raw)]
     for side, ids in (("user", rated_by), ("item", rated)):
         rearrange(side, *made[f"{side}s_"].warmed(ids, tokens[side]))
@@ -145,36 +173,30 @@ def learn(
     )  # fmt: skip
 
     trial = object.__new__(type(algo))  # the algorithm as it will be
-    trial.__dict__.update(algo.__dict__)
+    trial.__dict__.update(algo.__dict__ | changed | made | {"ratings_": ratings})
 
-    def settle() -> None:
-        current = made | attributes | {"ratings_": ratings}
-        trial.__dict__.update(current)
+    def settle(state: dict[str, Any]) -> None:
         trial.__dict__.update(trial._restore(state, ratings, made["users_"], made["items_"]))
 
-    def solve(side: str, ids: Iterable[Hashable]) -> None:
-        nonlocal state
-        settle()
-        fold = trial._fold_in_user if side == "user" else trial._fold_in_item
-        of = ratings.of_user if side == "user" else ratings.of_item
-        found = [(row, fold(row, *of(row))) for row in made[f"{side}s_"].rows(ids).tolist()]
-        state |= {name: np.copy(state[name]) for name in (found[0][1] if found else ())}
-        for row, entries in found:
-            layout.put(declared, state, side, row, entries)
-
-    solve("item", dict.fromkeys([*new_items, *items]))
-    if users:
-        solve("user", users)
-        solve("item", [raw for raw in new_items if raw not in items] or items)
-    settle()
+    settle(state)
+    rows = [made["items_"].rows(new_items), made["users_"].rows(users), made["items_"].rows(items)]
+    try:
+        for better in trial._relearned(algo, state, *(of.tolist() for of in rows)):
+            settle(better)
+    except np.linalg.LinAlgError as error:
+        raise DataError(
+            f"learning broke down ({error}): look for ratings or content of extreme size"
+        ) from error
     algo.__dict__.update(trial.__dict__)
 
 
-def _extended(algo: Serving, iid: Hashable, content: Any) -> tuple[LLMTokens, NDArray[np.float32]]:
+def _extended(algo: Learning, iid: Hashable, content: Any) -> tuple[LLMTokens, NDArray[np.float32]]:
     """The item tokens with new content among them, and its vector."""
     tokens = algo.item_tokens
     if tokens is None:
-        raise DataError("this algorithm has no item_tokens, so content says nothing to it")
+        raise DataError(
+            "this algorithm has no item_tokens, so content says nothing to it: fit with item_tokens"
+        )
     made = _vectors(tokens, content)
     if len(made) != 1:
         raise DataError(f"found the content of {len(made)} items; expected that of one")
@@ -215,7 +237,7 @@ def _label(raw: Hashable, content: Any) -> str:
     return str(raw)
 
 
-def _require_known(algo: Serving, side: str, ids: list[Hashable], remedy: str) -> None:
+def _require_known(algo: Learning, side: str, ids: list[Hashable], remedy: str) -> None:
     roster = algo.items_ if side == "item" else algo.users_
     rows = roster.rows(ids)
     unknown = [raw for raw, row in zip(ids, rows, strict=True) if row == roster.stranger]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import LLMTokensError
-from ..layout import Layout
+from ..errors import DataError, LLMTokensError
+from ..layout import Layout, grown, put
 from ..roster import Roster
 from ..tokens import LLMTokens
 from ..trainset import Ratings
@@ -23,7 +23,7 @@ class Hooks:
     """The methods that may be overridden, each with a default that is right but slow or silent.
 
     An algorithm that declares ``_layout`` (or overrides ``_state`` and ``_restore``) can be saved;
-    one that has ``_fold_in_user`` and ``_fold_in_item`` can learn newcomers.
+    one that has ``_fold_in_user`` and ``_fold_in_item``, or ``_relearned``, can learn newcomers.
     """
 
     item_tokens: LLMTokens | None
@@ -33,6 +33,18 @@ class Hooks:
     items_: Roster
 
     _layout: ClassVar[Layout | None] = None
+
+    def default_prediction(self) -> float:
+        """See the algorithm."""
+        raise NotImplementedError
+
+    def _require_fitted(self) -> None:
+        raise NotImplementedError
+
+    def _estimates(
+        self, users: Rows, items: Rows, clip: bool
+    ) -> tuple[Floats, dict[str, NDArray[Any]], NDArray[np.bool_]]:
+        raise NotImplementedError
 
     def _score(self, users: Rows, items: Rows) -> Scores:
         """Estimates for pairs of rows, NaN where impossible, and further details by name."""
@@ -59,13 +71,68 @@ class Hooks:
     def _state(self) -> dict[str, Any]:
         """Everything ``fit`` learned, as arrays and scalars by the names in ``_layout``."""
         if self._layout is None:
-            raise LLMTokensError(f"{type(self).__name__} cannot be saved or extended")
+            raise LLMTokensError(
+                f"{type(self).__name__} cannot be saved or extended; add the ratings to the "
+                "trainset and call fit"
+            )
         return {name: getattr(self, name, None) for name in self._layout}
 
     def _restore(
         self, state: dict[str, Any], ratings: Ratings, users: Roster, items: Roster
     ) -> dict[str, Any]:
         """The fitted attributes, by name, from what ``_state`` gave."""
+        return state
+
+    def _grown(self, state: dict[str, Any], side: str, source: Rows, n_warm: int) -> dict[str, Any]:
+        """The state with the rows of one side rearranged: see :func:`~llmtokens.layout.grown`."""
+        return grown(self._layout or {}, state, side, source, n_warm)
+
+    def _relearned(
+        self,
+        before: Hooks,
+        state: dict[str, Any],
+        new_items: Sequence[int],
+        users: Sequence[int],
+        items: Sequence[int],
+    ) -> Iterator[dict[str, Any]]:
+        """Better and better states; each is restored before the next is asked for.
+
+        Rows that had no ratings come first, then the users, then the items, one by one with the
+        other side fixed.
+
+        Parameters
+        ----------
+        before : the algorithm as it was
+        state : its state, with the rows of today
+        new_items : rows of items that had no ratings and have some now
+        users, items : rows to learn anew
+        """
+        rounds: list[tuple[str, Sequence[int]]] = [
+            ("item", list(dict.fromkeys([*new_items, *items])))
+        ]
+        if users:
+            known = set(items)
+            again = [row for row in new_items if row not in known] or items
+            rounds += [("user", users), ("item", again)]
+        for side, rows in rounds:
+            if rows:
+                state = self._solved(state, side, rows)
+                yield state
+
+    def _solved(self, state: dict[str, Any], side: str, rows: Sequence[int]) -> dict[str, Any]:
+        users = side == "user"
+        fold = self._fold_in_user if users else self._fold_in_item
+        of = self.ratings_.of_user if users else self.ratings_.of_item
+        try:
+            found = [(row, fold(row, *of(row))) for row in rows]
+        except np.linalg.LinAlgError as error:
+            raise DataError(
+                f"learning broke down ({error}): look for ratings of extreme size, also among "
+                "those of the fit"
+            ) from error
+        state = state | {name: np.copy(state[name]) for name in found[0][1]}
+        for row, entries in found:
+            put(self._layout or {}, state, side, row, entries)
         return state
 
     def _fold_in_user(

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from .. import persist
 from ..errors import FileFormatError
-from . import ask, explain, foldin, ranking
-from .hooks import Floats, Hooks, Rows
+from ..ids import as_column
+from . import ask, explain, ranking, spread
+from .learning import Learning
 
 if TYPE_CHECKING:
     from typing import Self
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..encode import Encoder
 
 
-class Serving(Hooks):
+class Serving(Learning):
     """Recommend, ask, explain, learn newcomers, save and load.
 
     The examples below share this model:
@@ -43,18 +43,6 @@ class Serving(Hooks):
     >>> algo.fold_in("newcomer", {1: 5.0, 2: 1.0}).recommend("newcomer", n=1)["basis"].item()
     'ratings'
     """
-
-    def default_prediction(self) -> float:
-        """See the algorithm."""
-        raise NotImplementedError
-
-    def _require_fitted(self) -> None:
-        raise NotImplementedError
-
-    def _estimates(
-        self, users: Rows, items: Rows, clip: bool
-    ) -> tuple[Floats, dict[str, NDArray[Any]], NDArray[np.bool_]]:
-        raise NotImplementedError
 
     # -- lists ---------------------------------------------------------------------------------
 
@@ -103,13 +91,13 @@ class Serving(Hooks):
         self._require_fitted()
         wish = ranking.Wish(n, exclude_seen, diversity, popularity_penalty)
         user = int(self.users_.rows([uid])[0])
-        _, frame = ranking.recommend(self, np.array([user]), candidates, wish)
+        _, frame = spread.recommend(self, np.array([user]), candidates, wish)
         return frame.assign(basis=ranking.basis(self, user))
 
     def recommend_all(
         self,
         n: int = 10,
-        n_jobs: int = 1,
+        n_jobs: int | None = None,
         candidates: Iterable[Hashable] | None = None,
         exclude_seen: bool = True,
         diversity: float = 0.0,
@@ -121,20 +109,27 @@ class Serving(Hooks):
 
         Parameters
         ----------
-        n_jobs : int, default=1
-            Threads, as joblib counts them; the result does not depend on it.
+        n_jobs : int, optional
+            As joblib counts them: by default one, or what ``joblib.parallel_config`` says. They
+            are threads unless that names another backend; with ``backend="dask"`` the model goes
+            to each worker once. The result is the same to the last bit.
 
         Returns
         -------
         DataFrame
             user, and the columns of :meth:`recommend`.
+
+        Raises
+        ------
+        DataError, NotFittedError
+            As :meth:`recommend`.
         """
         self._require_fitted()
         wish = ranking.Wish(n, exclude_seen, diversity, popularity_penalty)
         users = np.arange(self.users_.stranger)
-        who, frame = ranking.recommend(self, users, candidates, wish, n_jobs)
-        raw = pd.Series(self.users_.ids, dtype=object).infer_objects()
-        frame.insert(0, "user", raw.take(who).to_numpy())
+        who, frame = spread.recommend(self, users, candidates, wish, n_jobs)
+        raw = as_column(self.users_.ids)
+        frame.insert(0, "user", raw.take(who).set_axis(frame.index))
         known = [ranking.basis(self, user) for user in users.tolist()]
         return frame.assign(basis=[known[k] for k in who])
 
@@ -169,6 +164,8 @@ class Serving(Hooks):
             If there are no item tokens, they have no text, or arguments are out of range.
         ModelNotFoundError
             If the text encoder is not at hand.
+        NotFittedError
+            Before ``fit``.
         """
         self._require_fitted()
         user = None if uid is None else int(self.users_.rows([uid])[0])
@@ -187,88 +184,14 @@ class Serving(Hooks):
         Explanation
             Terms that add up to the estimate, the user's ratings by their influence on it, the
             nearest items by token, and one sentence.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
         """
         self._require_fitted()
         return explain.explain(self, uid, iid, n)
-
-    # -- newcomers -----------------------------------------------------------------------------
-
-    def fold_in(
-        self,
-        uid: Hashable,
-        ratings: foldin.Given,
-        timestamps: Sequence[float] | None = None,
-        half_life: float | None = None,
-    ) -> Self:
-        """Learn a new user, or new ratings of a known one, with all items as they are.
-
-        From then on the user is one with ratings, as if seen in training. Ratings of items the
-        user had rated before replace the old ones; the others are kept. (``trainset`` stays what
-        ``fit`` was given.)
-
-        Parameters
-        ----------
-        uid : raw id
-        ratings : mapping, or iterable of (item id, rating)
-        timestamps : sequence of float, optional
-            When each rating was made, in any unit.
-        half_life : float, optional
-            In the same unit (of MovieLens: seconds, a day has 86,400): a rating that is so much
-            older than the newest one given counts half as much.
-
-        Raises
-        ------
-        DataError
-            For unknown items, NaN, or an item that stands twice.
-        LLMTokensError
-            If the algorithm has no closed form for this.
-        """
-        self._require_fitted()
-        foldin.fold_in_user(self, uid, ratings, (timestamps, half_life))
-        return self
-
-    def fold_in_item(self, iid: Hashable, content: Any = None, ratings: foldin.Given = ()) -> Self:
-        """Learn a new or changed item, with all users as they are.
-
-        Parameters
-        ----------
-        iid : raw id
-        content : str, dict, array of shape (dim,) or one-row DataFrame, optional
-            What the item tokens were made from: a row of the frame as a dict, a vector for
-            tokens from embeddings, or simply a text. It joins ``item_tokens``, so that the next
-            ``fit`` knows it too. The table handed over by the user is not changed.
-        ratings : mapping, or iterable of (user id, rating)
-
-        Raises
-        ------
-        DataError
-            For unknown users, NaN, a user that stands twice, or content of another form.
-        LLMTokensError
-            If the algorithm has no closed form for this.
-        """
-        self._require_fitted()
-        foldin.fold_in_item(self, iid, content, ratings)
-        return self
-
-    def partial_fit(self, ratings: Any) -> Self:
-        """Learn from a batch of ratings; new users and items may be among them.
-
-        Items that were without ratings are learned first, then all users in the batch, then all
-        its items, each in closed form with the other side fixed.
-
-        Parameters
-        ----------
-        ratings : DataFrame or iterable of (user id, item id, rating)
-            What follows in a row, such as a time, is not read. The last rating of a pair counts.
-
-        Raises
-        ------
-        DataError
-            For rows of another form, NaN or infinity.
-        """
-        self._require_fitted()
-        foldin.partial_fit(self, ratings)
-        return self
 
     # -- files ---------------------------------------------------------------------------------
 
@@ -281,6 +204,10 @@ class Serving(Hooks):
             If the folder is missing, full or read-only; an older file stays as it was.
         DataError
             If a raw id is neither str, int nor float.
+        NotFittedError
+            Before ``fit``.
+        LLMTokensError
+            If it is no algorithm of this library.
         """
         self._require_fitted()
         persist.save(self, path)
@@ -291,6 +218,8 @@ class Serving(Hooks):
 
         Raises
         ------
+        StorageError
+            If there is no such file, or it cannot be opened.
         FileFormatError
             If the file is damaged, or holds another algorithm.
         """

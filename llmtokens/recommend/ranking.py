@@ -12,12 +12,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import DataError, LLMTokensWarning, sample
-from ..threads import one_blas_thread
+from ..ids import as_column
+from ..reduce import unit_rows
 
 if TYPE_CHECKING:
     from .methods import Serving
 
-_CELLS = 1 << 21  # scores held at once: 16 MB
+Lists = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
+
+CELLS = 1 << 21  # scores held at once: 16 MB
 _LIKED = 10.0  # ratings of average value that every item is given when "liked in general" is asked
 _POOL = 20  # times n: how deep diversity may reach
 
@@ -38,9 +41,13 @@ class Wish:
         if not 0 <= self.diversity <= 1:
             raise DataError(f"found diversity={self.diversity!r}; expected a number from 0 to 1")
         if not np.isfinite(self.popularity_penalty):
-            raise DataError(f"found popularity_penalty={self.popularity_penalty!r}")
+            raise DataError(
+                f"found popularity_penalty={self.popularity_penalty!r}; expected a finite number"
+            )
         if self.diversity and not algo.items_.tokens.shape[1]:
-            raise DataError("diversity is measured on item_tokens, and this algorithm has none")
+            raise DataError(
+                "diversity is measured on tokens, and this algorithm has none: fit with item_tokens"
+            )
 
 
 def top_rows(scores: NDArray[np.floating], n: int) -> NDArray[np.int64]:
@@ -84,12 +91,6 @@ def diversified(
         chosen.append(int(np.argmax(gain)))
         nearest = np.maximum(nearest, unit @ unit[chosen[-1]])
     return np.array(chosen, np.int64)
-
-
-def unit_rows(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Rows at Euclidean norm 1; rows of zeros stay."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(norms > 0, norms, 1)
 
 
 def standardised(x: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -151,9 +152,7 @@ def relevance(
     return scores if len(items) == scores.shape[1] else scores[:, items]
 
 
-def lists(
-    algo: Serving, users: NDArray[np.int64], items: NDArray[np.int64], wish: Wish
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+def lists(algo: Serving, users: NDArray[np.int64], items: NDArray[np.int64], wish: Wish) -> Lists:
     """For a few users: position of the user, item row and score of every line, best first."""
     scores = relevance(algo, users, items, wish.exclude_seen)
     if wish.popularity_penalty:
@@ -173,29 +172,6 @@ def lists(
     return np.concatenate(who), np.concatenate(what), np.concatenate(score)
 
 
-def recommend(
-    algo: Serving,
-    users: NDArray[np.int64],
-    candidates: Iterable[Hashable] | None,
-    wish: Wish,
-    n_jobs: int = 1,
-) -> tuple[NDArray[np.int64], pd.DataFrame]:
-    """Lists for rows of users: the position of the user of each line, and the lines."""
-    from joblib import Parallel, delayed
-
-    wish.check(algo)
-    items = candidate_rows(algo, candidates)
-    size = max(1, _CELLS // algo.items_.n_rows)
-    starts = range(0, len(users), size)
-    work = (delayed(lists)(algo, users[s : s + size], items, wish) for s in starts)
-    with one_blas_thread():
-        blocks = Parallel(n_jobs=n_jobs, require="sharedmem")(work)
-    who = np.concatenate([start + b[0] for start, b in zip(starts, blocks, strict=True)])
-    what = np.concatenate([b[1] for b in blocks])
-    score = np.concatenate([b[2] for b in blocks])
-    return who, lines(algo, users[who], what, {"score": score})
-
-
 def lines(
     algo: Serving,
     users: NDArray[np.int64],
@@ -205,10 +181,10 @@ def lines(
     """Pairs of rows as people read them: item, label, scores, est, std."""
     raw = [algo.items_.ids[row] for row in items]
     est, extra, _ = algo._estimates(users, items, True)
-    columns: dict[str, Any] = {"item": pd.Series(raw, dtype=object).infer_objects()}
+    columns: dict[str, Any] = {"item": as_column(raw)}
     names = labels(algo, raw)
     if names is not None:
-        columns["label"] = names
+        columns["label"] = as_column(names)
     columns |= scores | {"est": est}
     if "std" in extra:
         columns["std"] = extra["std"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,14 +10,16 @@ from numpy.typing import NDArray
 
 from ...errors import DataError
 from ...layout import Array, Layout, Scalar
+from ...reduce import unit_rows
 from ...roster import Roster
 from ...tokens import LLMTokens
 from ...trainset import Ratings
 from .. import fold
 from ..base import Scores, TokenAlgoBase
-from ..levels import SHRINK, line, user_means
-from ..ridge import TokenRidge, apply_map
-from .user_ridge import choose_strength, user_ridge
+from ..levels import SHRINK, user_means
+from ..ridge import apply_map
+from .forms import learn_cosine, learn_ridge, stars, unit
+from .recent import Timestamps, recent
 
 Doubles = NDArray[np.float64]
 
@@ -48,12 +51,25 @@ class LLMTokensContent(TokenAlgoBase):
     Tokens are scaled to mean square norm 1. Unknown users get the population's part, items without
     a token the mean one.
 
+    *Taste changes.* With ``timestamps`` and a ``half_life``, a rating that is so much older than
+    the user's newest one counts half as much in the user's ridge or profile, twice so much a
+    quarter, and so on. What all users share does not age.
+
     Parameters
     ----------
     item_tokens : LLMTokens
         Required in ``fit``.
     method : {"ridge", "cosine"}, default="ridge"
     user_tokens : LLMTokens, optional
+    timestamps : DataFrame, Surprise Dataset, or mapping, optional
+        When ratings were made, which a trainset does not know: a frame with the columns user, item
+        and timestamp, the data set itself where it has timestamps (as those of
+        :mod:`llmtokens.datasets` do), or ``{(user, item): timestamp}``. There may be more pairs
+        than those of the trainset, so that all folds of ``cross_validate`` can share it. ``save``
+        keeps the weights that follow from it, and not the table.
+    half_life : float, optional
+        In the unit of the timestamps (of MovieLens: seconds, a day has 86,400; dates count in
+        seconds). It is also the default of ``fold_in``.
 
     Attributes
     ----------
@@ -77,7 +93,8 @@ class LLMTokensContent(TokenAlgoBase):
     Raises
     ------
     DataError
-        In ``fit``, without ``item_tokens`` or for an unknown ``method``.
+        In ``fit``, without ``item_tokens``, for an unknown ``method``, for one of ``timestamps``
+        and ``half_life`` without the other, or if a rating has no timestamp.
 
     References
     ----------
@@ -113,9 +130,13 @@ class LLMTokensContent(TokenAlgoBase):
         item_tokens: LLMTokens | None = None,
         method: str = "ridge",
         user_tokens: LLMTokens | None = None,
+        timestamps: Timestamps | None = None,
+        half_life: float | None = None,
     ) -> None:
         super().__init__(item_tokens=item_tokens, user_tokens=user_tokens)
         self.method = method
+        self.timestamps = timestamps
+        self.half_life = half_life
 
     def _learn(self, ratings: Ratings, users: Roster, items: Roster) -> dict[str, Any]:
         if self.item_tokens is None:
@@ -125,25 +146,29 @@ class LLMTokensContent(TokenAlgoBase):
             )
         if self.method not in ("ridge", "cosine"):
             raise DataError(f"found method={self.method!r}; expected 'ridge' or 'cosine'")
-        content, scale = _unit(items)
-        learn = _learn_cosine if self.method == "cosine" else _learn_ridge
-        return learn(ratings, users, content) | {"item_scale_": scale}
+        if self.timestamps is not None or self.half_life is not None:
+            weight = recent(ratings, self.timestamps, self.half_life)
+            ratings = replace(ratings, weight=weight)
+        content, scale = unit(items)
+        learn = learn_cosine if self.method == "cosine" else learn_ridge
+        return learn(ratings, users, content) | {"item_scale_": scale, "ratings_": ratings}
 
     def _terms(self, user: int, item: int) -> dict[str, float]:
-        users, items = np.array([user]), np.array([item])
-        levels = {
-            "user level": float(self.user_level_[user]),
-            "item level": float(self.item_level_[item]),
-        }
-        return levels | {"content": float(self._score(users, items)[0][0]) - sum(levels.values())}
+        est = float(self._score(np.array([user]), np.array([item]))[0][0])
+        mean = self.ratings_.global_mean
+        bias, text = float(self.user_level_[user]), float(self.item_level_[item])
+        if self.method == "ridge":
+            terms = {"mean": mean, "user bias": bias, "text": text - mean}
+        else:
+            terms = {"mean": mean, "user bias": bias - mean}
+        return terms | {"content": est - sum(terms.values())}
 
     def _fold_in_user(
         self, row: int, items: NDArray[np.int64], values: Doubles, weights: Doubles
     ) -> dict[str, Any]:
         if self.method == "cosine":
-            profile = (weights * _stars(values, self.ratings_)) @ self.item_content_[items]
-            length = float(np.linalg.norm(profile))
-            taste = self.strength_ * profile / (length if length > 0 else 1.0)
+            profile = (weights * stars(values, self.ratings_)) @ self.item_content_[items]
+            taste = self.strength_ * unit_rows(profile[None])[0]
             return {
                 "user_taste_": taste,
                 "user_level_": self.user_base_[row] + user_means(self.ratings_)[row],
@@ -154,18 +179,30 @@ class LLMTokensContent(TokenAlgoBase):
     def _fold_in_item(
         self, row: int, users: NDArray[np.int64], values: Doubles, weights: Doubles
     ) -> dict[str, Any]:
-        token = self.items_.tokens[row].astype(np.float64)
-        level = apply_map(self.item_map_, token[None] * self.item_scale_)[0, 0]
-        length = float(np.linalg.norm(token))
-        scale = self.item_scale_ if self.method == "ridge" else 1 / (length if length > 0 else 1.0)
-        return {"item_content_": token * scale, "item_level_": level}
+        token = self.items_.tokens[[row]].astype(np.float64) * self.item_scale_
+        content = token if self.method == "ridge" else unit_rows(token)
+        return {"item_content_": content, "item_level_": apply_map(self.item_map_, token)[0, 0]}
 
-    def _influence(self, user: int, item: int) -> Doubles | None:
-        if self.method == "cosine":
-            return None
+    def _influence(self, user: int, item: int) -> Doubles:
         items, values, weights = self.ratings_.of_user(user)
+        if self.method == "cosine":
+            return self._influence_by_cosine(item, items, values, weights)
         query = np.append(self.item_content_[item].astype(np.float64), 1.0)
         return fold.influence(*self._evidence(user, items, values), weights, self._spread(), query)
+
+    def _influence_by_cosine(
+        self, item: int, items: NDArray[np.int64], values: Doubles, weights: Doubles
+    ) -> Doubles:
+        """On the user's mean and on the profile."""
+        above, n = values - self.ratings_.global_mean, len(values)
+        mean = above.sum() / (n + SHRINK) - (above.sum() - above) / (n - 1 + SHRINK)
+        given = self.item_content_[items].astype(np.float64)
+        given *= (weights * stars(values, self.ratings_))[:, None]
+        profile = given.sum(axis=0)
+        others = unit_rows(profile - given) if n > 1 else np.zeros_like(given)
+        taste = unit_rows(profile[None]) - others
+        out: Doubles = mean + self.strength_ * taste @ self.item_content_[item].astype(np.float64)
+        return out
 
     def _evidence(self, row: int, items: NDArray[np.int64], values: Doubles) -> fold.Evidence:
         design = np.column_stack(
@@ -183,96 +220,12 @@ class LLMTokensContent(TokenAlgoBase):
         return self.user_level_[users] + self.item_level_[items] + shared, {}
 
     def _rank_scores(self, user_rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Scores of all item rows, shape (n, n_item_rows): estimates less the user's level."""
+        """Scores of all item rows, shape (n, n_item_rows): estimates less the user's level.
+
+        NaN where there is no profile to be near to.
+        """
         scores: NDArray[np.float32] = self.user_taste_[user_rows] @ self.item_content_.T
         scores += self.item_level_.astype(np.float32)
+        if self.method == "cosine":
+            scores[user_rows >= self.users_.n_warm] = np.nan
         return scores
-
-
-def _learn_ridge(ratings: Ratings, users: Roster, content: NDArray[np.float32]) -> dict[str, Any]:
-    warm = content[: ratings.n_items].astype(np.float64)
-    residual = ratings.value - user_means(ratings)[ratings.user]
-    item_map = _from_text(content, ratings.item, residual, ratings.item_counts)
-    item_map[-1] += ratings.global_mean
-    level = apply_map(item_map, content)[:, 0]
-    residual = ratings.value - level[ratings.item]
-    about = _unit(users)[0]
-    user_map = _from_text(about, ratings.user, residual, ratings.user_counts)
-    base = apply_map(user_map, about)[:, 0]
-    user_level = base.copy()
-    residual = residual - base[ratings.user]
-
-    strength = choose_strength(ratings, warm, residual)
-    taste = np.zeros((users.n_rows, warm.shape[1]), np.float32)
-    for u in range(ratings.n_users):
-        mine = slice(ratings.user_ptr[u], ratings.user_ptr[u + 1])
-        solution = user_ridge(warm[ratings.item[mine]], residual[mine], strength)
-        taste[u] = solution[:-1]
-        user_level[u] += solution[-1]
-    return {
-        "item_level_": level,
-        "user_level_": user_level,
-        "user_base_": base,
-        "item_content_": content,
-        "user_taste_": taste,
-        "strength_": strength,
-        "item_map_": item_map,
-    }
-
-
-def _learn_cosine(ratings: Ratings, users: Roster, content: NDArray[np.float32]) -> dict[str, Any]:
-    norms = np.linalg.norm(content, axis=1, keepdims=True)
-    content = (content / np.where(norms > 0, norms, 1)).astype(np.float32)
-    weight = _stars(ratings.value, ratings)
-    profile = np.zeros((users.n_rows, content.shape[1]))
-    cosine = np.zeros(ratings.n)
-    for u in range(ratings.n_users):
-        mine = slice(ratings.user_ptr[u], ratings.user_ptr[u + 1])
-        x = content[ratings.item[mine]].astype(np.float64)
-        profile[u] = weight[mine] @ x
-        others = profile[u] - weight[mine, None] * x
-        length = np.linalg.norm(others, axis=1)
-        cosine[mine] = np.einsum("nd,nd->n", others, x) / np.where(length > 1e-9, length, np.inf)
-    means = user_means(ratings)
-    residual = ratings.value - means[ratings.user]
-    slope, centre = line(cosine, residual)
-    lengths = np.linalg.norm(profile, axis=1, keepdims=True)
-    offset = float(residual.mean()) - slope * centre
-    return {
-        "item_level_": np.zeros(len(content)),
-        "user_base_": np.full(users.n_rows, offset),
-        "item_map_": np.zeros((content.shape[1] + 1, 1)),
-        "user_level_": np.concatenate(
-            [means, np.full(users.n_rows - len(means), ratings.global_mean)]
-        )
-        + offset,
-        "item_content_": content,
-        "user_taste_": (slope * profile / np.where(lengths > 0, lengths, 1)).astype(np.float32),
-        "strength_": slope,
-    }
-
-
-def _stars(values: Doubles, ratings: Ratings) -> Doubles:
-    """Ratings between .05, the lowest given, and 1, the highest."""
-    low, high = ratings.value.min(), ratings.value.max()
-    return 0.05 + 0.95 * (values - low) / (high - low) if high > low else np.ones(len(values))
-
-
-def _unit(side: Roster) -> tuple[NDArray[np.float32], float]:
-    """Tokens of all rows, scaled to mean square norm 1 over those that have one; and the scale."""
-    tokens = side.tokens
-    if not side.has_token.any() or not tokens.any():
-        return tokens, 1.0
-    energy = np.mean(np.sum(np.square(tokens[side.has_token]), axis=1))
-    return (tokens / np.sqrt(energy)).astype(np.float32), float(1 / np.sqrt(energy))
-
-
-def _from_text(
-    tokens: NDArray[np.float32],
-    at: NDArray[np.int32],
-    residual: Doubles,
-    counts: NDArray[np.int64],
-) -> Doubles:
-    """Turns [token, 1] into the mean residual of a row, shape (d + 1, 1)."""
-    means = np.bincount(at, residual, minlength=len(counts)) / np.maximum(counts, 1)
-    return TokenRidge(tokens, counts).learn(means[:, None])

@@ -100,6 +100,11 @@ def solve(rows: Any, features: Floats, token_weight: float, l2: float, max_dense
     return _factored(factor, ridge + rest.astype(np.float32))
 
 
+def most_directions(n_items: int) -> int:
+    """How many columns the factors may grow to."""
+    return min(n_items // 2, _EXACT + _RANK)
+
+
 def _dense(rows: Any, features: Floats, l2: float) -> DenseItems:
     """In place in one n_items x n_items array of float32."""
     gram = (rows.T @ rows).toarray(order="F").astype(np.float32, copy=False)
@@ -114,13 +119,14 @@ def _dense(rows: Any, features: Floats, l2: float) -> DenseItems:
         corner = np.tril(inverse[start:stop, start:stop])
         inverse[start:stop, start:stop] = corner + np.tril(corner, -1).T
         inverse[start:stop, stop:] = inverse[stop:, start:stop].T
+    inverse = inverse.T  # the same, in the order of files: so that sums round alike after loading
     inverse /= -precision
     np.fill_diagonal(inverse, 0)
     return DenseItems(inverse, precision)
 
 
 def _factored(factor: Floats, ridge: Floats) -> FactoredItems:
-    right = factor / ridge[:, None]
+    right = np.ascontiguousarray(factor / ridge[:, None])
     inner = (factor.T @ right).astype(np.float64)
     inner[np.diag_indices_from(inner)] += 1
     left = right @ linalg.inv(inner, overwrite_a=True).astype(np.float32)

@@ -18,6 +18,54 @@ _JITTER = 1e-3  # two items may have the same text
 
 
 @dataclass(frozen=True, eq=False)
+class Landmarks:
+    """Features whose inner products are the kernel.
+
+    Column k depends on the k + 1 most rated items alone: the first columns are the kernel on fewer
+    landmarks.
+
+    Attributes
+    ----------
+    tokens : ndarray of float32, shape (m, d)
+        Of the landmarks, scaled.
+    root : ndarray of float32, shape (m, m)
+        The Cholesky factor of the kernel among them.
+    scale : float
+        Brings the tokens of the items to mean square norm 1.
+    """
+
+    tokens: Floats
+    root: Floats
+    scale: float
+
+    @classmethod
+    def of(cls, items: Roster, counts: NDArray[np.int64]) -> Landmarks:
+        """The most rated items that have tokens; none where all tokens are zero."""
+        tokens: Floats = items.tokens
+        rated = np.flatnonzero(items.has_token[: items.n_warm])
+        energy = float(np.mean(np.sum(tokens[rated] ** 2, axis=1))) if len(rated) else 0.0
+        if energy == 0:
+            return cls(tokens[:0], np.zeros((0, 0), np.float32), 1.0)
+        scale = float(1 / np.sqrt(energy))
+        marks = _scaled(
+            tokens[rated[np.argsort(-counts[rated], kind="stable")[:_LANDMARKS]]], scale
+        )
+        among = _kernel(marks, marks).astype(np.float64)
+        among[np.diag_indices_from(among)] += _JITTER
+        root = linalg.cholesky(among, lower=True, overwrite_a=True)
+        return cls(marks, np.ascontiguousarray(root, np.float32), scale)
+
+    def features(self, tokens: Floats) -> Floats:
+        """Features of tokens (n, d), shape (n, m)."""
+        if len(self.tokens) == 0:
+            return np.zeros((len(tokens), 0), np.float32)
+        kernel = _kernel(self.tokens, _scaled(tokens, self.scale))
+        made = linalg.solve_triangular(self.root, kernel, lower=True).T
+        out: Floats = np.ascontiguousarray(made)
+        return out
+
+
+@dataclass(frozen=True, eq=False)
 class TextSmoother:
     """Kernel ridge on tokens: near texts, near values.
 
@@ -32,49 +80,62 @@ class TextSmoother:
     features : ndarray of float32, shape (n_rows, m)
         ``Phi``; zeros where an item has no token: it gets the mean.
     mixing : ndarray of float32, shape (n_warm, m)
-        ``Phi_w (Phi_w' Phi_w + r I)^-1``, centred over the rows.
+        ``Phi_w (Phi_w' Phi_w + r I)^-1``.
+    landmarks : Landmarks
+        What makes features of tokens.
     """
 
     features: Floats
     mixing: Floats
+    landmarks: Landmarks
 
     @classmethod
     def learn(cls, items: Roster, counts: NDArray[np.int64]) -> TextSmoother:
         """From the tokens of all items and the number of ratings of the warm ones."""
-        features = kernel_features(items, counts)
+        landmarks = Landmarks.of(items, counts)
+        features = landmarks.features(items.tokens) * items.has_token[:, None]
         warm = features[: items.n_warm]
         inner = (warm.T @ warm).astype(np.float64) + _RIDGE * np.eye(warm.shape[1])
         mixing: Floats = warm @ linalg.inv(inner).astype(np.float32)
-        return cls(features, (mixing - mixing.mean(axis=0)).astype(np.float32))
+        return cls(features, mixing, landmarks)
 
     def smooth(self, values: Floats, rows: slice) -> Floats:
         """Values (n, n_warm) of the warm items as text alone has them for ``rows``."""
         means = values.mean(axis=1, keepdims=True)
-        loads: Floats = values @ self.mixing
+        loads: Floats = (values - means) @ self.mixing
         by_text: Floats = loads @ self.features[rows].T
         by_text += means
         return by_text
 
+    def relearned(self, features: Floats, n_warm: int) -> TextSmoother:
+        """With further warm items, and other features of some, the landmarks as they were.
 
-def kernel_features(items: Roster, counts: NDArray[np.int64]) -> Floats:
-    """Features whose inner products are the kernel, shape (n_rows, m).
+        The old warm items are the first ones of the new. ``(Phi_w' Phi_w + r I)^-1`` changes by
+        Woodbury's identity; what it multiplies by follows from ``mixing``, as
+        ``A^-1 F' = (F' - Phi_w' Phi_w A^-1 F') / r``.
+        """
+        old, n_old = self.features[: len(self.mixing)], len(self.mixing)
+        changed = np.append(
+            np.flatnonzero(np.any(features[:n_old] != old, axis=1)), np.arange(n_old, n_warm)
+        )
+        if len(changed) == 0:
+            return TextSmoother(features, self.mixing, self.landmarks)
+        gone = changed[changed < n_old]
+        block = np.vstack([features[changed], old[gone]]).astype(np.float64)
+        signs = np.append(np.ones(len(changed)), -np.ones(len(gone)))
+        mixed = self.mixing @ block.T.astype(np.float32)  # Phi_w A^-1 F'
+        solved = (block - (old.T @ mixed).T) / _RIDGE  # F A^-1
+        inner = np.linalg.inv(np.diag(signs) + block @ solved.T)
+        mixing = np.empty((n_warm, features.shape[1]), np.float32)
+        np.matmul(mixed, -(inner @ solved).astype(np.float32), out=mixing[:n_old])
+        mixing[:n_old] += self.mixing
+        within = block[: len(changed)] @ solved.T
+        mixing[changed] = solved[: len(changed)] - within @ inner @ solved
+        return TextSmoother(features, mixing, self.landmarks)
 
-    Column k depends on the k + 1 most rated items alone: the first columns are the kernel on fewer
-    landmarks.
-    """
-    tokens: Floats = items.tokens
-    rated = np.flatnonzero(items.has_token[: items.n_warm])
-    energy = float(np.mean(np.sum(tokens[rated] ** 2, axis=1))) if len(rated) else 0.0
-    if energy == 0:
-        return np.zeros((len(tokens), 0), np.float32)
-    tokens = (tokens / np.sqrt(energy)).astype(np.float32)
-    marks = tokens[rated[np.argsort(-counts[rated], kind="stable")[:_LANDMARKS]]]
-    among = _kernel(marks, marks).astype(np.float64)
-    among[np.diag_indices_from(among)] += _JITTER
-    factor = linalg.cholesky(among, lower=True, overwrite_a=True).astype(np.float32)
-    features = linalg.solve_triangular(factor, _kernel(marks, tokens), lower=True).T
-    out: Floats = np.ascontiguousarray(features * items.has_token[:, None])
-    return out
+
+def _scaled(tokens: Floats, scale: float) -> Floats:
+    return (tokens * np.float32(scale)).astype(np.float32)
 
 
 def _kernel(a: Floats, b: Floats) -> Floats:

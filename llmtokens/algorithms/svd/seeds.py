@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels import sgd
+from ...reduce import unit_rows
 from ...trainset import Ratings
 from ..ridge import TokenRidge
 
@@ -149,9 +150,3 @@ def _rater_scores(ratings: Ratings, n_dims: int) -> Floats:
 
 def _orthonormal(a: NDArray[np.floating]) -> Floats:
     return np.ascontiguousarray(np.linalg.qr(a)[0], dtype=np.float32)
-
-
-def unit_rows(a: Floats) -> Floats:
-    """Rows at Euclidean norm 1; rows of zeros stay."""
-    norms = np.linalg.norm(a, axis=1, keepdims=True)
-    return np.asarray(a / np.where(norms > 1e-12, norms, 1), np.float32)

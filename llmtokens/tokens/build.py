@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from . import store
-from .blocks import (
+from ..blocks import (
     Block,
     CategoryBlock,
     EmbeddingBlock,
@@ -24,26 +20,20 @@ from .blocks import (
     as_text,
     require_columns,
 )
-from .errors import DataError, FileFormatError, LLMTokensWarning, sample
-from .ids import IdIndex, plain_ids
-from .layout import Array, check
-from .projection import Projection
+from ..errors import DataError, LLMTokensWarning, sample
+from ..ids import plain_ids
+from ..projection import Projection
+from .table import TokenTable
 
 if TYPE_CHECKING:
-    from .encode import Encoder
+    from ..encode import Encoder
 
-_LAYOUT = {
-    "vectors": Array(("ids", "dims")),
-    "mean": Array(("features",)),
-    "components": Array(("dims", "features")),
-    "explained_variance_ratio": Array(("dims",)),
-}
 _ID_COLUMNS = ("item", "user", "id")
 _LABEL_COLUMNS = ("title", "name")
 
 
-@dataclass(frozen=True, eq=False)
-class LLMTokens:
+@dataclass(frozen=True, eq=False, repr=False)
+class LLMTokens(TokenTable):
     """Raw ids of items or users, each with its token.
 
     Build one with :meth:`from_frame`, :meth:`from_texts`, :meth:`from_embeddings` or
@@ -69,26 +59,6 @@ class LLMTokens:
     >>> tokens.transform(["a heist in space"]).shape
     (1, 4)
     """
-
-    ids: list[Hashable]
-    vectors: NDArray[np.float32]
-    projection: Projection
-    labels: list[str] | None = None
-
-    def __post_init__(self) -> None:
-        self.vectors.flags.writeable = False
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __repr__(self) -> str:
-        names = dict.fromkeys(b.encoder.rsplit("/", 1)[-1] for b in self._text_blocks)
-        return f"LLMTokens({len(self)} ids, {self.n_dims} dims, {'+'.join(names) or 'embeddings'})"
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k != "_index"}
-
-    # -- builders ------------------------------------------------------------------------------
 
     @classmethod
     def from_frame(
@@ -202,7 +172,10 @@ class LLMTokens:
         """
         raw, matrix = plain_ids(ids), as_matrix(array)
         if len(raw) != len(matrix):
-            raise DataError(f"found {len(raw)} ids and {len(matrix)} rows of embeddings")
+            raise DataError(
+                f"found {len(raw)} ids and {len(matrix)} rows of embeddings; expected one row "
+                "per id"
+            )
         block = EmbeddingBlock(matrix.shape[1])
         return cls._fit(raw, [block], matrix, None, n_components, whiten)
 
@@ -268,161 +241,8 @@ class LLMTokens:
         kept = None if labels is None else [labels[k] for k in rows]
         return cls([ids[k] for k in rows], vectors[rows], projection, kept)
 
-    # -- use -----------------------------------------------------------------------------------
-
-    @property
-    def n_dims(self) -> int:
-        """Length d of a token."""
-        return self.vectors.shape[1]
-
-    @property
-    def explained_variance_ratio(self) -> NDArray[np.float64]:
-        """Share of the content's variance in each entry of a token, shape (d,)."""
-        return self.projection.explained_variance_ratio
-
-    @property
-    def mean(self) -> NDArray[np.float64]:
-        """Mean of the features of all blocks, one after the other, shape (n_features,)."""
-        return self.projection.mean
-
-    @property
-    def components(self) -> NDArray[np.float64]:
-        """Projects features: ``(features - mean) @ components.T``, shape (d, n_features)."""
-        return self.projection.components
-
-    @property
-    def _text_blocks(self) -> list[TextBlock]:
-        return [block for block in self.projection.blocks if isinstance(block, TextBlock)]
-
-    @property
-    def encoder(self) -> str | None:
-        """Name of the text encoder, None where no text was encoded; several are joined by "+"."""
-        return "+".join(dict.fromkeys(block.encoder for block in self._text_blocks)) or None
-
-    @property
-    def revision(self) -> str | None:
-        """Revision of the encoder's weights or settings."""
-        return "+".join(dict.fromkeys(block.revision for block in self._text_blocks)) or None
-
-    @property
-    def template(self) -> tuple[str, ...]:
-        """The text templates, one per text block."""
-        return tuple(block.template for block in self._text_blocks)
-
-    @cached_property
-    def _index(self) -> IdIndex:
-        return IdIndex(self.ids)
-
-    def align(self, raw_ids: Iterable[Hashable]) -> NDArray[np.int64]:
-        """Row of each raw id in ``vectors``, -1 where it has no token, shape (n,).
-
-        Ids match exactly, or else through ``str(id)`` where only one token's id reads so:
-        Surprise reads ids from files as text, while frames keep their type.
-        """
-        return self._index.rows(raw_ids)
-
-    def transform(self, data: Any) -> NDArray[np.float32]:
-        """Tokens of new content, projected as the table's own, shape (n_new, d).
-
-        Parameters
-        ----------
-        data : DataFrame, sequence of str, or array (n_new, dim)
-            What the builder took: a frame for :meth:`from_frame`, texts for :meth:`from_texts`,
-            vectors for :meth:`from_embeddings`; for :meth:`concat` a list with one of these per
-            table, None where a table has nothing to say.
-
-        Raises
-        ------
-        DataError
-            If the data is of another form than the tokens were made from.
-        ModelNotFoundError
-            If the text encoder is not at hand.
-        """
-        return self.projection.apply(data)
-
-    def query(self, text: str) -> NDArray[np.float32]:
-        """The token of a text in a person's own words, shape (d,).
-
-        It is encoded as the text of every id was, in place of the whole template; categories,
-        numbers and embeddings say nothing.
-
-        Raises
-        ------
-        DataError
-            If the tokens were made without text, or the text is empty.
-        ModelNotFoundError
-            If the text encoder is not at hand.
-        """
-        return self.projection.query(text)
-
-    # -- files ---------------------------------------------------------------------------------
-
-    def save(self, path: str | Path) -> None:
-        """Write the table as one safetensors file (format: ``llmtokens.store``).
-
-        Raises
-        ------
-        StorageError
-            If the folder is missing, full or read-only; an older file stays as it was.
-        DataError
-            If an id is neither str, int nor float.
-        """
-        payload, arrays = self.to_parts()
-        store.write(path, "tokens", payload, arrays)
-
-    @classmethod
-    def load(cls, path: str | Path, *, encoder: Encoder | None = None) -> LLMTokens:
-        """Read a table; its vectors stay on disk and are shared between processes.
-
-        Parameters
-        ----------
-        path : str or Path
-        encoder : Encoder, optional
-            For ``transform`` of new text. The offline default and ``HashingEncoder`` are found by
-            their names; any other model is loaded only if you hand it over here, never because a
-            file says so.
-
-        Raises
-        ------
-        StorageError
-            If there is no such file, or it cannot be opened.
-        FileFormatError
-            If it is damaged, cut short or not a token file.
-        """
-        _, payload, arrays = store.read(path, "tokens")
-        return cls.from_parts(payload, arrays, encoder)
-
-    def to_parts(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        """JSON-able description, and arrays by name."""
-        payload, arrays = self.projection.to_parts()
-        ids = store.jsonable_ids(self.ids)
-        return payload | {"ids": ids, "labels": self.labels}, arrays | {"vectors": self.vectors}
-
-    @classmethod
-    def from_parts(
-        cls, payload: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], encoder: Encoder | None
-    ) -> LLMTokens:
-        """The inverse of :meth:`to_parts`; FileFormatError if the parts are not what it gives."""
-        if not isinstance(payload, Mapping):
-            raise FileFormatError(f"found {payload!r:.60}; expected a table of tokens")
-        ids, labels = payload.get("ids"), payload.get("labels")
-        if not isinstance(ids, list) or not all(isinstance(x, store.ID_TYPES) for x in ids):
-            raise FileFormatError("the ids of the tokens are not a list of str, int and float")
-        if len(set(ids)) != len(ids):
-            raise FileFormatError("an id has two tokens")
-        if labels is not None and not (
-            isinstance(labels, list)
-            and len(labels) == len(ids)
-            and all(isinstance(x, str) for x in labels)
-        ):
-            raise FileFormatError("the labels of the tokens are not a list of one str per id")
-        check(_LAYOUT, arrays, {"ids": len(ids)})
-        encoders = {} if encoder is None else {(encoder.name, encoder.revision): encoder}
-        projection = Projection.from_parts(payload, arrays, encoders)
-        return cls(ids, arrays["vectors"], projection, labels)
-
 
 def _default_encoder() -> Encoder:
-    from .encode import SentenceEncoder
+    from ..encode import SentenceEncoder
 
     return SentenceEncoder()

@@ -1,0 +1,107 @@
+"""The two classical forms of content: from ratings and tokens to levels and tastes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...reduce import unit_rows
+from ...roster import Roster
+from ...trainset import Ratings
+from ..levels import line, user_means
+from ..ridge import TokenRidge, apply_map
+from .user_ridge import choose_strength, user_ridge
+
+Doubles = NDArray[np.float64]
+
+
+def learn_ridge(ratings: Ratings, users: Roster, content: NDArray[np.float32]) -> dict[str, Any]:
+    warm = content[: ratings.n_items].astype(np.float64)
+    residual = ratings.value - user_means(ratings)[ratings.user]
+    item_map = _from_text(content, ratings.item, residual, ratings.item_counts)
+    item_map[-1] += ratings.global_mean
+    level = apply_map(item_map, content)[:, 0]
+    residual = ratings.value - level[ratings.item]
+    about = unit(users)[0]
+    user_map = _from_text(about, ratings.user, residual, ratings.user_counts)
+    base = apply_map(user_map, about)[:, 0]
+    user_level = base.copy()
+    residual = residual - base[ratings.user]
+
+    weights = np.ones(ratings.n) if ratings.weight is None else ratings.weight
+    strength = choose_strength(ratings, warm, residual, weights)
+    taste = np.zeros((users.n_rows, warm.shape[1]), np.float32)
+    for u in range(ratings.n_users):
+        mine = slice(ratings.user_ptr[u], ratings.user_ptr[u + 1])
+        solution = user_ridge(warm[ratings.item[mine]], residual[mine], strength, weights[mine])
+        taste[u] = solution[:-1]
+        user_level[u] += solution[-1]
+    return {
+        "item_level_": level,
+        "user_level_": user_level,
+        "user_base_": base,
+        "item_content_": content,
+        "user_taste_": taste,
+        "strength_": strength,
+        "item_map_": item_map,
+    }
+
+
+def learn_cosine(ratings: Ratings, users: Roster, content: NDArray[np.float32]) -> dict[str, Any]:
+    content = unit_rows(content)
+    weight = stars(ratings.value, ratings)
+    if ratings.weight is not None:
+        weight = weight * ratings.weight
+    profile = np.zeros((users.n_rows, content.shape[1]))
+    cosine = np.zeros(ratings.n)
+    for u in range(ratings.n_users):
+        mine = slice(ratings.user_ptr[u], ratings.user_ptr[u + 1])
+        x = content[ratings.item[mine]].astype(np.float64)
+        profile[u] = weight[mine] @ x
+        others = profile[u] - weight[mine, None] * x
+        length = np.linalg.norm(others, axis=1)
+        cosine[mine] = np.einsum("nd,nd->n", others, x) / np.where(length > 1e-9, length, np.inf)
+    means = user_means(ratings)
+    residual = ratings.value - means[ratings.user]
+    slope, centre = line(cosine, residual)
+    offset = float(residual.mean()) - slope * centre
+    return {
+        "item_level_": np.zeros(len(content)),
+        "user_base_": np.full(users.n_rows, offset),
+        "item_map_": np.zeros((content.shape[1] + 1, 1)),
+        "user_level_": np.concatenate(
+            [means, np.full(users.n_rows - len(means), ratings.global_mean)]
+        )
+        + offset,
+        "item_content_": content,
+        "user_taste_": (slope * unit_rows(profile)).astype(np.float32),
+        "strength_": slope,
+    }
+
+
+def stars(values: Doubles, ratings: Ratings) -> Doubles:
+    """Ratings between .05, the lowest given, and 1, the highest."""
+    low, high = ratings.value.min(), ratings.value.max()
+    return 0.05 + 0.95 * (values - low) / (high - low) if high > low else np.ones(len(values))
+
+
+def unit(side: Roster) -> tuple[NDArray[np.float32], float]:
+    """Tokens of all rows, scaled to mean square norm 1 over those that have one; and the scale."""
+    tokens = side.tokens
+    if not side.has_token.any() or not tokens.any():
+        return tokens, 1.0
+    energy = np.mean(np.sum(np.square(tokens[side.has_token]), axis=1))
+    return (tokens / np.sqrt(energy)).astype(np.float32), float(1 / np.sqrt(energy))
+
+
+def _from_text(
+    tokens: NDArray[np.float32],
+    at: NDArray[np.int32],
+    residual: Doubles,
+    counts: NDArray[np.int64],
+) -> Doubles:
+    """Turns [token, 1] into the mean residual of a row, shape (d + 1, 1)."""
+    means = np.bincount(at, residual, minlength=len(counts)) / np.maximum(counts, 1)
+    return TokenRidge(tokens, counts).learn(means[:, None])

@@ -1,0 +1,94 @@
+"""What EASE reads from ratings: who chose what, and how scores become ratings again."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from ...trainset import Ratings
+from ..levels import line
+from .gram import Items
+from .heldout import left_out_scores
+from .smoother import TextSmoother
+
+Floats = NDArray[np.float32]
+
+USERS = 256  # rows of scores made at once
+_FLOOR = 0.05  # what the lowest rating says: it was chosen, and disliked
+_FEATURES = 1000  # kernel features that take part in the Gram matrix
+_COLD = 0.3  # items nobody has rated yet are mostly not the ones that many will like
+
+
+def interactions(ratings: Ratings, ends: tuple[float, float], implicit: bool) -> sparse.csr_array:
+    """X; several ratings of one item by one user are averaged.
+
+    ``ends``: the lowest and the highest training rating.
+    """
+    low, high = ends
+    if implicit or low == high:
+        values = np.ones(ratings.n)
+    else:
+        opinion = np.clip((ratings.value - low) / (high - low), 0, 1)
+        values = _FLOOR + (1 - _FLOOR) * opinion
+    if ratings.weight is not None:
+        values = values * ratings.weight
+    shape = (ratings.n_users, ratings.n_items)
+    counted = values + 1j  # one sort adds up both the values of a pair and how many there are
+    own = counted, ratings.item.copy(), ratings.user_ptr.copy()  # summed up in place
+    rows = sparse.csr_array(own, shape=shape)
+    rows.sum_duplicates()
+    means = (rows.data.real / rows.data.imag).astype(np.float32)
+    return sparse.csr_array((means, rows.indices, rows.indptr), shape=shape)
+
+
+def used_features(smoother: TextSmoother | None, n_items: int) -> Floats:
+    """``T``, shape (n_items, d)."""
+    if smoother is None:
+        return np.zeros((n_items, 0), np.float32)
+    return smoother.features[:n_items, :_FEATURES]
+
+
+def popularity_of(rows: sparse.csr_array) -> Floats:
+    """Mean row of X."""
+    mean: Floats = (rows.sum(axis=0) / rows.shape[0]).astype(np.float32)
+    return mean
+
+
+def text_scores(warm: Floats, smoother: TextSmoother | None, rows: slice) -> Floats:
+    """What the text says of item rows, from the scores of warm items, at a cold item's weight."""
+    if smoother is None:
+        return _COLD * warm.mean(axis=1, keepdims=True)
+    return _COLD * smoother.smooth(warm, rows)
+
+
+def rating_lines(
+    ratings: Ratings,
+    means: NDArray[np.float64],
+    rows: sparse.csr_array,
+    items: Items,
+    popularity: Floats,
+    smoother: TextSmoother | None,
+) -> NDArray[np.float64]:
+    """Slopes and centres of ``rating - mean`` on scores, by (unknown user, cold item)."""
+    warm = slice(0, ratings.n_items)
+    scores = np.empty((2, 2, ratings.n))
+    scores[1, 0] = popularity[ratings.item]
+    text = np.broadcast_to(text_scores(popularity[None], smoother, warm), (1, ratings.n_items))
+    scores[1, 1] = text[0, ratings.item]
+    for start in range(0, ratings.n_users, USERS):
+        stop = min(start + USERS, ratings.n_users)
+        mine = slice(ratings.user_ptr[start], ratings.user_ptr[stop])
+        at = ratings.user[mine] - start, ratings.item[mine]
+        block = left_out_scores(items, rows[start:stop])
+        scores[0, 0, mine] = block[at]
+        scores[0, 1, mine] = np.broadcast_to(text_scores(block, smoother, warm), block.shape)[at]
+    known = ratings.value - means[ratings.user]
+    return np.array(
+        [
+            [line(of_kind, residual) for of_kind in by_user]
+            for by_user, residual in zip(
+                scores, (known, ratings.value - ratings.global_mean), strict=True
+            )
+        ]
+    )
