@@ -38,7 +38,7 @@ else:
     data = synthetic(n_users=options.ratings // 60, n_ratings=options.ratings)
     text, encoder = "{title}. {description}", HashingEncoder()
 
-# %% The section: 18 lines
+# %% The section: 17 lines
 structure = {"categorical": ["genres"], "numeric": ["year"]}
 tokens = LLMTokens.from_frame(data.items, text, encoder=encoder, **structure)
 plain = LLMTokens.from_frame(data.items, **structure)
@@ -53,7 +53,6 @@ splits = {
     "five ratings": FewShotItemKFold(options.folds, n_given=5, random_state=0),
 }
 result = compare(algorithms, data, splits, reference="shuffled tokens", keep_predictions=True)
-print(result)
-print(result.differences().round(4).to_string(index=False))
-print(learning_curve(result).pivot_table("rmse", ["split", "low"], "algorithm", observed=True))
-report(result, options.out, tokens, title="What text is worth on cold items")
+curve = learning_curve(algorithms, data, n_given=[0, 1, 2, 5, 10, 20], n_splits=options.folds)
+print(result, result.differences().round(4).to_string(index=False), curve, sep="\n\n")
+report(result, options.out, tokens, "What text is worth on cold items", curves=[curve])

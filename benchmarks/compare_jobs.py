@@ -19,6 +19,7 @@ from multiprocessing import get_context
 
 import pandas as pd
 from common import load, movie_tokens, parser, save
+from joblib.externals.loky import get_reusable_executor
 from surprise import SVD, BaselineOnly, KNNBaseline
 from surprise.model_selection import KFold
 
@@ -30,8 +31,8 @@ from llmtokens.model_selection import ColdItemKFold
 COSTS = ["fit_time", "test_time", "peak_memory"]
 
 
-def seconds(folder: str, n_jobs: int) -> tuple[float, pd.DataFrame]:
-    """Wall seconds of one comparison, and its values."""
+def seconds(folder: str, n_jobs: int) -> tuple[float, float, pd.DataFrame]:
+    """Wall seconds of one comparison, CPU seconds of all its processes, and its values."""
     data = load(folder)
     tokens = movie_tokens(data)
     item_item = {"name": "pearson_baseline", "user_based": False}
@@ -45,9 +46,17 @@ def seconds(folder: str, n_jobs: int) -> tuple[float, pd.DataFrame]:
         "shuffled tokens": LLMTokensSVD(item_tokens=shuffled(tokens), random_state=0),
     }
     splits = {"warm": KFold(5, random_state=0), "cold-item": ColdItemKFold(5, random_state=0)}
-    start = time.perf_counter()
+    before, start = cpu_seconds(), time.perf_counter()
     found = compare(algorithms, data, splits, n_jobs=n_jobs, progress=False)
-    return time.perf_counter() - start, found.table.drop(columns=COSTS)
+    wall = time.perf_counter() - start
+    get_reusable_executor().shutdown()  # what children used is known when they are gone
+    return wall, cpu_seconds() - before, found.table.drop(columns=COSTS)
+
+
+def cpu_seconds() -> float:
+    """Of this process and the children that have ended."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def main() -> None:
@@ -55,14 +64,16 @@ def main() -> None:
     arguments.add_argument("--repeats", type=int, default=3)
     options = arguments.parse_args()
     times: dict[int, list[float]] = {1: [], 2: []}
+    cpu: dict[int, list[float]] = {1: [], 2: []}
     tables = []
     for _ in range(options.repeats):
         for n_jobs, taken in times.items():
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                wall, table = pool.submit(seconds, options.data, n_jobs).result()
+                wall, used, table = pool.submit(seconds, options.data, n_jobs).result()
             taken.append(round(wall, 3))
+            cpu[n_jobs].append(round(used, 3))
             tables.append(table)
-            print(f"n_jobs={n_jobs}: {wall:.2f} s", flush=True)
+            print(f"n_jobs={n_jobs}: {wall:.2f} s, {used:.2f} s of CPU", flush=True)
     for table in tables[1:]:
         pd.testing.assert_frame_equal(table, tables[0], check_exact=True)
     ratio = min(times[2]) / min(times[1])
@@ -70,6 +81,7 @@ def main() -> None:
     results = {
         "data": load(options.data).name,
         "seconds": {str(n_jobs): taken for n_jobs, taken in times.items()},
+        "cpu_seconds": {str(n_jobs): used for n_jobs, used in cpu.items()},
         "ratio": round(ratio, 3),
         "load_average": [round(load, 2) for load in os.getloadavg()],
         "same_values": True,

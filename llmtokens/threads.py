@@ -1,12 +1,18 @@
-"""One BLAS thread: sums in one order, the same whatever else the machine is doing."""
+"""Threads kept in bounds: sums in one order, and never more threads than there are cores."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import contextlib
+import sys
+import threading
+from collections.abc import Iterator
 from functools import cache
-from typing import Any
 
 from threadpoolctl import ThreadpoolController
+
+_lock = threading.Lock()
+_blas = contextlib.ExitStack()  # holds the limit while anyone is inside
+_inside = 0
 
 
 @cache
@@ -14,7 +20,43 @@ def _controller() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def one_blas_thread() -> AbstractContextManager[Any]:
-    """For the time of a ``with`` block; what was set before comes back after it."""
-    limit: AbstractContextManager[Any] = _controller().limit(limits=1, user_api="blas")
-    return limit
+@contextlib.contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """For the time of a ``with`` block; what was set before comes back after it.
+
+    BLAS adds in an order that depends on the number of its threads, so that with one the result is
+    the same whatever else the machine is doing. The limit holds for the whole process, and is
+    lifted when the last of the threads inside leaves. In a worker of Dask, numba gets one thread as
+    well: Dask counts a core for each task, and bounds other libraries but not this one. (Workers
+    of loky are bounded by joblib.)
+    """
+    global _inside
+    with _lock:
+        if not _inside:
+            _blas.enter_context(_controller().limit(limits=1, user_api="blas"))
+        _inside += 1
+    try:
+        with _one_numba_thread() if _is_dask_task() else contextlib.nullcontext():
+            yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if not _inside:
+                _blas.close()
+
+
+def _is_dask_task() -> bool:
+    worker = sys.modules.get("distributed.worker")
+    return worker is not None and hasattr(worker.thread_state, "execution_state")
+
+
+@contextlib.contextmanager
+def _one_numba_thread() -> Iterator[None]:
+    import numba
+
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)  # of this thread's own loops
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from surprise import SVD, BaselineOnly, KNNBasic, NormalPredictor
+from surprise import SVD, BaselineOnly, Dataset, KNNBasic, NormalPredictor, Reader
 from surprise.model_selection import KFold, cross_validate
 
 import llmtokens
@@ -28,6 +28,7 @@ from llmtokens.controls import UserMean
 from llmtokens.datasets import synthetic
 from llmtokens.errors import DataError, StorageError
 from llmtokens.metrics import ndcg_at_k, novelty, rank_all
+from llmtokens.model_selection import TimeSplit
 
 _ROOT = str(Path(llmtokens.__file__).parents[1])
 COSTS = ["fit_time", "test_time", "peak_memory"]
@@ -132,7 +133,9 @@ def test_a_measure_that_fails_leaves_the_others(data):
     rows = result.table[result.table["measure"] == "needs_std"]
     assert rows["error"].eq("KeyError: 'std'").all()
     assert result.table[result.table["measure"] == "rmse"]["value"].notna().all()
-    assert result.failures()[0] == "base on split warm, fold 1, needs_std: KeyError: 'std'"
+    assert result.failures() == [
+        "base on split warm, folds 1, 2, 3, 4, 5, needs_std: KeyError: 'std'"
+    ]
 
 
 def test_measures_get_what_they_ask_for_by_name(data):
@@ -346,7 +349,7 @@ def test_text_and_csv_hold_the_same_values(result, tmp_path):
     assert f"{first:.4f}" in str(result)
     assert f"| {first:.4f} |" in result.to_markdown()
     result.to_csv(tmp_path / "out.csv")
-    back = pd.read_csv(tmp_path / "out.csv", keep_default_na=False)
+    back = pd.read_csv(tmp_path / "out.csv", keep_default_na=False, float_precision="round_trip")
     assert back["value"].tolist() == result.table["value"].tolist()
     assert (tmp_path / "out.csv").read_text() == result.to_csv()
 
@@ -466,6 +469,13 @@ def test_an_empty_fold_is_an_error_that_says_which(data, n_jobs):
 
     with pytest.raises(DataError, match="split 'odd', fold 2: .* 0 to test"):
         run({"a": BaselineOnly()}, data, {"odd": Odd(3, random_state=0)}, n_jobs=n_jobs)
+
+
+def test_a_split_that_cannot_be_made_is_named(data):
+    bare = Dataset.load_from_df(data.ratings[["user", "item", "rating"]], Reader())
+    splits = {"warm": KFold(2, random_state=0), "later": TimeSplit(2)}
+    with pytest.raises(DataError, match="split 'later': .*timestamps"):
+        run({"a": BaselineOnly(verbose=False)}, bare, splits)
 
 
 def test_a_folder_that_cannot_be_made_is_a_storage_error(data, tmp_path):

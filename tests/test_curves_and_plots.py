@@ -1,4 +1,4 @@
-"""Learning curves against hand-made predictions, and figures that show what they should."""
+"""Learning curves of algorithms whose errors are known, and figures that show what they should."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from surprise import Prediction
 
 from llmtokens import LLMTokens, plots
 from llmtokens.compare import Comparison
-from llmtokens.curves import learning_curve
+from llmtokens.controls import UserMean
+from llmtokens.curves import LearningCurve, learning_curve
+from llmtokens.datasets import synthetic
 from llmtokens.errors import DataError, MissingExtraError
 from llmtokens.plots.style import PALETTE
 from llmtokens.plots.tokens import far_apart
@@ -39,63 +42,132 @@ def comparison():
     return Comparison(pd.DataFrame(table), "one", {}, pd.concat(parts, ignore_index=True))
 
 
-def test_a_learning_curve_is_the_rmse_of_each_bin(comparison):
-    curve = learning_curve(comparison)
-    one = curve[curve["algorithm"] == "one"]
-    np.testing.assert_allclose(one["rmse"], 1)
-    np.testing.assert_allclose(one["error"], 0, atol=1e-12)
-    assert one["low"].tolist() == [0, 1, 2, 3, 5, 8, 12, 18, 27, 39]
-    assert one["high"].tolist() == [0, 1, 2, 4, 7, 11, 17, 26, 38, 50]
-    counts = comparison.predictions.query("algorithm == 'one'")["n_item"]
-    assert one["n"].tolist() == [
-        int(counts.between(low, high).sum())
-        for low, high in zip(one["low"], one["high"], strict=True)
-    ]
-    np.testing.assert_allclose(curve[curve["algorithm"] == HOSTILE]["rmse"], 0.5)
+class Knowing(UserMean):
+    """Errs by exactly 1 + 1 / (1 + training ratings of the item or user, whichever it looks at)."""
+
+    def __init__(self, look_at, shrinkage=5):
+        super().__init__(shrinkage)
+        self.look_at = look_at
+
+    def test(self, testset, verbose=False):
+        ids = self.trainset._raw2inner_id_items, self.trainset._raw2inner_id_users
+        lists = self.trainset.ir, self.trainset.ur
+        which = ("item", "user").index(self.look_at)
+        found = []
+        for user, item, rating in testset:
+            raw = (item, user)[which]
+            n = len(lists[which][ids[which][raw]]) if raw in ids[which] else 0
+            found.append(Prediction(user, item, rating, rating + 1 + 1 / (1 + n), {}))
+        return found
 
 
-def test_a_curve_by_user_counts_the_ratings_of_users(comparison):
-    curve = learning_curve(comparison, "user", bins=[2, 4, 6])
-    assert curve[["low", "high"]].drop_duplicates().to_numpy().tolist() == [[2, 3], [4, 5]]
+@pytest.fixture(scope="module")
+def data():
+    return synthetic(n_users=60, n_items=70, n_ratings=2000)
 
 
-def test_the_error_of_a_curve_is_that_of_repeated_samples():
-    rng = np.random.default_rng(1)
-    found, errors = [], []
-    for _ in range(300):
-        rows = pd.DataFrame(
-            {
-                "split": "s",
-                "algorithm": "a",
-                "rating": rng.normal(size=200),
-                "est": 0.0,
-                "n_item": 0,
-            }
-        )
-        curve = learning_curve(Comparison(pd.DataFrame(), "a", {}, rows), bins=[0, 1])
-        found.append(curve["rmse"][0])
-        errors.append(curve["error"][0])
-    assert np.mean(errors) == pytest.approx(np.std(found), rel=0.15)
+@pytest.fixture(scope="module")
+def curve(data):
+    algorithms = {HOSTILE: Knowing("item"), "mean": UserMean()}
+    measures = {"rmse": "rmse", "mae": "mae", "n": len}
+    return learning_curve(algorithms, data, "item", [4, 0, 12], measures, progress=False)
 
 
-@pytest.mark.parametrize("bins", [[], [3], [0, 0], [5, 1]])
-def test_bins_that_do_not_ascend_are_refused(comparison, bins):
-    with pytest.raises(DataError, match="ascending"):
-        learning_curve(comparison, bins=bins)
+@pytest.mark.parametrize("by", ["item", "user"])
+def test_a_learning_curve_has_the_error_at_each_number_of_ratings(data, by):
+    made = learning_curve({"a": Knowing(by)}, data, by, [0, 1, 5], n_splits=3, progress=False)
+    table = made.table()
+    assert table.columns.tolist() == [0, 1, 5]
+    np.testing.assert_allclose(table.loc["a"], [2, 1.5, 1 + 1 / 6])
+    np.testing.assert_allclose(made.points()["high"], made.points()["mean"])
+
+
+def test_all_points_are_measured_on_the_same_ratings(curve):
+    sizes = curve.table("n")
+    assert (sizes.nunique(axis=1) == 1).all()
+    assert curve.n_given == (0, 4, 12)
+    grown = curve.comparison.table.groupby("split", sort=False)["n_train"].mean()
+    assert grown.is_monotonic_increasing
+
+
+def test_points_are_the_means_over_folds(curve):
+    summary = curve.comparison.summary().set_index(["algorithm", "measure", "split"])
+    points = curve.points()
+    for row in points.itertuples():
+        expected = summary.loc[(row.algorithm, row.measure, f"item, {row.n_given} ratings"), "mean"]
+        assert row.mean == pytest.approx(expected)
+        assert row.low <= row.mean <= row.high
+        assert row.folds == 5
+
+
+def test_bands_are_free_of_what_makes_a_fold_hard_for_all():
+    rng = np.random.default_rng(0)
+    rows = []
+    for fold, level in enumerate(rng.normal(size=5), start=1):
+        for name, off in (("a", 0.0), ("b", 1.0)):
+            known = {"algorithm": name, "fold": fold, "measure": "m", "split": "s", "error": ""}
+            rows.append(known | {"value": level + off, "n_train": 90, "n_test": 10})
+    made = LearningCurve("item", (3,), Comparison(pd.DataFrame(rows), "a"))
+    points = made.points()
+    np.testing.assert_allclose(points["high"] - points["low"], 0, atol=1e-12)
+    noise = rng.normal(size=10)
+    noisy = pd.DataFrame(rows).assign(value=lambda t: t["value"] + noise)
+    points = LearningCurve("item", (3,), Comparison(noisy, "a")).points()
+    difference = Comparison(noisy, "a").differences()
+    width = (points["high"] - points["low"]).iloc[0]  # of two: 1 / sqrt(2) of their difference's
+    assert width * 2**0.5 == pytest.approx((difference["high"] - difference["low"]).iloc[0])
+
+
+def test_an_algorithm_that_fails_has_no_point_and_the_others_keep_theirs(data):
+    class Broken(UserMean):
+        def fit(self, trainset):
+            raise RuntimeError("no luck")
+
+    algorithms = {"good": UserMean(), "bad": Broken()}
+    made = learning_curve(algorithms, data, n_given=[0, 3], n_splits=3, progress=False)
+    assert made.table().loc["bad"].isna().all()
+    good = made.points().query("algorithm == 'good'")
+    assert good[["mean", "low", "high"]].notna().all(axis=None)
+    assert "Failed: bad on split item, 0 ratings, folds 1, 2, 3: RuntimeError" in str(made)
+
+
+def test_a_curve_prints_its_means(curve):
+    shown = str(curve)
+    assert "RMSE by the number of training ratings of the item." in shown
+    assert f"{curve.table().loc['mean', 4]:.4f}" in shown
+    assert repr(curve).startswith("LearningCurve(by item, 3 points")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"by": "genre"}, "'item' or 'user'"),
+        ({"n_given": [3]}, "two or more"),
+        ({"n_given": [0, -1]}, "two or more"),
+        ({"n_given": [0, 2.5]}, "two or more"),
+        ({"n_given": [0, 5000]}, "0 items with more than 5000 ratings"),
+        ({"n_given": [0, 1], "measures": ["nonsense"]}, "expected one of"),
+    ],
+)
+def test_a_curve_that_cannot_be_drawn_is_refused_at_once(data, change, words):
+    with pytest.raises(DataError, match=words):
+        learning_curve({"a": UserMean()}, data, **change, progress=False)
 
 
 def test_a_comparison_without_predictions_says_how_to_keep_them(comparison):
     bare = Comparison(comparison.table, "one")
-    for plot in (plots.learning_curve, plots.residuals, plots.reliability):
+    for plot in (plots.residuals, plots.reliability):
         with pytest.raises(DataError, match="keep_predictions=True"):
             plot(bare)
-    with pytest.raises(DataError, match="'item' or 'user'"):
-        learning_curve(comparison, "genre")
 
 
-def test_the_figures_show_the_numbers(comparison):
-    x, y = plots.learning_curve(comparison).lines[0].get_data()
-    assert (list(x), list(y)) == (list(range(10)), pytest.approx([1] * 10))
+def test_the_figures_show_the_numbers(comparison, curve):
+    ax = plots.learning_curve(curve)
+    x, y = ax.lines[0].get_data()
+    assert list(x) == pytest.approx(np.log([1, 5, 13]))
+    assert list(y) == pytest.approx([2, 1.2, 1 + 1 / 13])
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "4", "12"]
+    assert len(ax.collections) == 2  # a band each
     line = plots.residuals(comparison).lines[1]
     assert len(line.get_xdata()) == 15
     line = plots.reliability(comparison).lines[0]
@@ -108,8 +180,8 @@ def test_the_figures_show_the_numbers(comparison):
 @pytest.mark.parametrize(
     "plot", ["learning_curve", "residuals", "reliability", "paired_differences"]
 )
-def test_a_figure_is_drawn_whatever_the_names_are(comparison, plot, tmp_path):
-    axes = getattr(plots, plot)(comparison)
+def test_a_figure_is_drawn_whatever_the_names_are(comparison, curve, plot, tmp_path):
+    axes = getattr(plots, plot)(curve if plot == "learning_curve" else comparison)
     axes.figure.savefig(tmp_path / "out.png")
     assert (tmp_path / "out.png").stat().st_size > 5000
 
@@ -118,15 +190,17 @@ def test_a_figure_goes_into_axes_that_are_given(comparison):
     from matplotlib.figure import Figure
 
     ax = Figure().subplots()
-    assert plots.learning_curve(comparison, ax=ax) is ax
+    assert plots.residuals(comparison, ax=ax) is ax
     assert ax.get_legend().get_texts()[0].get_text() == "one"
 
 
-def test_unknown_splits_and_measures_are_refused(comparison):
+def test_unknown_splits_and_measures_are_refused(comparison, curve):
     with pytest.raises(DataError, match="'warm'"):
         plots.residuals(comparison, split="cold")
     with pytest.raises(DataError, match="'rmse'"):
         plots.paired_differences(comparison, "mae")
+    with pytest.raises(DataError, match="'rmse'"):
+        plots.learning_curve(curve, "mse")
 
 
 def test_reliability_without_std_says_where_it_comes_from(comparison):

@@ -39,11 +39,19 @@ def test_tokens_beat_the_other_items_text(ran):
     assert len(rows) == 2
 
 
+def test_tokens_are_below_shuffled_ones_all_along_the_learning_curve(ran):
+    means = ran[0]["curve"].table()
+    assert means.columns.tolist() == [0, 1, 2, 5, 10, 20]
+    assert (means.loc["tokens"] < means.loc["shuffled tokens"] - 0.005).all()
+    assert (means.loc["tokens"].diff().dropna() < 0).all()
+
+
 def test_the_report_is_written_in_all_three_forms(ran):
     out = ran[1]
     page = out.read_text(encoding="utf-8")
     assert "What text is worth on cold items" in page
     assert "genres and year, ridge" in page
+    assert "rmse by ratings of the item" in page
     for suffix in (".md", ".csv"):
         assert out.with_suffix(suffix).stat().st_size > 500
 

@@ -17,6 +17,7 @@ from surprise import BaselineOnly
 from llmtokens import LLMTokens
 from llmtokens.compare import compare
 from llmtokens.controls import UserMean
+from llmtokens.curves import learning_curve
 from llmtokens.datasets import synthetic
 from llmtokens.errors import DataError, MissingExtraError, StorageError
 from llmtokens.report import report
@@ -54,9 +55,17 @@ def comparison():
 
 
 @pytest.fixture(scope="module")
-def page(comparison, tokens, tmp_path_factory):
+def curve():
+    data = synthetic(n_users=60, n_items=90, n_ratings=1500)
+    algorithms = {"mean": UserMean(), EVIL: BaselineOnly(verbose=False)}
+    return learning_curve(algorithms, data, n_given=[0, 3, 8], n_splits=3, progress=False)
+
+
+@pytest.fixture(scope="module")
+def page(comparison, curve, tokens, tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "out.html"
-    assert report(comparison, path, tokens, title=EVIL, settings={"note": EVIL}) == path
+    more = {"settings": {"note": EVIL}, "curves": [curve]}
+    assert report(comparison, path, tokens, title=EVIL, **more) == path
     return path
 
 
@@ -120,14 +129,21 @@ def test_every_section_is_there(page):
     assert "@media print" in html
 
 
-def test_tables_hold_the_values(page, comparison):
+def test_tables_hold_the_values(page, comparison, curve):
     html, markdown = page.read_text(), page.with_suffix(".md").read_text()
     for row in comparison.summary().itertuples():
         if np.isfinite(row.mean):
             assert f">{row.mean:.4f}<" in html
             assert f"| {row.mean:.4f} |" in markdown
-    back = pd.read_csv(page.with_suffix(".csv"), keep_default_na=False, na_values={"value": [""]})
-    np.testing.assert_array_equal(back["value"], comparison.table["value"])
+    for value in curve.table().to_numpy().ravel():
+        assert f">{value:.4f}<" in html
+        assert f"| {value:.4f} |" in markdown
+    back = pd.read_csv(
+        page.with_suffix(".csv"), keep_default_na=False, na_values={"value": [""]},
+        float_precision="round_trip",
+    )  # fmt: skip
+    both = [comparison.table["value"], curve.comparison.table["value"]]
+    np.testing.assert_array_equal(back["value"], pd.concat(both))
     assert "KFold(n_splits=5" in markdown
 
 
@@ -142,7 +158,7 @@ def test_one_algorithm_alone_has_a_report(tmp_path):
     data = synthetic(n_users=50, n_items=60, n_ratings=800)
     alone = compare({"mean": UserMean()}, data, progress=False, keep_predictions=True)
     html = report(alone, tmp_path / "alone.html").read_text()
-    assert "Learning curves" in html
+    assert "Residuals" in html
     assert "Paired differences" not in html
 
 

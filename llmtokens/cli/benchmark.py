@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -34,6 +34,10 @@ def benchmark(
         Path | None, typer.Option(help="Saved tokens, instead of encoding the items.")
     ] = None,
     folds: Annotated[int, typer.Option(min=2)] = 5,
+    curve: Annotated[
+        list[str] | None,
+        typer.Option(help="item or user: also errors by its number of training ratings, 0 to 50."),
+    ] = None,
     jobs: Annotated[int, typer.Option(help="Processes.")] = 1,
     seed: Annotated[int, typer.Option(help="Of folds and algorithms.")] = 0,
     folder: Annotated[
@@ -51,10 +55,14 @@ def benchmark(
 
     Example: llmtokens benchmark --data ml-latest-small/ --split warm --split cold-user
     """
+    import pandas as pd
+
     from ..compare import compare
+    from ..curves import learning_curve
     from ..tokens import LLMTokens
     from . import sources
 
+    splits, sides = sources.make_splits(split or (), folds, seed), sources.sides(curve or ())
     ratings = sources.open_data(data, items)
     if tokens is not None:
         table = LLMTokens.load(tokens)
@@ -62,23 +70,24 @@ def benchmark(
         table = sources.make_tokens(ratings.items, text or (), sources.open_encoder(encoder, data))
     if not json:
         typer.echo(f"{ratings}\n{table}\n")
-    found = compare(
-        sources.make_algorithms(algo or (), table, seed),
-        ratings,
-        sources.make_splits(split or (), folds, seed),
-        n_jobs=jobs,
-        folder=folder,
-        keep_predictions=out is not None,
-        progress=not json,
-    )
+    algorithms = sources.make_algorithms(algo or (), table, seed)
+    how: dict[str, Any] = {"n_jobs": jobs, "folder": folder, "progress": not json}
+    found = compare(algorithms, ratings, splits, keep_predictions=out is not None, **how)
+    curves = [
+        learning_curve(algorithms, ratings, by, n_splits=folds, random_state=seed, **how)
+        for by in sides
+    ]
+    everything = [found, *(part.comparison for part in curves)]
     if json:
-        typer.echo(found.table.to_json(orient="records"))
+        whole = pd.concat([part.table for part in everything])
+        typer.echo(whole.to_json(orient="records"))
     else:
-        typer.echo(str(found))
+        typer.echo("\n\n".join(map(str, [found, *curves])))
     if out is not None:
         from ..report import report
 
-        written = report(found, out, table, title=f"Benchmark on {ratings.name}")
+        title = f"Benchmark on {ratings.name}"
+        written = report(found, out, table, title=title, curves=curves)
         typer.echo(f"\n{written}", err=True)
-    if found.failures():
+    if any(part.failures() for part in everything):
         raise typer.Exit(2)

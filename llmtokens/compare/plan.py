@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from surprise import AlgoBase
 from surprise.dataset import Dataset
 
 from ..errors import DataError
+from ..ids import as_column
+from ..parallel import Shared
 from . import trial
 from .digest import digest
 from .environment import versions
@@ -35,6 +38,8 @@ class Plan:
 
     def __post_init__(self) -> None:
         self.done: list[tuple[At, trial.Outcome]] = []
+        self.paths: dict[At, Path] = {}
+        self.seconds: dict[int, float] = {}
         self.shapes: dict[tuple[int, int], tuple[int, int]] = {}
         self.frames: dict[tuple[int, int], pd.DataFrame] = {}
         self.failure: Exception | None = None
@@ -43,35 +48,63 @@ class Plan:
             shared = [sorted(versions().items()), self.measures]
             self.keys = [digest(algorithm, shared) for algorithm in self.algorithms.values()]
 
-    def todo(self, advance: Callable[[], None]) -> Iterator[tuple[Any, ...]]:
+    def todo(
+        self, advance: Callable[[], None]
+    ) -> Iterator[tuple[At, Shared[trial.Work], Shared[Fold]]]:
         """Arguments of the trials that are not on disk, fold by fold.
 
-        joblib runs this in threads of its own, where an exception would be lost: it is kept.
+        The longest come first, as far as is known by then, so that no worker is left alone with
+        one at the end. joblib runs this in threads of its own, where an exception would be lost:
+        it is kept.
         """
+        work = Shared(
+            trial.Work(list(self.algorithms.values()), self.measures, self.keep_predictions)
+        )
         try:
-            for s, (name, cv) in enumerate(self.splits.items()):
-                for f, (trainset, testset) in enumerate(cv.split(self.dataset)):
-                    try:
-                        fold = Fold.pack(trainset, testset)
-                    except DataError as error:
-                        raise DataError(f"split {name!r}, fold {f + 1}: {error}") from error
-                    self._note(s, f, fold)
-                    for a, algorithm in enumerate(self.algorithms.values()):
-                        path = self._path(fold, a)
-                        kept = path and trial.Outcome.read(
-                            path, self.measures, self.keep_predictions
-                        )
-                        if kept:
-                            self.done.append(((s, f, a), kept))
-                            advance()
-                            continue
-                        rest = (fold, self.measures, path, self.keep_predictions)
-                        yield ((s, f, a), algorithm, *rest)
+            for s, f, fold in self._folds():
+                self._note(s, f, fold)
+                shared = Shared(fold)
+                for at in self._missing(s, f, fold, advance):
+                    yield at, work, shared
         except Exception as error:
             self.failure = error
 
-    def _path(self, fold: Fold, a: int) -> Path | None:
-        return self.folder and self.folder / f"{digest(fold.digest, self.keys[a])}.json"
+    def _folds(self) -> Iterator[tuple[int, int, Fold]]:
+        for s, (name, cv) in enumerate(self.splits.items()):
+            where = f"split {name!r}"
+            try:
+                for f, (trainset, testset) in enumerate(cv.split(self.dataset)):
+                    where = f"split {name!r}, fold {f + 1}"
+                    yield s, f, Fold.pack(trainset, testset)
+            except DataError as error:
+                raise DataError(f"{where}: {error}") from error
+
+    def _missing(self, s: int, f: int, fold: Fold, advance: Callable[[], None]) -> list[At]:
+        """The trials of a fold that are to be run; those on disk are read."""
+        missing = []
+        n_kept = fold.n_test if self.keep_predictions else None
+        for a in range(len(self.algorithms)):
+            at = (s, f, a)
+            if self.folder is not None:
+                self.paths[at] = self.folder / f"{digest(fold.digest, self.keys[a])}.json"
+                kept = trial.Outcome.read(self.paths[at], self.measures, n_kept)
+                if kept:
+                    self._add(at, kept)
+                    advance()
+                    continue
+            missing.append(at)
+        return sorted(missing, key=lambda at: -self.seconds.get(at[2], math.inf))
+
+    def keep(self, at: At, outcome: trial.Outcome) -> None:
+        """Take a new outcome in, and to disk where results are kept and it went well."""
+        if at in self.paths and not outcome.errors:
+            outcome.write(self.paths[at])
+        self._add(at, outcome)
+
+    def _add(self, at: At, outcome: trial.Outcome) -> None:
+        self.done.append((at, outcome))
+        if not outcome.errors:
+            self.seconds[at[2]] = outcome.fit_time + outcome.test_time
 
     def _note(self, s: int, f: int, fold: Fold) -> None:
         self.shapes[s, f] = (fold.n_train, fold.n_test)
@@ -79,10 +112,11 @@ class Plan:
         if self.keep_predictions:
             users, items = fold.test_columns()
             n_user, n_item = fold.test_counts()
-            columns = {"user": users, "item": items, "rating": fold.test_values}
-            self.frames[s, f] = pd.DataFrame(columns | {"n_user": n_user, "n_item": n_item})
+            columns = {"user": as_column(users), "item": as_column(items)}
+            numbers = {"rating": fold.test_values, "n_user": n_user, "n_item": n_item}
+            self.frames[s, f] = pd.DataFrame(columns | numbers)
 
-    def rows(self, at: At, outcome: trial.Outcome) -> Iterator[dict[str, Any]]:
+    def _rows(self, at: At, outcome: trial.Outcome) -> Iterator[dict[str, Any]]:
         s, f, a = at
         for measure in self.measures:
             yield {
@@ -99,9 +133,17 @@ class Plan:
                 "error": outcome.errors.get(measure, ""),
             }
 
-    def predictions(self, results: list[tuple[At, trial.Outcome]]) -> pd.DataFrame:
+    def table(self) -> pd.DataFrame:
+        """A row for each trial and measure, in the order given."""
+        return pd.DataFrame([row for pair in self._in_order() for row in self._rows(*pair)])
+
+    def _in_order(self) -> list[tuple[At, trial.Outcome]]:
+        return sorted(self.done, key=lambda pair: pair[0])
+
+    def predictions(self) -> pd.DataFrame:
+        """A row for each prediction, in the order given."""
         parts = [pd.DataFrame({"split": [], "algorithm": [], "fold": [], "est": [], "std": []})]
-        for (s, f, a), outcome in results:
+        for (s, f, a), outcome in self._in_order():
             if outcome.predicted:
                 known = {"split": list(self.splits)[s], "algorithm": list(self.algorithms)[a]}
                 columns = known | {"fold": f + 1, "std": np.nan} | outcome.predicted
@@ -111,8 +153,9 @@ class Plan:
         return whole.assign(**{k: pd.Categorical(whole[k], list(v)) for k, v in names.items()})
 
 
-def run_at(at: At, *arguments: Any) -> tuple[At, trial.Outcome]:
-    return at, trial.run(*arguments)
+def run_at(at: At, work: Shared[trial.Work], fold: Shared[Fold]) -> tuple[At, trial.Outcome]:
+    """One trial, in whatever process joblib gives it to."""
+    return at, trial.run(work.value, at[2], fold.value)
 
 
 def _n_folds(splits: Iterable[Any]) -> int:

@@ -111,7 +111,9 @@ class Comparison:
         for key, group in paired.groupby(_KEY, sort=False):
             good = group[group["difference"].notna()]
             overlap = float((good["n_test"] / good["n_train"]).mean()) if corrected else 0.0
-            rows.append((*key, *_paired_t(good["difference"].to_numpy(float), overlap, confidence)))
+            rows.append(
+                (*key, *t_interval(good["difference"].to_numpy(float), overlap, confidence))
+            )
         columns = ["split", "algorithm", "measure", "difference", "low", "high", "p", "folds"]
         return pd.DataFrame(rows, columns=columns)
 
@@ -121,16 +123,19 @@ class Comparison:
         return bad[["split", "algorithm", "fold", "measure", "error"]].reset_index(drop=True)
 
     def failures(self) -> list[str]:
-        """What went wrong, a line for each fold and error."""
-        found: dict[tuple[str, ...], list[str]] = {}
+        """What went wrong, a line for each error of an algorithm on a split."""
+        at: dict[tuple[str, ...], list[str]] = {}
         columns = ["measure", "algorithm", "split", "fold", "error"]
-        for measure, *at in self.errors()[columns].astype(str).to_numpy():
-            found.setdefault(tuple(at), []).append(measure)
+        for measure, *where in self.errors()[columns].astype(str).to_numpy():
+            at.setdefault(tuple(where), []).append(measure)
+        folds: dict[tuple[str, ...], list[str]] = {}
+        for (algorithm, split, fold, error), which in at.items():
+            measures = f", {', '.join(which)}" if len(which) < len(self.measures) else ""
+            folds.setdefault((algorithm, split, measures, error), []).append(fold)
         return [
-            f"{algorithm} on split {split}, fold {fold}"
-            + (f", {', '.join(which)}" if len(which) < len(self.measures) else "")
-            + f": {error}"
-            for (algorithm, split, fold, error), which in found.items()
+            f"{algorithm} on split {split}, fold{'s' * (len(found) > 1)} {', '.join(found)}"
+            f"{measures}: {error}"
+            for (algorithm, split, measures, error), found in folds.items()
         ]
 
     # -- as text -------------------------------------------------------------------------------
@@ -174,7 +179,13 @@ class Comparison:
         )
 
     def to_markdown(self) -> str:
-        """The tables and the paired differences in Markdown."""
+        """The tables and the paired differences in Markdown.
+
+        Raises
+        ------
+        DataError
+            If ``reference`` is none of the algorithms.
+        """
         parts = [f"### {s}: {m}\n\n{markdown(shown)}" for s, m, shown in self.blocks()]
         differences = self.differences()
         if len(differences):
@@ -187,7 +198,13 @@ class Comparison:
         return "\n\n".join(parts) + "\n"
 
     def to_csv(self, path: str | Path | None = None) -> str | None:
-        """``table`` as CSV: written to ``path``, or returned where there is none."""
+        """``table`` as CSV: written to ``path``, or returned where there is none.
+
+        Raises
+        ------
+        StorageError
+            If the file cannot be written; an older one is left as it was.
+        """
         text = self.table.to_csv(index=False, lineterminator="\n")
         if path is None:
             return text
@@ -217,17 +234,17 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _paired_t(
-    difference: NDArray[np.float64], overlap: float, confidence: float
+def t_interval(
+    values: NDArray[np.float64], overlap: float, confidence: float
 ) -> tuple[float, float, float, float, int]:
-    """Mean, lower and upper bound, two-sided p, and n."""
+    """Mean, lower and upper bound, two-sided p, and n; see :meth:`Comparison.differences`."""
     from scipy import stats
 
-    n = len(difference)
-    mean = float(difference.mean()) if n else np.nan
+    n = len(values)
+    mean = float(values.mean()) if n else np.nan
     if n < 2:
         return mean, np.nan, np.nan, np.nan, n
-    error = float(np.sqrt(difference.var(ddof=1) * (1 / n + overlap)))
+    error = float(np.sqrt(values.var(ddof=1) * (1 / n + overlap)))
     reach = float(stats.t.ppf(0.5 + confidence / 2, n - 1)) * error
     if error == 0:
         return mean, mean, mean, float(mean == 0), n

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from surprise import AlgoBase
 from surprise.dataset import Dataset
 from surprise.model_selection import KFold
@@ -30,7 +29,7 @@ def compare(
     splits: Mapping[str, Any] | None = None,
     measures: Measures = ("rmse", "mae"),
     *,
-    n_jobs: int = 1,
+    n_jobs: int | None = None,
     folder: str | os.PathLike[str] | None = None,
     reference: str | None = None,
     keep_predictions: bool = False,
@@ -52,11 +51,14 @@ def compare(
         predictions to a number; in a mapping, by the name to show. Ranking measures rank the rated
         test items unless wrapped in :func:`full_ranking`. A function that has a parameter
         ``algorithm`` or ``trainset`` without a default is handed the fitted one as well.
-    n_jobs : int, default=1
-        Processes, as in joblib. Values are the same to the last bit for any number of them.
+    n_jobs : int, optional
+        Processes, as joblib counts them: by default one, or what ``joblib.parallel_config`` says,
+        whose backend is used: with ``backend="dask"`` the trials run on a cluster. Values are the
+        same to the last bit wherever they run.
     folder : str or path, optional
-        Where each finished trial is kept. A run that was interrupted, and one with an algorithm or
-        a fold more, computes only what is missing. Trials that failed are tried again.
+        Where each finished trial is kept, on this machine. A run that was interrupted, and one
+        with an algorithm or a fold more, computes only what is missing. Trials that failed are
+        tried again.
     reference : str, optional
         What :meth:`Comparison.differences` compares with; by default the first algorithm.
     keep_predictions : bool, default=False
@@ -79,9 +81,10 @@ def compare(
     Notes
     -----
     Surprise's algorithms take numpy's global generator where their ``random_state`` is None; here
-    it is seeded from the fold. BLAS runs on one thread. What algorithms print is dropped. The times
-    are of ``fit`` and ``test`` alone; the first fit in a process may include compilation. For
-    memory see :class:`~llmtokens.compare.PeakMemory`.
+    it is seeded from the fold: that generator belongs to a process, in which therefore one trial
+    runs at a time (give Dask's workers one thread each). BLAS runs on one thread. What algorithms
+    print is dropped. The times are of ``fit`` and ``test`` alone; the first fit in a process may
+    include compilation. For memory see :class:`~llmtokens.compare.PeakMemory`.
 
     Examples
     --------
@@ -104,24 +107,21 @@ def compare(
     named = named_measures(measures)
     _check(algorithms, dataset, splits, reference)
     plan = Plan(algorithms, dataset, splits, named, _make(folder), keep_predictions)
-    results = []
+    pool = Parallel(n_jobs, return_as="generator_unordered", batch_size=1, prefer="processes")
     try:
         with _bar(plan.total, progress) as advance:
-            pool = Parallel(n_jobs=n_jobs, backend="loky", return_as="generator")
             for at, outcome in pool(delayed(run_at)(*task) for task in plan.todo(advance)):
-                results.append((at, outcome))
+                plan.keep(at, outcome)
                 advance()
     finally:
         trial.forget()
     if plan.failure is not None:
         raise plan.failure
-    results = sorted(results + plan.done, key=lambda pair: pair[0])
-    rows = [row for at, outcome in results for row in plan.rows(at, outcome)]
     return Comparison(
-        table=pd.DataFrame(rows),
+        table=plan.table(),
         reference=reference or next(iter(algorithms)),
         settings=_settings(algorithms, dataset, splits, named, getattr(data, "name", None)),
-        predictions=plan.predictions(results) if keep_predictions else None,
+        predictions=plan.predictions() if keep_predictions else None,
     )
 
 
@@ -157,7 +157,9 @@ def _make(folder: str | os.PathLike[str] | None) -> Path | None:
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"could not make the folder {str(folder)!r}: {error}") from error
+        raise StorageError(
+            f"could not make the folder {str(folder)!r} ({error}); choose another"
+        ) from error
     return Path(folder)
 
 

@@ -7,8 +7,9 @@ import copy
 import io
 import json
 import math
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from surprise import AlgoBase, Prediction, Trainset
 
 from .. import store
-from ..errors import DataError, LLMTokensError
+from ..errors import DataError
 from ..files import write_text
 from ..metrics import rank_all
 from ..threads import one_blas_thread
@@ -49,16 +50,22 @@ class Outcome:
         write_text(path, json.dumps(payload, allow_nan=False))
 
     @classmethod
-    def read(cls, path: Path, measures: Mapping[str, Measure], predictions: bool) -> Outcome | None:
+    def read(
+        cls, path: Path, measures: Mapping[str, Measure], n_predictions: int | None
+    ) -> Outcome | None:
         """The outcome kept at ``path``; None where there is none that is whole and complete."""
         try:
             payload = json.loads(path.read_text(encoding="utf-8"))
             values = {name: float(payload["values"][name]) for name in measures}
             fit, test, peak = (float(payload[name]) for name in _NUMBERS)
             arrays: dict[str, Any] = {}
-            if predictions:
+            if n_predictions is not None:
                 _, _, arrays = store.read(path.with_suffix(".safetensors"), "predictions")
-        except (OSError, ValueError, LookupError, TypeError, LLMTokensError):
+                shapes = {(name, array.shape, array.dtype.kind) for name, array in arrays.items()}
+                est, std = (("est", (n_predictions,), "f"), ("std", (n_predictions,), "f"))
+                if shapes not in ({est}, {est, std}):
+                    return None
+        except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
             return None
         return cls(values, {}, fit, test, peak, arrays)
 
@@ -66,30 +73,35 @@ class Outcome:
 _NUMBERS = ("fit_time", "test_time", "peak_memory")
 
 
-def run(
-    algorithm: AlgoBase,
-    fold: Fold,
-    measures: Mapping[str, Measure],
-    path: Path | None,
-    keep_predictions: bool,
-) -> Outcome:
-    """Fit a copy of the algorithm, predict the testset, measure; keep the outcome at ``path``.
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What the trials of a comparison have in common."""
+
+    algorithms: Sequence[AlgoBase]
+    measures: Mapping[str, Measure]
+    keep_predictions: bool
+
+
+_one_at_a_time = threading.Lock()  # numpy's global generator and stdout belong to the process
+
+
+def run(work: Work, a: int, fold: Fold) -> Outcome:
+    """Fit a copy of algorithm number ``a``, predict the testset, measure.
 
     The outcome depends on the arguments alone: numpy's global generator, which Surprise uses where
     ``random_state`` is None, is seeded from the fold, and BLAS, whose sums depend on the number of
     its threads, gets one. Whatever the algorithm raises is noted in the outcome.
     """
-    trainset, testset = _unpacked(fold)
-    before = np.random.get_state()  # noqa: NPY002
-    np.random.seed(int(fold.digest[:8], 16))  # noqa: NPY002
-    try:
-        with one_blas_thread(), contextlib.redirect_stdout(io.StringIO()):
-            outcome = _run(_copy(algorithm), trainset, testset, measures, keep_predictions)
-    finally:
-        np.random.set_state(before)  # noqa: NPY002
-    if path is not None and not outcome.errors:
-        outcome.write(path)
-    return outcome
+    with _one_at_a_time:
+        trainset, testset = _unpacked(fold)
+        algorithm = _copy(work.algorithms[a])
+        before = np.random.get_state()  # noqa: NPY002
+        np.random.seed(int(fold.digest[:8], 16))  # noqa: NPY002
+        try:
+            with one_blas_thread(), contextlib.redirect_stdout(io.StringIO()):
+                return _run(algorithm, trainset, testset, work.measures, work.keep_predictions)
+        finally:
+            np.random.set_state(before)  # noqa: NPY002
 
 
 def _run(

@@ -32,7 +32,7 @@ FILE_NAME = "embeddings.sqlite"
 _BUSY_SECONDS = 60.0  # how long a writer waits for another process
 _KEYS_PER_QUERY = 500  # below the limit of 999 variables of old SQLite builds
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_SCHEMA = """CREATE TABLE IF NOT EXISTS embeddings (
+_SCHEMA = """CREATE TABLE embeddings (
     encoder TEXT NOT NULL, text BLOB NOT NULL, crc INTEGER NOT NULL, vector BLOB NOT NULL,
     PRIMARY KEY (encoder, text))"""
 
@@ -129,6 +129,7 @@ class EmbeddingCache:
         if self._off == "write":  # read only: without locks and side files, which cannot be made
             uri = f"{self.path.absolute().as_uri()}?mode=ro&immutable=1"
             self._db = sqlite3.connect(uri, uri=True)
+            _check_schema(self._db)
             return self._db
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._db = sqlite3.connect(self.path, timeout=_BUSY_SECONDS)
@@ -178,8 +179,16 @@ def _set_up(db: sqlite3.Connection) -> None:
                 raise
             time.sleep(wait)
     db.execute("PRAGMA synchronous = NORMAL")  # a crash of the machine costs rows, not the file
-    db.execute(_SCHEMA)
+    db.execute(_SCHEMA.replace("TABLE", "TABLE IF NOT EXISTS", 1))
     db.commit()
+    _check_schema(db)
+
+
+def _check_schema(db: sqlite3.Connection) -> None:
+    """Raise unless the one table is ours: views, triggers and computed columns can run for ever."""
+    found = [sql for (sql,) in db.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")]
+    if [str(sql).split() for sql in found] != [_SCHEMA.split()]:
+        raise sqlite3.DatabaseError("it holds other tables than this library writes")
 
 
 def _can_still_be_read(path: Path) -> bool:

@@ -129,7 +129,8 @@ def load(source: Source, device: str | None, backend: str) -> SentenceTransforme
                 ) from None
             raise FileFormatError(
                 f"{source.location} cannot be loaded by sentence-transformers: "
-                f"{type(error).__name__}: {error}"
+                f"{type(error).__name__}: {error}; expected the folder of a model, as "
+                "SentenceTransformer.save writes it"
             ) from error
     special = getattr(model.tokenizer, "all_special_ids", None)
     if special is not None and len(model.tokenizer) <= len(special):  # loads, and reads no word

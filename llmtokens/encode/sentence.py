@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,14 +12,11 @@ import numpy.typing as npt
 from ..errors import DataError
 from . import models
 from .base import cached, check_texts
+from .batches import Batch, Rows, cut, embed, embed_elsewhere, filled, of_one_length, token_lengths
 from .cache import EmbeddingCache
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-
-_MIN_TOKENS = 128  # smaller batches take other code paths in the matrix product
-_CHARS_PER_TOKEN = 32  # a text longer than this times the model's tokens may be cut
-_PROBE = 1024  # texts tokenised at once to learn their lengths
 
 
 class SentenceEncoder:
@@ -50,6 +47,10 @@ class SentenceEncoder:
         folder.
     show_progress : bool
         Draw a progress bar.
+    n_jobs : int, optional
+        Processes, as joblib counts them: by default none but this one, or what
+        ``joblib.parallel_config`` says; with ``backend="dask"`` the texts are encoded on a cluster,
+        every worker of which needs the same weights. The cache is that of this machine in any case.
 
     Examples
     --------
@@ -69,6 +70,7 @@ class SentenceEncoder:
         backend: str = "torch",
         cache: bool | str | os.PathLike[str] = True,
         show_progress: bool = False,
+        n_jobs: int | None = None,
     ) -> None:
         self.model = model
         self.device = device
@@ -76,6 +78,7 @@ class SentenceEncoder:
         self.backend = backend
         self.cache = cache
         self.show_progress = show_progress
+        self.n_jobs = n_jobs
         self._source: models.Source | None = None
         self._loaded: SentenceTransformer | None = None
 
@@ -134,31 +137,50 @@ class SentenceEncoder:
 
         It is neither read from the cache nor kept there, and not padded to the batch size at which
         rows do not depend on their batch: it may differ from that of ``encode`` by rounding.
+
+        Raises
+        ------
+        DataError, ModelNotFoundError, FileFormatError, MissingExtraError
+            As :meth:`encode`.
         """
+        texts = check_texts([text])
         model = self._load()
-        texts = [_cut(model, one) for one in check_texts([text])]
+        texts = [cut(model, one) for one in texts]
         return np.asarray(model.encode(texts, show_progress_bar=False), dtype=np.float32)
 
     def batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], npt.NDArray[np.float32]]]:
-        """Encode in batches of one token length; yields ``(positions in texts, rows)``."""
+        """Encode in batches of one token length; yields ``(positions in texts, rows)``.
+
+        Raises
+        ------
+        ModelNotFoundError, FileFormatError, MissingExtraError
+            As :meth:`encode`.
+        """
         model = self._load()
-        texts = [_cut(model, text) for text in texts]
-        lengths = _token_lengths(model, texts)
+        texts = [cut(model, text) for text in texts]
+        lengths = token_lengths(model, texts)
         order = sorted(range(len(texts)), key=lambda k: (lengths[k], len(texts[k])), reverse=True)
+        groups = list(of_one_length(order, lengths, self.batch_size))
+        work = ((rows, filled([texts[k] for k in rows], lengths[rows[0]])) for rows in groups)
         from tqdm.auto import tqdm  # comes with sentence-transformers
 
         with tqdm(total=len(texts), desc="Encoding", disable=not self.show_progress) as progress:
-            start = 0
-            while start < len(order):
-                length = lengths[order[start]]
-                rows = [k for k in order[start : start + self.batch_size] if lengths[k] == length]
-                batch = [texts[k] for k in rows]
-                if length:  # repeat the last text until the batch is large enough
-                    batch += batch[-1:] * (-(-_MIN_TOKENS // length) - len(batch))
-                vectors = model.encode(batch, batch_size=len(batch), show_progress_bar=False)
-                yield rows, np.asarray(vectors, dtype=np.float32)[: len(rows)]
+            for rows, vectors in self._spread(work):
+                yield rows, vectors[: len(rows)]
                 progress.update(len(rows))
-                start += len(rows)
+
+    def _spread(self, work: Iterable[Batch]) -> Iterator[tuple[list[int], Rows]]:
+        """Rows of every batch: here, or wherever joblib is told to work."""
+        from joblib import Parallel, delayed, effective_n_jobs
+
+        if effective_n_jobs(self.n_jobs) == 1:
+            model = self._load()
+            for rows, batch in work:
+                yield rows, embed(model, batch)
+            return
+        pool = Parallel(self.n_jobs, return_as="generator_unordered", prefer="processes")
+        settings = (self.model, self.device, self.backend, self._find().revision)
+        yield from pool(delayed(embed_elsewhere)(settings, *batch) for batch in work)
 
     def _find(self) -> models.Source:
         if self._source is None:
@@ -169,25 +191,3 @@ class SentenceEncoder:
         if self._loaded is None:
             self._loaded = models.load(self._find(), self.device, self.backend)
         return self._loaded
-
-
-def _cut(model: SentenceTransformer, text: str) -> str:
-    """The beginning of a very long text, where it has more tokens than the model reads."""
-    limit = model.max_seq_length
-    if limit is None or len(text) <= _CHARS_PER_TOKEN * limit:
-        return text
-    head = text[: _CHARS_PER_TOKEN * limit]
-    # Twice the limit: the cut may change the tokens of the last word, which lies beyond it.
-    tokens = model.tokenizer(head, truncation=False, verbose=False)["input_ids"]
-    return head if len(tokens) >= 2 * limit else text
-
-
-def _token_lengths(model: SentenceTransformer, texts: list[str]) -> list[int]:
-    """Tokens of each text as the model will read it; zeros where it has no notion of padding."""
-    lengths: list[int] = []
-    for start in range(0, len(texts), _PROBE):
-        mask = model.preprocess(texts[start : start + _PROBE]).get("attention_mask")
-        if mask is None:
-            return [0] * len(texts)
-        lengths += mask.sum(dim=1).tolist()
-    return lengths

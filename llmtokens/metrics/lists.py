@@ -79,7 +79,13 @@ class Rankings:
         return self.rank <= k
 
     def check(self, k: int) -> None:
-        """Raise unless ``k`` is a length that a list can have."""
+        """Raise unless ``k`` is a length that a list can have.
+
+        Raises
+        ------
+        DataError
+            If it is no integer from 1 to the number of items.
+        """
         if not isinstance(k, Integral) or k < 1:
             raise DataError(f"found k={k!r}; expected an integer of at least 1")
         if k > len(self.items):
@@ -95,7 +101,13 @@ class Rankings:
         return np.bincount(self.user[mask], chosen, minlength=len(self.users)).astype(np.float64)
 
     def result(self, values: NDArray[np.float64], per_user: bool) -> float | pd.Series:
-        """The users' values as a Series, or the mean of those that are not NaN."""
+        """The users' values as a Series, or the mean of those that are not NaN.
+
+        Raises
+        ------
+        DataError
+            If there is no mean: all are NaN.
+        """
         if per_user:
             return pd.Series(values, index=pd.Index(self.users, dtype=object, name="user"))
         if np.isnan(values).all():

@@ -19,13 +19,15 @@ class _KFold(Split):
 
     _side: ClassVar[str]
     n_given = 0
+    n_reserved = 0
 
     def __init__(self, n_splits: int = 5, random_state: Any = None) -> None:
         super().__init__(n_splits)
         self.random_state = random_state
 
     def _masks(self, raw: Sequence[tuple[Any, ...]]) -> list[tuple[Mask, Mask]]:
-        require_at_least("n_given", self.n_given, 0)
+        for name in ("n_given", "n_reserved"):
+            require_at_least(name, getattr(self, name), 0)
         rng = get_rng(self.random_state)
         own, n_ids = sorted_codes(raw, SIDES.index(self._side))
         if self.n_splits > n_ids:
@@ -37,22 +39,28 @@ class _KFold(Split):
         for k, ids in enumerate(np.array_split(rng.permutation(n_ids), self.n_splits)):
             fold[ids] = k
         held = fold[own]
-        if self.n_given:
-            held[_draw(own, raw, self._side, self.n_given, rng)] = -1
-        tests = [held == k for k in range(self.n_splits)]
-        return [(~test, test) for test in tests]
+        untested = max(self.n_given, self.n_reserved)
+        if not untested:
+            return [(held != k, held == k) for k in range(self.n_splits)]
+        nth = _places(own, raw, self._side, rng)
+        held[(nth < self.n_given) | (np.bincount(own)[own] <= untested)] = -1
+        return [(held != k, (held == k) & (nth >= untested)) for k in range(self.n_splits)]
 
     def _why_empty(self, name: str) -> str:
+        word = "n_reserved" if self.n_reserved > self.n_given else "n_given"
         return (
-            f"each of its {self._side}s has n_given={self.n_given} ratings or fewer; lower n_given "
-            "or n_splits"
+            f"each of its {self._side}s has {word}={getattr(self, word)} ratings or fewer; lower "
+            f"{word} or n_splits"
         )
 
 
 class _FewShotKFold(_KFold):
-    def __init__(self, n_splits: int = 5, n_given: int = 5, random_state: Any = None) -> None:
+    def __init__(
+        self, n_splits: int = 5, n_given: int = 5, random_state: Any = None, n_reserved: int = 0
+    ) -> None:
         super().__init__(n_splits, random_state)
         self.n_given = n_given
+        self.n_reserved = n_reserved
 
 
 class ColdItemKFold(_KFold):
@@ -107,13 +115,17 @@ class FewShotItemKFold(_FewShotKFold):
     random_state : int, RandomState or None
         As in :class:`ColdItemKFold`. With the same int, the same items are held out as there, and
         the ratings given with a small ``n_given`` are among those given with a larger one.
+    n_reserved : int, default=0
+        Of an item that is held out, so many ratings are not tested on, though only ``n_given`` of
+        them are given. Splits that differ in ``n_given`` alone then test the same items on the same
+        ratings: this is what a learning curve is made of.
 
     Examples
     --------
     >>> from llmtokens.datasets import synthetic
     >>> data = synthetic(n_users=50, n_items=80, n_ratings=1000).dataset
     >>> FewShotItemKFold(n_given=3, random_state=0)
-    FewShotItemKFold(n_splits=5, random_state=0, n_given=3)
+    FewShotItemKFold(n_splits=5, random_state=0, n_given=3, n_reserved=0)
     >>> trainset, testset = next(FewShotItemKFold(n_given=3, random_state=0).split(data))
     >>> {len(trainset.ir[trainset.to_inner_iid(item)]) for _, item, _ in testset}
     {3}
@@ -139,19 +151,16 @@ class FewShotUserKFold(_FewShotKFold):
     _side = "user"
 
 
-def _draw(
-    own: NDArray[np.int64],
-    raw: Sequence[tuple[Any, ...]],
-    side: str,
-    n: int,
-    rng: np.random.RandomState,
+def _places(
+    own: NDArray[np.int64], raw: Sequence[tuple[Any, ...]], side: str, rng: np.random.RandomState
 ) -> NDArray[np.int64]:
-    """Positions of ``n`` random ratings of each id, or of all it has."""
+    """Place of each rating, from 0, in a random order of those of its id."""
     other, _ = sorted_codes(raw, 1 - SIDES.index(side))
     value = np.fromiter(map(itemgetter(2), raw), np.float64, len(raw))
     key = np.empty(len(raw))
     key[np.lexsort((value, other, own))] = rng.random_sample(len(raw))
     order = np.lexsort((key, own))
     counts = np.bincount(own)
-    nth = np.arange(len(raw)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return order[nth < n]
+    nth = np.empty(len(raw), np.int64)
+    nth[order] = np.arange(len(raw)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return nth

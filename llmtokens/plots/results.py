@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from surprise import Prediction
 
-from .. import curves
 from ..errors import DataError, sample
 from ..metrics import reliability as reliability_table
 from .style import INK, finish, new_axes, plain_text, style
@@ -17,42 +16,38 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from ..compare import Comparison
+    from ..curves import LearningCurve
 
 
 def learning_curve(
-    comparison: Comparison,
-    by: Literal["item", "user"] = "item",
-    split: str | None = None,
-    ax: Axes | None = None,
+    curve: LearningCurve, measure: str | None = None, ax: Axes | None = None
 ) -> Axes:
-    """RMSE against training ratings, with bands of two standard errors.
+    """A measure against the number of training ratings, with bands of 95 % confidence over folds.
 
-    Bins with fewer than 20 predictions are left out. See
-    :func:`llmtokens.curves.learning_curve` for parameters and errors; ``split`` is by default the
-    first.
+    ``measure`` is by default the first; for the bands see
+    :meth:`~llmtokens.curves.LearningCurve.points`. Numbers of ratings stand at the logarithm of one
+    more.
+
+    Raises
+    ------
+    DataError
+        If there is no such measure.
+    MissingExtraError
+        Without matplotlib.
     """
-    split = comparison.splits[0] if split is None else split
-    curves.kept_predictions(comparison, split)
-    table = curves.learning_curve(comparison, by)
-    table = table[(table["split"] == split) & (table["n"] >= 20)]
+    measure = curve.checked(measure)
+    points = curve.points()
+    points = points[points["measure"] == measure]
     ax, own = new_axes(ax)
-    lows = np.sort(table["low"].unique())
-    for k, name in enumerate(comparison.algorithms):
-        rows = table[table["algorithm"] == name]
-        x = np.searchsorted(lows, rows["low"])
-        ax.plot(x, rows["rmse"], label=plain_text(name), **style(k))
-        reach = 2 * rows["error"]
-        ax.fill_between(
-            x,
-            rows["rmse"] - reach,
-            rows["rmse"] + reach,
-            color=style(k)["color"],
-            alpha=0.12,
-            lw=0,
-        )
-    highs = table.drop_duplicates("low").set_index("low")["high"]
-    ax.set_xticks(range(len(lows)), [_range(low, int(highs[low])) for low in lows.tolist()])
-    ax.set(xlabel=f"training ratings of the {by}", ylabel="RMSE", title=plain_text(split))
+    for k, name in enumerate(curve.comparison.algorithms):
+        rows = points[points["algorithm"] == name]
+        x = np.log1p(rows["n_given"])
+        ax.plot(x, rows["mean"], label=plain_text(name), **style(k))
+        ax.fill_between(x, rows["low"], rows["high"], color=style(k)["color"], alpha=0.1, lw=0)
+    ax.set_xticks(np.log1p(curve.n_given).tolist(), [str(n) for n in curve.n_given])
+    ax.minorticks_off()
+    label = f"training ratings of the {curve.by}"
+    ax.set(xlabel=label, ylabel=plain_text(measure.upper() if measure.islower() else measure))
     return finish(ax, own)
 
 
@@ -65,6 +60,8 @@ def paired_differences(
     ------
     DataError
         If there is no such measure, or nothing to compare with the reference.
+    MissingExtraError
+        Without matplotlib.
     """
     measure = comparison.measures[0] if measure is None else measure
     if measure not in comparison.measures:
@@ -98,9 +95,11 @@ def residuals(comparison: Comparison, split: str | None = None, ax: Axes | None 
     ------
     DataError
         Without predictions, or if there is no such split; by default the first.
+    MissingExtraError
+        Without matplotlib.
     """
     split = comparison.splits[0] if split is None else split
-    rows = curves.kept_predictions(comparison, split)
+    rows = _kept(comparison, split)
     ax, own = new_axes(ax)
     ax.axhline(0, color=INK if own else "gray", lw=1)
     for k, name in enumerate(comparison.algorithms):
@@ -123,9 +122,11 @@ def reliability(comparison: Comparison, split: str | None = None, ax: Axes | Non
     ------
     DataError
         If no algorithm gave ``details["std"]``, or predictions were not kept.
+    MissingExtraError
+        Without matplotlib.
     """
     split = comparison.splits[0] if split is None else split
-    rows = curves.kept_predictions(comparison, split)
+    rows = _kept(comparison, split)
     rows = rows[rows["std"].notna()]
     if rows.empty:
         raise DataError("found no predictive standard deviations; LLMTokensBPMF gives them")
@@ -147,5 +148,11 @@ def _predictions(rows: pd.DataFrame) -> list[Prediction]:
     return [Prediction(u, i, r, est, {"std": std}) for u, i, r, est, std in columns]
 
 
-def _range(low: int, high: int) -> str:
-    return str(low) if low == high else f"{low}–{high}"
+def _kept(comparison: Comparison, split: str) -> pd.DataFrame:
+    """The predictions of one split."""
+    rows = comparison.predictions
+    if rows is None:
+        raise DataError("found no predictions; run compare(..., keep_predictions=True)")
+    if split not in comparison.splits:
+        raise DataError(f"found split={split!r}; expected one of {sample(comparison.splits, 20)}")
+    return rows[rows["split"] == split]

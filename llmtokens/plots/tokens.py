@@ -23,6 +23,8 @@ def token_map(tokens: LLMTokens, ax: Axes | None = None) -> Axes:
     ------
     DataError
         For tokens of one dimension.
+    MissingExtraError
+        Without matplotlib.
     """
     points = map_points(tokens)
     ax, own = new_axes(ax, height=4.4, grid=False)

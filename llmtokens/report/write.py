@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.resources import files
@@ -13,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from .. import curves, plots
+from .. import plots
+from ..compare.results import markdown
 from ..errors import DataError, MissingExtraError
 from ..files import write_text
 from . import svg
 
 if TYPE_CHECKING:
     from ..compare import Comparison
+    from ..curves import LearningCurve
     from ..tokens import LLMTokens
 
 
@@ -29,6 +32,7 @@ def report(
     tokens: LLMTokens | None = None,
     title: str = "Comparison of recommenders",
     settings: Mapping[str, Any] | None = None,
+    curves: Sequence[LearningCurve] = (),
 ) -> Path:
     """Write a comparison as one HTML file, and as Markdown and CSV beside it.
 
@@ -38,8 +42,8 @@ def report(
     Parameters
     ----------
     comparison : Comparison
-        With ``keep_predictions=True``, the page also has learning curves and residuals, and the
-        reliability of predicted standard deviations.
+        With ``keep_predictions=True``, the page also has residuals, and how reliable predicted
+        standard deviations are.
     path : str or path
         Ends in ``.html``; the others are named alike and end in ``.md`` and ``.csv``.
     tokens : LLMTokens, optional
@@ -47,6 +51,8 @@ def report(
     title : str
     settings : mapping, optional
         More to say on how the results were made.
+    curves : sequence of LearningCurve, optional
+        Of :func:`~llmtokens.curves.learning_curve`: a figure and a table for each.
 
     Returns
     -------
@@ -71,8 +77,7 @@ def report(
         raise MissingExtraError(
             "a report needs jinja2, which is not installed; run: pip install 'llmtokens[plots]'"
         ) from error
-    own = {"settings": {key: str(value) for key, value in settings.items()}} if settings else {}
-    known = own | comparison.settings
+    known = _settings(comparison, settings, curves)
     script = files(__package__).joinpath("report.js").read_text(encoding="utf-8").strip()
     source = files(__package__).joinpath("report.html").read_text(encoding="utf-8")
     page = Environment(autoescape=True, undefined=StrictUndefined).from_string(source)
@@ -85,15 +90,17 @@ def report(
         script_hash=svg.source_hash(script),
         comparison=comparison,
         blocks=[(s, m, _means_first(table)) for s, m, table in comparison.blocks()],
-        failures=comparison.failures(),
+        failures=comparison.failures() + [line for c in curves for line in c.comparison.failures()],
         differences=_differences(comparison),
         figures=_figures(comparison),
+        curves=[part for curve in curves for part in _curve(curve)],
         token_map=mapped,
         n_tokens=len(tokens) if tokens is not None else 0,
         settings=known,
     )
-    write_text(path.with_suffix(".md"), _markdown(comparison, title, made, known))
-    comparison.to_csv(path.with_suffix(".csv"))
+    write_text(path.with_suffix(".md"), _markdown(comparison, title, made, known, curves))
+    tables = pd.concat([comparison.table, *(curve.comparison.table for curve in curves)])
+    replace(comparison, table=tables).to_csv(path.with_suffix(".csv"))
     write_text(path, html)
     return path
 
@@ -113,14 +120,13 @@ def _figures(comparison: Comparison) -> list[tuple[str, str, list[str]]]:
     if comparison.predictions is None:
         return found
     sections: list[tuple[str, str, Callable[..., object]]] = [
-        ("Learning curves", _WHY_CURVES, plots.learning_curve),
         ("Residuals", _WHY_RESIDUALS, plots.residuals),
         ("Reliability", _WHY_RELIABILITY, plots.reliability),
     ]
     for heading, why, plot in sections:
         drawn = []
         for split in comparison.splits:
-            if not _worth(plot, comparison, comparison.predictions, split):
+            if not _worth(plot, comparison.predictions, split):
                 continue
             about = f"{heading} on split {split}"
             drawn.append(svg.figure(partial(plot, comparison, split=split), about))
@@ -133,10 +139,6 @@ _WHY_DIFFERENCES = (
     "Each algorithm minus the reference on the same folds, with 95 % intervals of a paired t test "
     "whose variance is corrected for overlapping training sets (Nadeau & Bengio 2003)."
 )
-_WHY_CURVES = (
-    "Error by the number of training ratings of the item, with bands of two standard errors; bins "
-    "with fewer than 20 predictions are left out."
-)
 _WHY_RESIDUALS = (
     "Mean of rating minus estimate, in 15 bins of equal size: above zero, the algorithm predicts "
     "too low."
@@ -147,18 +149,39 @@ _WHY_RELIABILITY = (
 )
 
 
-def _worth(
-    plot: Callable[..., object], comparison: Comparison, predictions: pd.DataFrame, split: str
-) -> bool:
-    """A curve needs two points, and reliability a stated spread."""
+def _worth(plot: Callable[..., object], predictions: pd.DataFrame, split: str) -> bool:
+    """Reliability needs a stated spread."""
     rows = predictions[predictions["split"] == split]
-    if plot is plots.learning_curve:
-        table = curves.learning_curve(comparison)
-        return table[(table["split"] == split) & (table["n"] >= 20)]["low"].nunique() > 1
     if plot is plots.reliability:
         counts = rows[rows["std"].notna()].groupby("algorithm", observed=True).size()
         return bool((counts >= 10).any())
     return len(rows) > 0
+
+
+def _curve(curve: LearningCurve) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Heading, drawing and means of every measure."""
+    for measure in curve.comparison.measures:
+        heading = f"{measure} by ratings of the {curve.by}"
+        drawing = svg.figure(partial(plots.learning_curve, curve, measure), heading)
+        yield heading, drawing, _means(curve, measure)
+
+
+def _means(curve: LearningCurve, measure: str) -> pd.DataFrame:
+    shown = curve.table(measure).map("{:.4f}".format).replace("nan", "-")
+    shown.columns = pd.Index([str(n) for n in shown.columns])
+    return shown.rename_axis(index="Algorithm").reset_index()
+
+
+def _settings(
+    comparison: Comparison, more: Mapping[str, Any] | None, curves: Sequence[LearningCurve]
+) -> dict[str, dict[str, str]]:
+    """How it was made, what the user has to say of it first."""
+    own = {"settings": {key: str(value) for key, value in more.items()}} if more else {}
+    found = own | comparison.settings
+    for curve in curves:
+        name = f"learning curve by {curve.by}"
+        found[name] = curve.comparison.settings.get("splits", {})
+    return found
 
 
 def _means_first(table: pd.DataFrame) -> pd.DataFrame:
@@ -184,9 +207,18 @@ def _differences(comparison: Comparison) -> pd.DataFrame:
 
 
 def _markdown(
-    comparison: Comparison, title: str, made: str, settings: Mapping[str, Mapping[str, str]]
+    comparison: Comparison,
+    title: str,
+    made: str,
+    settings: Mapping[str, Mapping[str, str]],
+    curves: Sequence[LearningCurve],
 ) -> str:
     parts = [f"# {' '.join(title.split())}", made, comparison.to_markdown().rstrip()]
+    for curve in curves:
+        for measure in curve.comparison.measures:
+            heading = f"### Learning curve: {measure} by ratings of the {curve.by}"
+            parts.append(f"{heading}\n\n{markdown(_means(curve, measure))}")
+        parts += [f"Failed: {line}" for line in curve.comparison.failures()]
     for heading, values in settings.items():
         lines = "\n".join(f"- {key}: `{value}`" for key, value in values.items())
         parts.append(f"### {heading.capitalize()}\n\n{lines}")
