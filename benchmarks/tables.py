@@ -108,6 +108,27 @@ def bayes() -> str:
     return "\n".join(lines)
 
 
+def scaling() -> str:
+    """What a fit of LLMTokensBPMF from disk, or on workers, costs."""
+    found = results("scaling")
+    lines = [
+        "| ratings, generated | workers | seconds a sweep | MB to, from a worker | peak MB |",
+        "| ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in found["rows"]:
+        moved = "" if not row["workers"] else ", ".join(
+            f"{row[key] / 2**20:.1f}" for key in ("bytes_to_worker", "bytes_from_worker")
+        )  # fmt: skip
+        seconds = row["seconds"] if row["workers"] else row["cpu_seconds"]
+        peaks = ", ".join(f"{mb:,.0f}" for mb in row["mb"])
+        lines.append(
+            f"| {row['n_ratings']:,} | {row['workers']} | {seconds:.2f} | {moved} | {peaks} |"
+        )
+    for row in found["trainset"]:
+        lines.append(f"| {row['n_ratings']:,} | Surprise Trainset | | | {row['mb']:,.0f} |")
+    return "\n".join(lines)
+
+
 def serving() -> str:
     """Lists for everybody, questions, and newcomers."""
     lists, new = results("recommend"), results("foldin")["models"]["LLMTokensSVD"]
@@ -127,14 +148,24 @@ def serving() -> str:
     )
 
 
+def memory() -> str:
+    """What ``fit`` takes, as a multiple of the ratings."""
+    lines = ["| memory of `fit` / ratings | 1 million | 10 million |", "| --- | ---: | ---: |"]
+    for name, rows in results("memory")["algorithms"].items():
+        lines.append(f"| {name} | " + " | ".join(f"{row['ratio']:.1f}" for row in rows) + " |")
+    return "\n".join(lines)
+
+
 TABLES = {
     "quality": quality,
     "bayes": bayes,
+    "scaling": scaling,
     "serving": serving,
     "coverage": coverage,
     "speed": speed,
     "peers": peers,
     "ranking": ranking,
+    "memory": memory,
 }
 
 

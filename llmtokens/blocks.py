@@ -6,6 +6,7 @@ learned (vocabulary, knots) is in its ``spec``, plain data that a file can hold.
 
 from __future__ import annotations
 
+import contextlib
 import string
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -96,7 +97,9 @@ class NumberBlock:
         try:
             return pd.to_numeric(frame[column]).to_numpy(np.float64, na_value=np.nan)
         except (TypeError, ValueError) as error:
-            raise DataError(f"column {column!r} is not numeric: {error}") from error
+            raise DataError(
+                f"column {column!r} is not numeric: {error}; expected numbers, NaN where missing"
+            ) from error
 
     def features(self, frame: pd.DataFrame) -> Features:
         from sklearn.preprocessing import SplineTransformer
@@ -148,11 +151,11 @@ def restore_block(spec: Any, width: int) -> Block:
         for key, value in spec.items()
         if key != "kind"
     }
-    block = BLOCKS[kind](**given)
+    block, right = BLOCKS[kind](**given), False
     match block:
         case TextBlock(str(), str(), str()):
-            fields(block.template)
-            right = True
+            with contextlib.suppress(DataError):
+                right = bool(fields(block.template))
         case CategoryBlock(str(), tuple()):
             right = all(isinstance(x, str) for x in block.vocabulary)
             right &= len(block.vocabulary) == width
@@ -163,8 +166,6 @@ def restore_block(spec: Any, width: int) -> Block:
             right = right and width == (len(knots) + 2 if len(knots) > 1 else 1)
         case EmbeddingBlock(int()):
             right = block.dim == width
-        case _:
-            right = False
     if not right:
         raise FileFormatError(f"found a damaged block {spec!r:.80}")
     return block

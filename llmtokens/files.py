@@ -19,7 +19,8 @@ def written_whole(path: str | Path) -> Iterator[str]:
     ------
     StorageError
         If anything fails on the way, such as a folder that is missing, full or read-only; an older
-        file is left as it was, and no scraps stay.
+        file is left as it was, and no scraps stay. (A process that is killed cannot tidy up: it
+        may leave one hidden file, ``.<name>.*.tmp``, which can be deleted.)
     """
     path = Path(path)
     temporary = None
@@ -27,7 +28,7 @@ def written_whole(path: str | Path) -> Iterator[str]:
         handle, temporary = tempfile.mkstemp(".tmp", f".{path.name}.", path.parent)
         os.close(handle)
         yield temporary
-        with open(temporary, "rb") as file:
+        with open(temporary, "r+b") as file:
             os.fsync(file.fileno())
         mask = os.umask(0)
         os.umask(mask)

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from .errors import DataError, sample
@@ -62,6 +63,19 @@ def plain_ids(ids: Iterable[Hashable]) -> list[Hashable]:
             "per id: drop the duplicates or join their texts"
         )
     return plain
+
+
+def as_column(values: Iterable[Hashable]) -> pd.Series:
+    """Ids or names as a column of their own type; as objects where no one type holds them all.
+
+    >>> as_column([1, 2]).dtype, as_column([1, "b"]).dtype
+    (dtype('int64'), dtype('O'))
+    """
+    column = pd.Series(list(values), dtype=object)
+    try:
+        return column.infer_objects()
+    except UnicodeEncodeError:  # half of a surrogate pair, which no string type of pandas holds
+        return column
 
 
 def _is_nan(raw: Hashable) -> bool:

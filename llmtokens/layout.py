@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .errors import FileFormatError
 
+_LARGEST = 1e70  # ratings end at 1e30 and their squares at 1e60: sums of products stay finite
 _KINDS = {"float": "f", "int": "i", "bool": "b"}
 
 
@@ -90,8 +91,9 @@ def _check_array(name: str, spec: Array, value: Any, sizes: Sizes) -> None:
         _fits(dim, length, sizes) for dim, length in zip(spec.dims, value.shape, strict=True)
     ):
         raise FileFormatError(f"{name!r} has the shape {value.shape}; expected ({expected})")
-    if spec.kind == "float" and not np.isfinite(value).all():
-        raise FileFormatError(f"{name!r} holds NaN or infinity")
+    ends = (value.min(), value.max()) if spec.kind == "float" and value.size else ()
+    if not all(-_LARGEST < float(end) < _LARGEST for end in ends):
+        raise FileFormatError(f"{name!r} holds NaN, infinity or a number beyond {_LARGEST:g}")
     if spec.below is not None and value.size:
         limit = sizes[spec.below]
         if value.min() < 0 or value.max() >= limit:

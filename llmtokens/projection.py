@@ -142,7 +142,10 @@ class Projection:
         if not isinstance(text, str) or not text.strip():
             raise DataError(f"found {text!r:.60}; expected a text with something in it")
         if not any(isinstance(block, TextBlock) for block in self.blocks):
-            raise DataError("these tokens were made without text, so no text can be compared")
+            raise DataError(
+                "these tokens were made without text, so no text can be compared; expected tokens "
+                "of from_frame or from_texts"
+            )
         said = {
             block: _row(_encoder(block, self.encoders), text.strip())
             for block in set(self.blocks)

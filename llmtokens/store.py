@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,36 +125,47 @@ def jsonable_ids(ids: list[Any]) -> list[Any]:
 
 
 def _tensors(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = dict(file.metadata() or {})
-    except SafetensorError as error:
-        raise FileFormatError(
-            f"{str(path)!r} is not a whole safetensors file ({error}); it is damaged, cut short, "
-            "or was written by something else"
-        ) from error
+        with open(os.fspath(path), "rb") as file:  # once: it may be replaced at any moment
+            metadata, entries, start = _header(file)
+            tensors = {name: _array(file, start, entry) for name, entry in entries.items()}
     except OSError as error:
-        raise StorageError(f"could not read {str(path)!r}: {error}") from error
-    except Exception as error:  # the reader's own refusals of absurd headers
-        raise FileFormatError(f"{str(path)!r} cannot be read: {error}") from error
-    # safe_open has checked lengths, dtypes and offsets against the size of the file
-    with open(path, "rb") as raw:
-        length = int.from_bytes(raw.read(8), "little")
-        header = json.loads(raw.read(length))
-    header.pop("__metadata__", None)
-    tensors: dict[str, NDArray[Any]] = {}
-    for name, entry in header.items():
-        if entry["dtype"] not in _DTYPES:
-            raise FileFormatError(f"{str(path)!r} has an array of unknown type {entry['dtype']!r}")
-        shape, dtype = tuple(entry["shape"]), np.dtype(_DTYPES[entry["dtype"]])
-        if 0 in shape:
-            tensors[name] = np.zeros(shape, dtype)
-        else:
-            offset = 8 + length + entry["data_offsets"][0]
-            tensors[name] = np.memmap(path, dtype, "r", offset, shape)
+        raise StorageError(f"could not read {str(path)!r} ({error}); check the path") from error
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise FileFormatError(
+            f"{str(path)!r} is not a whole safetensors file ({error!s:.200}); it is damaged, cut "
+            "short, or was written by something else"
+        ) from error
     return metadata, tensors
+
+
+def _header(file: BinaryIO) -> tuple[dict[str, str], dict[str, Any], int]:
+    """Metadata, what the file says of its arrays, and where their bytes start."""
+    size = os.fstat(file.fileno()).st_size
+    length = int.from_bytes(file.read(8), "little")
+    if not 2 <= length <= size - 8:
+        raise ValueError(f"a header of {length} bytes in a file of {size}")
+    entries = json.loads(file.read(length))
+    metadata = entries.pop("__metadata__", {})
+    if not all(isinstance(text, str) for text in metadata.values()):
+        raise ValueError("metadata that is not text")
+    spans = [entry["data_offsets"] for entry in entries.values()]
+    claimed = sum(end - begin for begin, end in spans)
+    if claimed != size - 8 - length:  # bytes in no array, or in several
+        raise ValueError(f"{size - 8 - length} bytes of arrays; the header says {claimed!r:.30}")
+    return metadata, entries, 8 + length
+
+
+def _array(file: BinaryIO, start: int, entry: Mapping[str, Any]) -> NDArray[Any]:
+    begin, end = entry["data_offsets"]
+    shape, dtype = tuple(entry["shape"]), np.dtype(_DTYPES[entry["dtype"]])
+    if not all(type(n) is int and n >= 0 for n in (*shape, begin, end)):
+        raise ValueError(f"an array of the shape {shape!r:.60}")
+    if end - begin != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"{end - begin} bytes for an array of the shape {shape!r:.60}")
+    if 0 in shape:
+        return np.zeros(shape, dtype)
+    return np.memmap(file, dtype, "r", start + begin, shape)
 
 
 def _digest(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) -> str:

@@ -23,8 +23,8 @@ def corrupted(whole: bytes, n: int, seed: int = 0) -> Iterator[bytes]:
             case 3:
                 data[:8] = rng.randrange(1 << 63).to_bytes(8, "little")
             case 4:
-                end = 8 + int.from_bytes(whole[:8], "little")
-                digits = [k for k in range(8, end) if chr(data[k]).isdigit()]
+                end = min(8 + int.from_bytes(whole[:8], "little"), len(whole))
+                digits = [k for k in range(8, end) if chr(data[k]) in "0123456789"]
                 at = rng.choice(digits)
                 data[at : at + 1] = str(rng.randrange(10**15)).encode()
         if bytes(data) != whole:

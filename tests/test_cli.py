@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from algorithms import DATA
 
+import llmtokens
 from llmtokens import LLMTokens
 
 
@@ -84,6 +85,26 @@ def test_explain_gives_terms_that_add_up(folder):
     assert found["sentence"] in run("explain", "model.safetensors", 1, 2, cwd=folder)
 
 
+def test_a_half_life_is_told_by_the_times_in_the_table(folder):
+    run(
+        *(
+            "fit",
+            "ratings.csv",
+            "--user",
+            "userId",
+            "--item",
+            "movieId",
+            "-o",
+            "recent.safetensors",
+        ),
+        *("--tokens", "tokens.safetensors", "--algo", "LLMTokensContent"),
+        *("--param", "half_life=2592000"),
+        cwd=folder,
+    )
+    weight = llmtokens.load(folder / "recent.safetensors").ratings_.weight
+    assert 0 < weight.min() < weight.max() == 1
+
+
 def test_benchmark_compares_on_the_generated_data(folder):
     out = run(
         *("benchmark", "--folds", 2, "--split", "warm", "--algo", "SVD", "--algo", "LLMTokensSVD"),
@@ -96,6 +117,18 @@ def test_benchmark_compares_on_the_generated_data(folder):
     assert mean["LLMTokensSVD"] < mean["SVD"]
 
 
+def test_benchmark_writes_a_report_with_learning_curves(folder):
+    run(
+        *("benchmark", "--data", ".", "--encoder", "hashing"),
+        *("--text", "{title}", "--folds", 2, "--split", "cold-item", "--algo", "LLMTokensContent"),
+        *("--curve", "user", "--jobs", 2, "--out", "report.html"),
+        cwd=folder,
+    )
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "rmse by ratings of the user" in page
+    assert "cold-item: rmse" in page
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -104,6 +137,7 @@ def test_benchmark_compares_on_the_generated_data(folder):
         (("fit", "ratings.csv", "-o", "x.safetensors"), "no column"),
         (("benchmark", "--algo", "Nonsense"), "expected one of"),
         (("benchmark", "--split", "lukewarm"), "expected one of warm, cold-item"),
+        (("benchmark", "--curve", "genre"), "expected item or user"),
         (("embed", "movies.csv", "-o", "x.safetensors"), "no column 'item'"),
     ],
 )

@@ -174,13 +174,13 @@ def test_a_row_depends_neither_on_order_nor_on_batch_size(encoder):
     "text", ["word " * 20_000, "x" * 100_000, " " * 100_000 + "end", "語" * 50_000, "😀" * 30_000]
 )
 def test_a_very_long_text_is_cut_without_changing_its_row(encoder, text):
-    from llmtokens.encode.sentence import _cut
+    from llmtokens.encode.batches import cut
 
     model = encoder._load()
     whole = model.encode([text], show_progress_bar=False)
     assert np.abs(encoder.encode([text]) - whole).max() < 1e-6
     if text.startswith(("word", "語")):
-        assert len(_cut(model, text)) == 32 * 256
+        assert len(cut(model, text)) == 32 * 256
 
 
 @needs_weights

@@ -119,6 +119,27 @@ def test_a_larger_n_given_keeps_the_ratings_of_a_smaller_one():
         assert set(more[1]) < set(fewer[1])
 
 
+@pytest.mark.parametrize(("cv", "column"), [(FewShotItemKFold, 1), (FewShotUserKFold, 0)])
+def test_splits_that_reserve_the_same_number_test_the_same_ratings(cv, column):
+    sizes = [9] * 6 + [3] * 3
+    rows = [(u, i, 1.0 + (u + i) % 5, None) for i, n in enumerate(sizes) for u in range(n)]
+    if column == 0:
+        rows = [(i, u, r, t) for u, i, r, t in rows]
+    made = {n: folds(cv(3, n, 0, n_reserved=4), rows) for n in (0, 1, 4)}
+    assert [test for _, test in made[0]] == [test for _, test in made[4]]
+    for n, found in made.items():
+        for fold, (train, test) in enumerate(found):
+            counts = Counter(row[column] for row in train)
+            held = {row[column] for row in test}
+            assert {counts[raw] for raw in held} == {n}
+            assert Counter(row[column] for row in test) == dict.fromkeys(held, 5)
+            assert all(counts[str(raw)] == 3 for raw in (6, 7, 8))
+            assert set(made[0][fold][0]) <= set(train) <= set(made[4][fold][0])
+    tested = {row[column] for _, test in made[0] for row in test}
+    assert tested == {str(raw) for raw in range(6)}
+    assert made[4] == folds(cv(3, 4, 0), rows)
+
+
 @pytest.mark.parametrize(("cv", "column", "_"), KFOLDS)
 def test_same_seed_same_folds_and_another_seed_others(cv, column, _):
     rows = grid(n_users=12, n_items=12)

@@ -65,9 +65,8 @@ def test_a_loaded_model_learns_newcomers_as_the_saved_one(name, saved):
     for model in (algo, loaded):
         model.fold_in("newcomer", {ROWS[0][1]: 5.0, ROWS[1][1]: 2.0, ROWS[2][1]: 3.5},
                       timestamps=[1, 2, 3], half_life=1)  # fmt: skip
-        if "EASE" not in name:
-            model.fold_in_item("novelty", None if model.item_tokens is None else "a storm at sea",
-                               [(ROWS[0][0], 4.0), ("newcomer", 1.0)])  # fmt: skip
+        model.fold_in_item("novelty", None if model.item_tokens is None else "a storm at sea",
+                           [(ROWS[0][0], 4.0), ("newcomer", 1.0)])  # fmt: skip
     same(algo, loaded)
 
 
@@ -75,11 +74,11 @@ def test_a_loaded_model_learns_newcomers_as_the_saved_one(name, saved):
 def test_what_was_folded_in_is_saved_too(name, saved, tmp_path):
     algo, _ = saved(name)
     algo.fold_in("newcomer", [(ROWS[0][1], 5.0), (ROWS[1][1], 2.0)], timestamps=[1, 2], half_life=1)
-    if "EASE" not in name:
-        content = None if algo.item_tokens is None else "a storm at sea"
-        algo.fold_in_item("novelty", content, [("newcomer", 4.0)])
-        if content:
-            algo.fold_in_item("unseen", content)
+    content = None if algo.item_tokens is None else "a storm at sea"
+    algo.fold_in_item("novelty", content, [("newcomer", 4.0)])
+    if content:
+        algo.fold_in_item("unseen", content)
+    algo.fold_in("last", [(ROWS[0][1], 4.0), ("novelty", 1.0)])
     algo.save(tmp_path / "m")
     loaded = llmtokens.load(tmp_path / "m")
     assert loaded.users_.ids == algo.users_.ids

@@ -8,12 +8,14 @@ import tempfile
 import urllib.request
 import zipfile
 from collections.abc import Iterator
+from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
 from surprise.builtin_datasets import get_dataset_dir
 
-from ..errors import DataError, FileFormatError, StorageError, sample
+from ..errors import DataError, FileFormatError, LLMTokensError, StorageError, sample
+from .unpack import UNREADABLE, check_size
 
 _URL = "https://files.grouplens.org/datasets/movielens/{}.zip"
 NAMES = (
@@ -34,11 +36,11 @@ class Source:
         try:
             self._zip = None if path.is_dir() else zipfile.ZipFile(path)
             names = self._zip.namelist() if self._zip else _near_files(path)
-        except zipfile.BadZipFile as error:
-            raise FileFormatError(f"{path}: neither a folder nor a zip archive.") from error
         except OSError as error:
-            raise StorageError(f"{path}: cannot be read: {error}") from error
-        self._members = self._choose([PurePosixPath(name) for name in names if name[-1] != "/"])
+            raise StorageError(f"{path}: cannot be read ({error}); check the path.") from error
+        except UNREADABLE as error:
+            raise FileFormatError(f"{path}: neither a folder nor a zip archive.") from error
+        self._members = self._choose([PurePosixPath(x) for x in names if not x.endswith("/")])
 
     def _choose(self, files: list[PurePosixPath]) -> dict[str, str]:
         """The files of the shallowest folder with ratings in it, by their last name."""
@@ -69,11 +71,14 @@ class Source:
 
     def open(self, file: str) -> BinaryIO:
         member = self._members[file]
+        if self._zip:
+            size = self._zip.getinfo(member).file_size
+            check_size(size, self._path.stat().st_size, f"{self}: {file}")
         try:
             if self._zip:
                 return cast(BinaryIO, self._zip.open(member))
             return (self._path / member).open("rb")
-        except (OSError, RuntimeError) as error:  # RuntimeError: an encrypted archive
+        except (OSError, *UNREADABLE) as error:
             raise StorageError(f"{self}: {file} cannot be read: {error}") from error
 
     def lines(self, file: str) -> list[str]:
@@ -112,7 +117,7 @@ def find(name_or_folder: str | os.PathLike[str], *, download: bool) -> tuple[str
         raise DataError(
             f"{text!r} is neither a file nor a folder, nor a known name: {', '.join(NAMES)}."
         )
-    raise StorageError(f"{text}: no such folder or archive.")
+    raise StorageError(f"{text}: no such folder or archive. Pass the path of one, or a name.")
 
 
 def _builtin(name: str, *, download: bool) -> Path | None:
@@ -143,10 +148,12 @@ def _fetch(url: str, folder: Path) -> None:
             if folder.exists():  # empty, or _builtin would have taken it
                 folder.rmdir()
             os.replace(unpacked, folder)
-    except zipfile.BadZipFile as error:
-        raise FileFormatError(f"{url}: what came is no zip archive: {error}") from error
-    except OSError as error:
+    except LLMTokensError:
+        raise
+    except (OSError, HTTPException) as error:
         raise StorageError(f"{url}: could not be fetched into {folder}: {error}") from error
+    except UNREADABLE as error:
+        raise FileFormatError(f"{url}: what came is no zip archive: {error}") from error
 
 
 def _safe(content: zipfile.ZipFile, url: str) -> Iterator[zipfile.ZipInfo]:
@@ -154,4 +161,5 @@ def _safe(content: zipfile.ZipFile, url: str) -> Iterator[zipfile.ZipInfo]:
         path = PurePosixPath(member.filename)
         if path.is_absolute() or ".." in path.parts or "\\" in member.filename:
             raise FileFormatError(f"{url}: holds a file outside its folder: {member.filename!r}.")
+        check_size(member.file_size, max(member.compress_size, 0), f"{url}: {member.filename}")
         yield member

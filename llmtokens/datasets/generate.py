@@ -194,4 +194,6 @@ def _check_sizes(n_users: int, n_items: int, n_ratings: int, n_topics: int) -> N
     if not 1 <= n_topics <= len(TOPICS):
         raise DataError(f"n_topics must be 1 to {len(TOPICS)}; got {n_topics!r}.")
     if n_ratings < n_users:
-        raise DataError(f"n_ratings={n_ratings} is less than one for each of {n_users} users.")
+        raise DataError(
+            f"n_ratings={n_ratings} is less than one for each of {n_users} users. Ask for more."
+        )

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from collections.abc import Callable
 
 import pandas as pd
 
-from ..errors import FileFormatError
+from ..errors import FileFormatError, LLMTokensError
 from .archive import Source, find
 from .ratings import RatingData, check_ratings, check_unique
 from .titles import genre_tuples, split_titles, tag_tuples
+from .unpack import UNREADABLE
 
 _GENRES_100K = [
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary",
@@ -33,7 +32,7 @@ _RATING_TYPES = {"user": "int32", "item": "int32", "rating": "float64", "timesta
 
 
 # What a foreign, truncated or corrupted file raises while it is taken apart
-_UNREADABLE = (ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile, zlib.error)
+_UNREADABLE = (ValueError, LookupError, TypeError, ArithmeticError, OSError, *UNREADABLE)
 
 
 def load_movielens(name_or_folder: str | os.PathLike[str], *, download: bool = False) -> RatingData:
@@ -84,6 +83,8 @@ def load_movielens(name_or_folder: str | os.PathLike[str], *, download: bool = F
             if all(file in source for file in files):
                 try:
                     ratings, items, users, scale = read(source)
+                except LLMTokensError:
+                    raise
                 except _UNREADABLE as error:
                     raise FileFormatError(
                         f"{source}: {', '.join(files)} are there, but not in the layout of "

@@ -8,9 +8,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..errors import AlignmentError, DataError, FileFormatError, MissingExtraError, StorageError
+from ..errors import (
+    AlignmentError,
+    DataError,
+    FileFormatError,
+    LLMTokensError,
+    MissingExtraError,
+    StorageError,
+)
 from ..errors import sample as first_of
 from .ratings import RatingData, check_ratings, check_unique
+from .unpack import UNREADABLE, check_compressed
 
 Table = str | os.PathLike[str] | pd.DataFrame
 
@@ -142,7 +150,8 @@ def _describe(
     if not any(str(x) in known for x in rated_ids):
         raise AlignmentError(
             f"{source}: none of its {len(frame)} ids in {column!r} ({first_of(described)}) is "
-            f"among the {len(rated_ids)} of the ratings ({first_of(rated_ids)})."
+            f"among the {len(rated_ids)} of the ratings ({first_of(rated_ids)}): expected the same "
+            "ids in both."
         )
     return table.assign(**{own: rated}), frame
 
@@ -181,6 +190,7 @@ def _read(path: str | os.PathLike[str], source: str, ids: tuple[str, ...]) -> pd
         if suffix in _PARQUET:
             return pd.read_parquet(path)
         if suffix in _SEPARATORS:
+            check_compressed(path)
             # An empty cell is missing; "NA", "None" and "null" are ids and titles to somebody.
             return pd.read_csv(
                 path,
@@ -190,14 +200,17 @@ def _read(path: str | os.PathLike[str], source: str, ids: tuple[str, ...]) -> pd
                 na_values=[""],
             )
     except ImportError as error:
+        kind, package = ("Parquet", "pyarrow") if suffix in _PARQUET else (".zst", "zstandard")
         raise MissingExtraError(
-            f"{source}: reading Parquet needs pyarrow: pip install pyarrow."
+            f"{source}: reading {kind} needs {package}: pip install {package}."
         ) from error
     except OSError as error:
-        raise StorageError(f"{source}: cannot be read: {error}") from error
+        raise StorageError(f"{source}: cannot be read ({error}); check the path.") from error
     except pd.errors.EmptyDataError as error:
         raise DataError(f"{source}: the file is empty.") from error
-    except ValueError as error:  # parser, encoding and Parquet errors are all ValueErrors
+    except LLMTokensError:
+        raise
+    except UNREADABLE as error:  # parser, encoding and Parquet errors: ValueErrors
         kind = "Parquet" if suffix in _PARQUET else "UTF-8 text with one header line"
         raise FileFormatError(f"{source}: is not {kind}: {error}") from error
     known = " ".join([*_SEPARATORS, *_PARQUET])
