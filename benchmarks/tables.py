@@ -126,7 +126,19 @@ def scaling() -> str:
         )
     for row in found["trainset"]:
         lines.append(f"| {row['n_ratings']:,} | Surprise Trainset | | | {row['mb']:,.0f} |")
-    return "\n".join(lines)
+    far = found["billion"]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "By the rates of the largest fit, a billion ratings on 32 machines of one core take, a",
+            f"sweep: {far['seconds_of_ratings']:.1f} s for a 32nd of the ratings each; "
+            f"{far['seconds_of_links']:.1f} s for the links, whose columns go",
+            "from machine to machine in 3 groups, 34 steps of 96; and "
+            f"{far['seconds_of_network']:.2f} s to send and sum what is",
+            f"exchanged, 5 steps at 10 Gbit/s. 200 sweeps: {far['hours_of_200_sweeps']:.1f} hours.",
+        ]
+    )
 
 
 def serving() -> str:
