@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
@@ -197,7 +197,7 @@ def _reach(values: pd.DataFrame, name: str, overlap: float, confidence: float) -
 
 
 def _numbers(n_given: Sequence[int]) -> tuple[int, ...]:
-    given = list(n_given)
+    given = list(n_given) if isinstance(n_given, Iterable) else []
     if not all(isinstance(n, Integral) and n >= 0 for n in given) or len(set(given)) < 2:
         raise DataError(
             f"found n_given={n_given!r}; expected two or more numbers of ratings, such as {N_GIVEN}"

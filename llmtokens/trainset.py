@@ -183,14 +183,15 @@ class Ratings:
             item=flat[:, 0].astype(np.int32),
             value=np.ascontiguousarray(flat[:, 1]),
             user_ptr=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-            scale=_scale(trainset.rating_scale),
+            scale=checked_scale(trainset.rating_scale),
             user_ids=_raw_ids(trainset._raw2inner_id_users, trainset.n_users),
             item_ids=_raw_ids(trainset._raw2inner_id_items, trainset.n_items),
         )
-        ratings._check()
+        ratings.check()
         return ratings
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise DataError for ratings that cannot be computed with, naming the first."""
         bad = np.flatnonzero(~(np.abs(self.value) <= _LARGEST))
         if len(bad):
             where = sample(
@@ -200,16 +201,27 @@ class Ratings:
             raise DataError(
                 f"found {len(bad)} ratings that are NaN, infinite or beyond {_LARGEST:g}, "
                 f"the first (user, item, rating) being {where}; drop or replace them before "
-                "building the Dataset"
+                "fitting"
             )
 
 
-def _scale(scale: tuple[float, float]) -> tuple[float, float]:
-    low, high = (float(bound) for bound in scale)
-    if not (np.isfinite(low) and np.isfinite(high) and low <= high):
+def checked_scale(scale: Any) -> tuple[float, float]:
+    """The lowest and the highest possible rating.
+
+    Raises
+    ------
+    DataError
+        Unless these are two finite numbers, the lower first.
+    """
+    try:
+        low, high = (float(bound) for bound in scale)
+        right = bool(np.isfinite(low) and np.isfinite(high) and low <= high)
+    except (TypeError, ValueError):
+        right = False
+    if not right:
         raise DataError(
-            f"found the rating scale {scale!r}; expected (lowest, highest), both finite: "
-            "pass it as surprise.Reader(rating_scale=...)"
+            f"found the rating scale {scale!r}; expected (lowest, highest), both finite: pass it "
+            "as rating_scale=..., with Surprise to its Reader"
         )
     return low, high
 

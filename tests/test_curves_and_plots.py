@@ -143,6 +143,7 @@ def test_a_curve_prints_its_means(curve):
     [
         ({"by": "genre"}, "'item' or 'user'"),
         ({"n_given": [3]}, "two or more"),
+        ({"n_given": 3}, "two or more"),
         ({"n_given": [0, -1]}, "two or more"),
         ({"n_given": [0, 2.5]}, "two or more"),
         ({"n_given": [0, 5000]}, "0 items with more than 5000 ratings"),

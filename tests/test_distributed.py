@@ -20,6 +20,7 @@ from surprise.model_selection import KFold
 import llmtokens
 from llmtokens import HashingEncoder, LLMTokens
 from llmtokens.algorithms.bpmf import LLMTokensBPMF, rated
+from llmtokens.algorithms.bpmf.sampler import Sampler
 from llmtokens.algorithms.bpmf.tree import TreeSum
 from llmtokens.datasets import load_movielens
 from llmtokens.distributed import disk, fit_bpmf
@@ -214,6 +215,25 @@ def test_a_damaged_parquet_file_is_named(parquet, keep):
         fit_bpmf(parquet)
 
 
+def test_a_parquet_file_that_cannot_be_opened_is_not_called_damaged(parquet):
+    (parquet / "part-9.parquet").mkdir()
+    with pytest.raises((StorageError, FileFormatError), match=r"part-9.parquet"):
+        fit_bpmf(parquet)
+
+
+@pytest.mark.parametrize("scale", [(1, np.inf), (np.nan, 5), (5, 1), (1, 2, 3), "ab", None])
+def test_what_is_no_rating_scale_is_refused(scale):
+    with pytest.raises(DataError, match=r"found the rating scale .*expected \(lowest, highest\)"):
+        fit_bpmf(FRAME, rating_scale=scale)
+
+
+def test_ratings_and_ids_that_cannot_be_computed_with_are_refused():
+    with pytest.raises(DataError, match="beyond 1e"):
+        fit_bpmf(FRAME.assign(rating=1e200), rating_scale=(0, 1e201))
+    with pytest.raises(DataError, match="item ids that cannot be ids"):
+        fit_bpmf(FRAME.assign(item=[[1]] * len(FRAME)))
+
+
 def test_what_is_no_table_of_ratings_is_refused(tmp_path):
     with pytest.raises(StorageError, match="no Parquet files"):
         fit_bpmf(tmp_path)
@@ -254,8 +274,6 @@ class StoppedError(Exception):
 
 def stopping(monkeypatch, after):
     """Let a fit stop, as if the process had died, after so many sweeps."""
-    from llmtokens.algorithms.bpmf.sampler import Sampler
-
     sweep, swept = Sampler.sweep, []
 
     def limited(self):
@@ -305,6 +323,43 @@ def test_a_damaged_checkpoint_is_named(name, tmp_path):
     path.write_bytes(path.read_bytes()[:-3] + b"abc")
     with pytest.raises(FileFormatError, match=name):
         fit_bpmf(FRAME, folder=tmp_path, **PARAMS)
+
+
+@pytest.mark.parametrize("keep", [None, 40, -8])
+def test_samples_that_are_gone_are_not_taken_for_zeros(keep, tmp_path):
+    fit_bpmf(FRAME, folder=tmp_path, **PARAMS)
+    path = tmp_path / "samples-00001.npy"
+    content = path.read_bytes()
+    path.unlink()
+    if keep is not None:
+        path.write_bytes(content[:keep])
+    for _ in range(2):
+        with pytest.raises(FileFormatError, match="samples-00001.npy"):
+            fit_bpmf(FRAME, folder=tmp_path, **PARAMS)
+
+
+def test_workers_let_go_of_the_shards_of_a_fit_that_failed(client, monkeypatch):
+    def broken(*_):
+        raise np.linalg.LinAlgError("Matrix is not positive definite")
+
+    def held():
+        from llmtokens.distributed import cluster
+
+        return len(cluster._hosts)
+
+    monkeypatch.setattr(Sampler, "_scale", broken)
+    with pytest.raises(DataError, match="training broke down"):
+        fit_bpmf(FRAME, client=client, **PARAMS)
+    assert set(client.run(held).values()) == {0}
+
+
+def test_what_did_not_come_out_as_numbers_is_no_model(monkeypatch):
+    finished = LLMTokensBPMF._finished
+    monkeypatch.setattr(
+        LLMTokensBPMF, "_finished", lambda *args: finished(*args) | {"bu": np.full(3, np.nan)}
+    )
+    with pytest.raises(DataError, match="training diverged: bu"):
+        fit_bpmf(FRAME, **PARAMS)
 
 
 def test_a_damaged_shard_is_named(tmp_path, monkeypatch, client):

@@ -34,6 +34,7 @@ from llmtokens.controls import UserMean
 from llmtokens.curves import learning_curve
 from llmtokens.datasets import load_items, load_movielens, load_ratings, synthetic
 from llmtokens.encode import cached, check_texts, restore_encoder
+from llmtokens.distributed import fit_bpmf
 from llmtokens.errors import (
     AlignmentError,
     DataError,
@@ -442,6 +443,21 @@ CASES = [
     ("metrics.Rankings.top", DataError, lambda at: LISTS.top(0), "found k=0", "expected"),
     ("metrics.Rankings.result", DataError, lambda at: LISTS.result(np.array([np.nan]), False),
      "no user has a value", "see which users it leaves out"),
+    # from disk, or on a cluster
+    ("fit_bpmf", DataError, lambda at: fit_bpmf(frame_of(), checkpoint_every=0),
+     "found checkpoint_every=0", "expected a positive int"),
+    ("fit_bpmf", AlignmentError, lambda at: fit_bpmf(frame_of(), tokens_with(["x", "y"])),
+     "0 of 2 item ids", "build the tokens"),
+    ("fit_bpmf", FileFormatError, lambda at: fit_bpmf(at.folder / "noise"),
+     "noise' is not a whole Parquet file", "restore it from a copy"),
+    ("fit_bpmf", StorageError, lambda at: fit_bpmf(at.nowhere),
+     "found no Parquet files at", "expected a folder"),
+    ("fit_bpmf", LLMTokensError,
+     lambda at: fit_bpmf(frame_of(), client=SimpleNamespace(nthreads=dict)),
+     "all workers are lost", "start some, and fit again with the same folder"),
+    ("fit_bpmf", MissingExtraError,
+     lambda at: (at.without("pyarrow"), fit_bpmf(at.folder / "noise")),
+     "Parquet needs pyarrow, which is not installed", r"pip install 'llmtokens\[distributed\]'"),
     # plots and reports
     ("plots.token_map", DataError,
      lambda at: plots.token_map(LLMTokens.from_embeddings("ab", [[0.0], [1.0]])),

@@ -261,6 +261,9 @@ def test_other_misuse_is_refused(fitted):
         algo.fold_in_item("new", ratings=[("nobody", 3.0)])
     with pytest.raises(DataError, match="rows of"):
         algo.partial_fit([])
+    for batch in (5, [1, 2], [([1], 2, 3.0)]):
+        with pytest.raises(DataError, match=r"rows of \(user, item, rating\)"):
+            algo.partial_fit(batch)
     with pytest.raises(DataError, match="expected some of"):
         algo.fold_in_item("new", {"titel": "a storm"})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import gc
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import Any
 
@@ -75,20 +75,9 @@ class TokenAlgoBase(Serving, AlgoBase):
         ratings = Ratings.from_trainset(trainset)
         users = Roster.build("user", ratings.user_ids, self.user_tokens)
         items = Roster.build("item", ratings.item_ids, self.item_tokens)
-        try:
-            with one_blas_thread():
-                learned = self._learn(ratings, users, items)
-        except np.linalg.LinAlgError as error:
-            raise DataError(
-                f"training broke down ({error}): look for ratings or tokens of extreme size, or "
-                "for ratings that differ by rounding alone"
-            ) from error
-        for name, value in learned.items():
-            if isinstance(value, np.ndarray) and not np.isfinite(value).all():
-                raise DataError(
-                    f"training diverged: {name} holds NaN or infinity; lower the learning rates, "
-                    "or look for ratings far outside the rating scale"
-                )
+        with one_blas_thread(), breakdowns_named():
+            learned = self._learn(ratings, users, items)
+        require_finite(learned)
         fitted = copy.copy(self)
         super(TokenAlgoBase, fitted).fit(trainset)
         fitted.ratings_, fitted.users_, fitted.items_ = ratings, users, items
@@ -199,6 +188,28 @@ class TokenAlgoBase(Serving, AlgoBase):
         if clip:
             np.clip(est, *self.ratings_.scale, out=est)
         return est, extra, impossible
+
+
+@contextlib.contextmanager
+def breakdowns_named() -> Iterator[None]:
+    """A matrix that has no inverse while training is a DataError that says where to look."""
+    try:
+        yield
+    except np.linalg.LinAlgError as error:
+        raise DataError(
+            f"training broke down ({error}): look for ratings or tokens of extreme size, or "
+            "for ratings that differ by rounding alone"
+        ) from error
+
+
+def require_finite(learned: Mapping[str, Any]) -> None:
+    """Raise DataError where what was learned holds NaN or infinity."""
+    for name, value in learned.items():
+        if isinstance(value, np.ndarray) and not np.isfinite(value).all():
+            raise DataError(
+                f"training diverged: {name} holds NaN or infinity; lower the learning rates, "
+                "or look for ratings far outside the rating scale"
+            )
 
 
 @contextlib.contextmanager

@@ -50,7 +50,10 @@ class Cluster:
         n_shards = len(where.bounds) - 1
         cuts = np.linspace(0, n_shards, min(len(places), n_shards) + 1).round().astype(int)
         self.hosts = list(zip(places, cuts[:-1].tolist(), cuts[1:].tolist(), strict=False))
-        self._each(_open, [(where, range(*host[1:])) for host in self.hosts])
+
+    def open(self) -> None:
+        """Have every host take its shards."""
+        self._each(_open, [(self.where, range(*host[1:])) for host in self.hosts])
 
     def total(self, phase: str, *args: Any) -> Parts:
         given = self.client.submit(_same, args, pure=False)  # workers fetch it from each other
@@ -82,7 +85,7 @@ class Cluster:
         self._each(_call, [("restore", sweeps)] * len(self.hosts))
 
     def close(self) -> None:
-        """Let go of the shards."""
+        """Let go of the shards, where they are still held."""
         self._each(_close, [()] * len(self.hosts))
 
     def reserve(self, table: NDArray[np.float32]) -> None:
@@ -113,6 +116,8 @@ class Cluster:
                 return future.result(timeout=_POLL)
             except TimeoutError:
                 self._check()
+                if future.status == "error":  # it was the task's own
+                    raise
             except _UnknownError as error:
                 raise WorkerLostError("a worker was started anew") from error
             except Exception:
@@ -151,9 +156,10 @@ def _host(key: str) -> DiskShards:
 
 
 def _open(key: str, where: Where, indices: range) -> None:
-    for other in [other for other, host in _hosts.items() if host.where.folder == where.folder]:
-        if other.partition("-")[0] != key.partition("-")[0]:  # an attempt that failed
-            del _hosts[other]
+    for other, host in list(_hosts.items()):  # other threads of this worker open theirs
+        old = other.partition("-")[0] != key.partition("-")[0]  # of an attempt that failed
+        if old and host.where.folder == where.folder:
+            _hosts.pop(other, None)
     with one_blas_thread():
         _hosts[key] = DiskShards(where, indices)
 
@@ -176,4 +182,4 @@ def _call(key: str, method: str, *args: Any) -> Any:
 
 
 def _close(key: str) -> None:
-    del _hosts[key]
+    _hosts.pop(key, None)

@@ -21,7 +21,7 @@ from ..algorithms.bpmf.rated import Rated, users_a_shard
 from ..algorithms.bpmf.shard import Shard
 from ..algorithms.bpmf.team import Shards
 from ..algorithms.bpmf.tree import Parts
-from ..errors import StorageError
+from ..errors import FileFormatError, StorageError
 from ..trainset import Ratings
 
 Floats = NDArray[np.float64]
@@ -66,7 +66,9 @@ def write(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"could not make the folder {str(folder)!r}: {error}") from error
+        raise StorageError(
+            f"could not make the folder {str(folder)!r} ({error}); choose another"
+        ) from error
     n_users, n_items = ratings.n_users, ratings.n_items
     size = users_a_shard(n_users, ratings.n, n_items)
     bounds = [*range(0, n_users, size), n_users]
@@ -104,12 +106,20 @@ class DiskShards(Shards):
         path = self.where.path(f"samples-{index:05d}.npy")
         shape = (shape[0], shape[1], shape[2] + 1)
         try:
-            old = np.load(path, mmap_mode="r+")
+            old = np.load(path, mmap_mode="r")  # for writing, numpy would fill up what is cut off
             if old.shape == shape and old.dtype == np.float32:
-                return old
+                return np.load(path, mmap_mode="r+")
         except (OSError, ValueError):
             pass
-        return np.lib.format.open_memmap(path, "w+", np.float32, shape)
+        if self.where.path(CHECKPOINT).exists():
+            raise FileFormatError(
+                f"{str(path)!r} is missing or cut short, and with it the samples of the last "
+                "checkpoint; delete the folder, and fit anew"
+            )
+        try:
+            return np.lib.format.open_memmap(path, "w+", np.float32, shape)
+        except OSError as error:
+            raise StorageError(f"could not write {str(path)!r} ({error}); make room") from error
 
     def save(self, sweeps: int) -> None:
         """Write the state after so many sweeps."""
@@ -136,9 +146,6 @@ class DiskShards(Shards):
 
     def reserve(self, table: NDArray[np.float32]) -> None:
         """Samples are in files, until they are collected."""
-
-    def close(self) -> None:
-        """Nothing to let go of."""
 
     def collect(self, table: NDArray[np.float32], n: int) -> Floats:
         self.flush()

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import store
+from ..algorithms.base import breakdowns_named, require_finite
 from ..algorithms.bpmf import LLMTokensBPMF
 from ..algorithms.bpmf.chain import Chain
 from ..algorithms.bpmf.features import Known
@@ -79,9 +80,11 @@ def fit_bpmf(
 
     Raises
     ------
+    AlignmentError
+        If no id of the ratings has a token.
     DataError
         For ratings that are NaN, outside the scale or rated twice, naming the piece; for parameters
-        out of range; for a folder with a checkpoint of another fit.
+        out of range; for a folder with a checkpoint of another fit; if the training broke down.
     FileFormatError
         For a Parquet file, shard or checkpoint that is damaged, naming it.
     LLMTokensError
@@ -111,15 +114,9 @@ def fit_bpmf(
     table = sources.read(ratings, rating_scale, client)
     users = Roster.build("user", table.user_ids, user_tokens)
     items = Roster.build("item", table.item_ids, item_tokens)
-    with _folder(folder) as place, one_blas_thread(), algo._threads(table.n):
-        job = _Job(algo, table, users, items, place, int(checkpoint_every))
-        try:
-            learned = job.run(client)
-        except np.linalg.LinAlgError as error:
-            raise DataError(
-                f"training broke down ({error}): look for ratings or tokens of extreme size, or "
-                "for ratings that differ by rounding alone"
-            ) from error
+    with _folder(folder) as place, one_blas_thread(), algo._threads(table.n), breakdowns_named():
+        learned = _Job(algo, table, users, items, place, int(checkpoint_every)).run(client)
+    require_finite(learned)
     algo.ratings_, algo.users_, algo.items_ = table, users, items
     algo.__dict__.update(learned)
     return algo
@@ -154,16 +151,28 @@ class _Job:
         workers = 0 if client is None else len(client.nthreads())
         while True:
             try:
-                team: Any
-                if client is None:
-                    team = disk.DiskShards(self.where, range(len(self.where.bounds) - 1))
-                else:
-                    team = Cluster(client, self.where)
-                parts = self._chain(team).run(self._checkpoint)
-                team.close()
+                with self._team(client) as team:
+                    parts = self._chain(team).run(self._checkpoint)
                 return self.algo._finished(parts, self.ratings, self.users, self.items, self.known)
             except WorkerLostError:
                 _wait_for(client, workers)
+
+    @contextlib.contextmanager
+    def _team(self, client: Any) -> Iterator[Any]:
+        if client is None:
+            yield disk.DiskShards(self.where, range(len(self.where.bounds) - 1))
+            return
+        team = Cluster(client, self.where)
+        try:
+            team.open()
+            yield team
+        except WorkerLostError:
+            raise  # the next attempt clears up, on the workers that are left
+        except BaseException:
+            with contextlib.suppress(Exception):
+                team.close()
+            raise
+        team.close()
 
     def _chain(self, team: Any) -> Chain:
         chain = self.algo._chain(

@@ -17,7 +17,7 @@ from ..errors import (
     sample,
 )
 from ..ids import plain_ids
-from ..trainset import Ratings
+from ..trainset import Ratings, checked_scale
 
 COLUMNS = ["user", "item", "rating"]
 _ROWS = 1 << 20  # of a Parquet file that are read at once
@@ -26,18 +26,19 @@ MISSING = (
 )
 
 
-def read(ratings: Any, scale: tuple[float, float], client: Any = None) -> Ratings:
+def read(ratings: Any, scale: Any, client: Any = None) -> Ratings:
     """All ratings as arrays, ids numbered as they appear, as Surprise would number them.
 
     Raises
     ------
     DataError
-        For missing columns or ids, ratings that are NaN or outside the scale, no ratings at all,
-        and pairs that are rated twice: with the name of the piece, and the first offenders.
+        For missing columns or ids, ratings that are NaN, outside the scale or beyond 1e30, no
+        ratings at all, and pairs that are rated twice: with the name of the piece, and the first
+        offenders; for a scale that is none.
     FileFormatError, StorageError
         For a file that is not whole Parquet, or cannot be opened.
     """
-    low, high = (float(bound) for bound in scale)
+    low, high = checked_scale(scale)
     ids: tuple[dict[Any, int], dict[Any, int]] = {}, {}
     pieces: list[tuple[Any, ...]] = []
     for name, frame in _pieces(ratings, client):
@@ -58,6 +59,7 @@ def read(ratings: Any, scale: tuple[float, float], client: Any = None) -> Rating
         user, item, value, np.concatenate([[0], np.cumsum(counts)]), (low, high),
         plain_ids(ids[0]), plain_ids(ids[1]),
     )  # fmt: skip
+    made.check()
     _check_pairs(made)
     return made
 
@@ -97,6 +99,10 @@ def _parquet(folder: Path) -> Iterator[tuple[str, pd.DataFrame]]:
             for batch in file.iter_batches(batch_size=_ROWS, columns=COLUMNS):
                 yield repr(str(path)), batch.to_pandas()
         except (pyarrow.ArrowException, OSError) as error:
+            if getattr(error, "errno", None):  # the system's word, not that of the reader
+                raise StorageError(
+                    f"could not read {str(path)!r} ({error}); check the path"
+                ) from error
             raise FileFormatError(
                 f"{str(path)!r} is not a whole Parquet file ({error!s:.200}); restore it from a "
                 "copy, or write it again"
@@ -131,7 +137,13 @@ def _values(name: str, frame: pd.DataFrame, low: float, high: float) -> Any:
 
 def _codes(name: str, column: Any, known: dict[Any, int]) -> Any:
     """Numbers of ids; new ones are added to ``known`` as they appear."""
-    own, uniques = pd.factorize(column.astype(object) if column.dtype == "category" else column)
+    plain = column.astype(object) if column.dtype == "category" else column
+    try:
+        own, uniques = pd.factorize(plain)
+    except TypeError as error:
+        raise DataError(
+            f"{name} has {column.name} ids that cannot be ids ({error}); expected numbers or text"
+        ) from error
     if len(own) and own.min() < 0:
         row = int(np.flatnonzero(own < 0)[0])
         raise DataError(

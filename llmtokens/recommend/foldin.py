@@ -124,13 +124,16 @@ def partial_fit(algo: Learning, ratings: Any) -> None:
     if isinstance(ratings, pd.DataFrame):
         named = set(_COLUMNS) <= set(ratings.columns)
         ratings = (ratings[_COLUMNS] if named else ratings).itertuples(index=False)
-    rows = [tuple(row) for row in ratings]
+    try:
+        rows = [tuple(row) for row in ratings]
+        last = {(row[0], row[1]): row[2] for row in rows if len(row) >= 3}
+    except TypeError as error:
+        raise DataError(f"ratings must be rows of (user, item, rating): {error}") from error
     if not rows or min(map(len, rows)) < 3:
         raise DataError(
             f"found rows such as {sample(rows, 1) or 'none'}; expected rows of (user, item, "
             "rating), and at least one"
         )
-    last = {(row[0], row[1]): row[2] for row in rows}
     users, items = [pair[0] for pair in last], [pair[1] for pair in last]
     _, values = pairs(enumerate(last.values()))
     learn(algo, users, items, values, np.ones(len(values)),

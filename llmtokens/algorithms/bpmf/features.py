@@ -12,7 +12,7 @@ from ...roster import Roster
 Floats = NDArray[np.float64]
 
 _DAMP = 20.0  # ratings at which who rated an item, or what a user rated, counts half
-_LEAD = 16  # leading token dims that are multiplied with each other, and that histories use
+LEAD = 16  # leading token dims that are multiplied with each other, and that histories use
 _PRODUCT_SHARE = 0.12  # of the products in the square norm
 _CLIP = 4.0
 _BLOCK = 4096
@@ -79,9 +79,7 @@ class TextFeatures(NamedTuple):
         d = tokens.shape[1]
         tokens = tokens if len(tokens) else np.zeros((1, d), np.float32)
         centre = tokens.mean(axis=0, dtype=np.float64).astype(np.float32)
-        start = cls(
-            centre, _inverse(tokens[:, :_LEAD].std(axis=0, dtype=np.float64)), *[centre] * 2
-        )
+        start = cls(centre, _inverse(tokens[:, :LEAD].std(axis=0, dtype=np.float64)), *[centre] * 2)
         products = start._products(tokens)
         middle = products.mean(axis=0)
         norms = [
@@ -102,7 +100,7 @@ class TextFeatures(NamedTuple):
         return made
 
     def _products(self, tokens: NDArray[np.float32]) -> NDArray[np.float32]:
-        unit = (tokens[:, :_LEAD] - self.centre[:_LEAD]) * self.unit
+        unit = (tokens[:, :LEAD] - self.centre[:LEAD]) * self.unit
         a, b = np.triu_indices(unit.shape[1])
         clipped: NDArray[np.float32] = np.clip(unit[:, a] * unit[:, b], -_CLIP, _CLIP)
         return clipped
@@ -164,7 +162,7 @@ def _spread_out(rows: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[
 def leading(text: NDArray[np.float32], item_counts: NDArray[np.int64]) -> Floats:
     """What histories are made of: the leading features of the items with ratings, centred so that
     no history reads as an average one (a text SVD++; Koren 2008), shape (n_items, 16)."""
-    made = text[: len(item_counts), :_LEAD].astype(np.float64)
+    made = text[: len(item_counts), :LEAD].astype(np.float64)
     made -= item_counts @ made / item_counts.sum()
     return made
 

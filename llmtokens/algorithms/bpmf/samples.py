@@ -15,7 +15,7 @@ from ...roster import Roster
 from ...trainset import Ratings
 from ..base import Scores
 from .compact import Compact, compacted
-from .features import _LEAD
+from .features import LEAD
 from .given import GivenRatings
 
 Rows = NDArray[np.int64]
@@ -155,7 +155,7 @@ def _check_widths(state: dict[str, Any], users: Roster, items: Roster) -> None:
         "users": state["users"].shape[2] == content + state["items"].shape[2]
         and (state["users"].shape[1] > 0),
         "centre": dims == items.tokens.shape[1],
-        "unit": leading == min(_LEAD, dims),
+        "unit": leading == min(LEAD, dims),
         "middle": products == leading * (leading + 1) // 2,
         "scale": len(state["scale"]) == dims + products,
         "user_centre": len(state["user_centre"]) == users.tokens.shape[1],
