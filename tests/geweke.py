@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from llmtokens.algorithms.bpmf.linked import find_links
 from llmtokens.algorithms.bpmf.moments import FeatureSums
 from llmtokens.algorithms.bpmf.noise import RowPrecisions
 from llmtokens.algorithms.bpmf.priors import ItemPrior, TokenPrior, wishart
-from llmtokens.algorithms.bpmf.sampler import Sampler, Size, find_links
+from llmtokens.algorithms.bpmf.sampler import Sampler, Size
 from llmtokens.algorithms.bpmf.shard import Shard
 from llmtokens.algorithms.bpmf.team import ItemRows, Shards
 from llmtokens.trainset import Ratings

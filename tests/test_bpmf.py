@@ -21,7 +21,8 @@ from llmtokens import HashingEncoder, LLMTokens
 from llmtokens.algorithms.bpmf import LLMTokensBPMF, posterior
 from llmtokens.algorithms.bpmf.conditional import conditional
 from llmtokens.algorithms.bpmf.features import TextFeatures
-from llmtokens.algorithms.bpmf.sampler import Sampler, find_links
+from llmtokens.algorithms.bpmf.linked import find_links
+from llmtokens.algorithms.bpmf.sampler import Sampler
 from llmtokens.algorithms.bpmf.streams import Purpose, stream
 from llmtokens.algorithms.bpmf.team import Shards
 from llmtokens.controls import shuffled

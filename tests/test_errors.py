@@ -33,8 +33,8 @@ from llmtokens.compare import Comparison, compare
 from llmtokens.controls import UserMean
 from llmtokens.curves import learning_curve
 from llmtokens.datasets import load_items, load_movielens, load_ratings, synthetic
-from llmtokens.encode import cached, check_texts, restore_encoder
 from llmtokens.distributed import fit_bpmf
+from llmtokens.encode import cached, check_texts, restore_encoder
 from llmtokens.errors import (
     AlignmentError,
     DataError,

@@ -8,7 +8,7 @@ from surprise import accuracy
 
 from llmtokens import LLMTokens, LLMTokensSVD
 from llmtokens.errors import DataError, LLMTokensError
-from llmtokens.recommend.foldin import recency
+from llmtokens.recommend.ageing import recency
 from llmtokens.recommend.hooks import Hooks
 from llmtokens.roster import Roster
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from ..errors import (
@@ -17,6 +16,7 @@ from ..errors import (
     StorageError,
 )
 from ..errors import sample as first_of
+from .columns import numbers, same_kind, seconds
 from .ratings import RatingData, check_ratings, check_unique
 from .unpack import UNREADABLE, check_compressed
 
@@ -91,8 +91,8 @@ def load_ratings(
         {
             "user": frame[user].reset_index(drop=True),
             "item": frame[item].reset_index(drop=True),
-            "rating": _numbers(frame[rating]),
-            "timestamp": _seconds(frame, timestamp, source),
+            "rating": numbers(frame[rating]),
+            "timestamp": seconds(frame, timestamp, source),
         }
     )
     scale = check_ratings(table, rating_scale, source)
@@ -121,7 +121,7 @@ def load_items(items: Table, *, item: str = "item") -> pd.DataFrame:
     """
     source = _source(items, "items")
     frame = _table(items, source, ids=(item,), needs=[item]).rename(columns={item: "item"})
-    ids = _same_kind([(frame["item"], _is_text_file(items))])[0]
+    ids = same_kind([(frame["item"], _is_text_file(items))])[0]
     frame = frame.assign(item=ids).reset_index(drop=True)
     check_unique(frame, "item", source)
     return frame
@@ -132,7 +132,7 @@ def _describe(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The ratings and the items (or users), ids of both of one kind; ``own`` is our column name."""
     if side is None:
-        rated = _same_kind([(table[own], _is_text_file(ratings))])[0]
+        rated = same_kind([(table[own], _is_text_file(ratings))])[0]
         table = table.assign(**{own: rated})
         return table, pd.DataFrame({own: rated.drop_duplicates().reset_index(drop=True)})
     source = _source(side, f"{own}s")
@@ -140,7 +140,7 @@ def _describe(
     if own != column and own in frame:
         raise DataError(f"{source}: both {column!r} and {own!r} are there; drop or rename one.")
     frame = frame.rename(columns={column: own}).reset_index(drop=True)
-    rated, described = _same_kind(
+    rated, described = same_kind(
         [(table[own], _is_text_file(ratings)), (frame[own], _is_text_file(side))]
     )
     frame[own] = described
@@ -215,47 +215,3 @@ def _read(path: str | os.PathLike[str], source: str, ids: tuple[str, ...]) -> pd
         raise FileFormatError(f"{source}: is not {kind}: {error}") from error
     known = " ".join([*_SEPARATORS, *_PARQUET])
     raise DataError(f"{source}: files are {known}. Read it with pandas and pass the DataFrame.")
-
-
-def _numbers(column: pd.Series) -> np.ndarray:
-    """Float64 values; what is no number becomes NaN, for the check to report."""
-    return pd.to_numeric(column, errors="coerce").to_numpy(dtype="float64", na_value=np.nan)
-
-
-def _seconds(frame: pd.DataFrame, column: str | None, source: str) -> np.ndarray:
-    if column is None or (column == "timestamp" and column not in frame):
-        return np.full(len(frame), np.nan)
-    if column not in frame:
-        raise DataError(f"{source}: no column {column!r}; there are {first_of(frame.columns, 12)}.")
-    values = frame[column]
-    if pd.api.types.is_integer_dtype(values.dtype) and not values.isna().any():
-        return values.to_numpy(dtype="int64")
-    if pd.api.types.is_numeric_dtype(values.dtype):
-        return values.to_numpy(dtype="float64", na_value=np.nan)
-    try:
-        dates = pd.to_datetime(values, utc=True, format="ISO8601")
-    except (ValueError, TypeError) as error:
-        raise DataError(
-            f"{source}: {column!r} holds neither seconds nor ISO dates: {error}"
-        ) from error
-    since = dates - pd.Timestamp(0, unit="s", tz="UTC")
-    return since.dt.total_seconds().to_numpy(dtype="float64")
-
-
-def _same_kind(columns: list[tuple[pd.Series, bool]]) -> list[pd.Series]:
-    """Make ids read from text files ``int`` where they, and those of typed tables, all are."""
-    whole = all(
-        _is_whole(column) if from_text else pd.api.types.is_integer_dtype(column.dtype)
-        for column, from_text in columns
-    )
-    return [
-        column.astype("int64") if whole and from_text else column for column, from_text in columns
-    ]
-
-
-def _is_whole(column: pd.Series) -> bool:
-    distinct = column.unique()
-    return all(
-        isinstance(x, str) and x.isdecimal() and x.isascii() and len(x) < 19 and str(int(x)) == x
-        for x in distinct
-    )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import DataError, sample
 from ..ids import plain_ids
 from ..tokens import LLMTokens
+from .ageing import recency
 
 if TYPE_CHECKING:
     from .learning import Learning
@@ -45,53 +46,6 @@ def pairs(ratings: Given) -> tuple[list[Hashable], NDArray[np.float64]]:
             "replace them"
         )
     return ids, values
-
-
-def recency(
-    n: int, timestamps: Sequence[float] | None, half_life: float | None
-) -> NDArray[np.float64]:
-    """Weights that halve with every ``half_life`` before the newest rating, shape (n,).
-
-    >>> recency(3, [0, 5, 10], half_life=5.0).tolist()
-    [0.25, 0.5, 1.0]
-
-    Raises
-    ------
-    DataError
-        If only one of the two is given, or they cannot be used.
-    """
-    if timestamps is None and half_life is None:
-        return np.ones(n)
-    if timestamps is None or half_life is None:
-        raise DataError("timestamps and half_life go together; found only one of them")
-    times = seconds(timestamps)
-    if times.shape != (n,) or not np.isfinite(times).all():
-        raise DataError(f"found timestamps of shape {times.shape}; expected {n} finite numbers")
-    check_half_life(half_life)
-    return decayed(times.max(initial=-np.inf) - times, half_life)
-
-
-def seconds(times: Any) -> NDArray[np.float64]:
-    """Times as numbers; dates as seconds since 1970, and what is neither as NaN.
-
-    >>> seconds(pd.to_datetime(["1970-01-02", None])).tolist()
-    [86400.0, nan]
-    """
-    column = pd.Series(times).infer_objects()
-    if pd.api.types.is_datetime64_any_dtype(column):
-        column = (column - pd.Timestamp(0, tz=column.dt.tz)) / pd.Timedelta(1, "s")
-    return pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
-
-
-def decayed(age: NDArray[np.float64], half_life: float) -> NDArray[np.float64]:
-    """Weights by age: halved by every half-life, and never quite nothing."""
-    return np.maximum(0.5 ** (age / half_life), 1e-9)
-
-
-def check_half_life(half_life: float) -> None:
-    """Raise DataError unless it is a positive number."""
-    if not (isinstance(half_life, (int, float, np.number)) and 0 < half_life < np.inf):
-        raise DataError(f"found half_life={half_life!r}; expected a positive number")
 
 
 def fold_in_user(algo: Learning, uid: Hashable, ratings: Given, weights: tuple[Any, Any]) -> None:
@@ -188,7 +142,8 @@ def learn(
             settle(better)
     except np.linalg.LinAlgError as error:
         raise DataError(
-            f"learning broke down ({error}): look for ratings or content of extreme size"
+            f"learning broke down ({error}): look for ratings or content of extreme size, also "
+            "among those of the fit"
         ) from error
     algo.__dict__.update(trial.__dict__)
 

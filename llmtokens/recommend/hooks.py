@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError, LLMTokensError
+from ..errors import LLMTokensError
 from ..layout import Layout, grown, put
 from ..roster import Roster
 from ..tokens import LLMTokens
@@ -123,13 +123,7 @@ class Hooks:
         users = side == "user"
         fold = self._fold_in_user if users else self._fold_in_item
         of = self.ratings_.of_user if users else self.ratings_.of_item
-        try:
-            found = [(row, fold(row, *of(row))) for row in rows]
-        except np.linalg.LinAlgError as error:
-            raise DataError(
-                f"learning broke down ({error}): look for ratings of extreme size, also among "
-                "those of the fit"
-            ) from error
+        found = [(row, fold(row, *of(row))) for row in rows]
         state = state | {name: np.copy(state[name]) for name in found[0][1]}
         for row, entries in found:
             put(self._layout or {}, state, side, row, entries)

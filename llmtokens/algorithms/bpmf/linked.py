@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from ...kernels import links as kernels
 from .features import Links
 from .streams import Purpose, by_block
 from .tree import Parts
+
+if TYPE_CHECKING:
+    from .team import Team
 
 Floats = NDArray[np.float64]
 
@@ -86,3 +89,12 @@ class Linked:
         """Back to the items' scale, when all columns are drawn; the sum of products."""
         self.plain = self._white @ inverse_root
         return (self.plain.T @ self.plain,)
+
+
+def find_links(team: Team, n_items: int) -> Links | None:
+    """The scale of who rated what, told to the shards; None where it says nothing."""
+    raters = team.total("links.count", n_items)[0]
+    links = Links.of(raters, *team.total("links.weigh", float(raters.sum()), n_items))
+    if links is not None:
+        team.total("links.start", links)
+    return links

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ...kernels import gibbs
 from .features import LEAD, Links, leading
-from .linked import Carry
+from .linked import Carry, find_links
 from .moments import FeatureSums, Moments
 from .noise import OnePrecision, RowPrecisions, draw_precisions
 from .priors import ItemPrior, NormalWishart, TokenPrior, draw_from
@@ -243,12 +243,3 @@ class Sampler:
         )
         left = carry.resid + np.outer(dense, carry.shift)
         return left, self.team.total("links.close", inverse_root)[0]
-
-
-def find_links(team: Team, n_items: int) -> Links | None:
-    """The scale of who rated what, told to the shards; None where it says nothing."""
-    raters = team.total("links.count", n_items)[0]
-    links = Links.of(raters, *team.total("links.weigh", float(raters.sum()), n_items))
-    if links is not None:
-        team.total("links.start", links)
-    return links

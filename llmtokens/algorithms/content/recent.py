@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...errors import DataError, sample
 from ...ids import IdIndex
-from ...recommend.foldin import check_half_life, decayed, seconds
+from ...recommend.ageing import check_half_life, decayed, seconds
 from ...trainset import Ratings
 
 Timestamps = Any  # a DataFrame, a Surprise Dataset, or a mapping

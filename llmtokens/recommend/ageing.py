@@ -1,0 +1,63 @@
+"""How much ratings still say when tastes change: weights by age."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..errors import DataError
+
+
+def recency(
+    n: int, timestamps: Sequence[float] | None, half_life: float | None
+) -> NDArray[np.float64]:
+    """Weights that halve with every ``half_life`` before the newest rating, shape (n,).
+
+    >>> recency(3, [0, 5, 10], half_life=5.0).tolist()
+    [0.25, 0.5, 1.0]
+
+    Raises
+    ------
+    DataError
+        If only one of the two is given, or they cannot be used.
+    """
+    if timestamps is None and half_life is None:
+        return np.ones(n)
+    if timestamps is None or half_life is None:
+        raise DataError("timestamps and half_life go together; found only one of them")
+    times = seconds(timestamps)
+    bad = int(np.sum(~np.isfinite(times)))
+    if times.shape != (n,) or bad:
+        raise DataError(
+            f"found timestamps of shape {times.shape}, {bad} of them neither numbers nor dates; "
+            f"expected {n} finite numbers or datetimes (of text: pandas.to_datetime)"
+        )
+    check_half_life(half_life)
+    return decayed(times.max(initial=-np.inf) - times, half_life)
+
+
+def seconds(times: Any) -> NDArray[np.float64]:
+    """Times as numbers; dates as seconds since 1970, and what is neither as NaN.
+
+    >>> seconds(pd.to_datetime(["1970-01-02", None])).tolist()
+    [86400.0, nan]
+    """
+    column = pd.Series(times).infer_objects()
+    if pd.api.types.is_datetime64_any_dtype(column):
+        column = (column - pd.Timestamp(0, tz=column.dt.tz)) / pd.Timedelta(1, "s")
+    return pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
+
+
+def decayed(age: NDArray[np.float64], half_life: float) -> NDArray[np.float64]:
+    """Weights by age: halved by every half-life, and never quite nothing."""
+    return np.maximum(0.5 ** (age / half_life), 1e-9)
+
+
+def check_half_life(half_life: float) -> None:
+    """Raise DataError unless it is a positive number."""
+    if not (isinstance(half_life, (int, float, np.number)) and 0 < half_life < np.inf):
+        raise DataError(f"found half_life={half_life!r}; expected a positive number")
