@@ -24,7 +24,7 @@ Table = str | os.PathLike[str] | pd.DataFrame
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _PARQUET = (".parquet", ".pq")
-_COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zip")
 
 
 def load_ratings(
@@ -200,9 +200,8 @@ def _read(path: str | os.PathLike[str], source: str, ids: tuple[str, ...]) -> pd
                 na_values=[""],
             )
     except ImportError as error:
-        kind, package = ("Parquet", "pyarrow") if suffix in _PARQUET else (".zst", "zstandard")
         raise MissingExtraError(
-            f"{source}: reading {kind} needs {package}: pip install {package}."
+            f"{source}: reading Parquet needs pyarrow: pip install pyarrow."
         ) from error
     except OSError as error:
         raise StorageError(f"{source}: cannot be read ({error}); check the path.") from error

@@ -8,6 +8,7 @@ which alone says that it is whole.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -106,9 +107,10 @@ class DiskShards(Shards):
         path = self.where.path(f"samples-{index:05d}.npy")
         shape = (shape[0], shape[1], shape[2] + 1)
         try:
-            old = np.load(path, mmap_mode="r")  # for writing, numpy would fill up what is cut off
+            # opened for writing, numpy would fill up what is cut off
+            old = np.lib.format.open_memmap(path, "r")
             if old.shape == shape and old.dtype == np.float32:
-                return np.load(path, mmap_mode="r+")
+                return np.lib.format.open_memmap(path, "r+")
         except (OSError, ValueError):
             pass
         if self.where.path(CHECKPOINT).exists():
@@ -117,7 +119,11 @@ class DiskShards(Shards):
                 "checkpoint; delete the folder, and fit anew"
             )
         try:
-            return np.lib.format.open_memmap(path, "w+", np.float32, shape)
+            made = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+            if hasattr(os, "posix_fallocate"):  # where a disk fills up later, the process would end
+                with path.open("r+b") as file:
+                    os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+            return made
         except OSError as error:
             raise StorageError(f"could not write {str(path)!r} ({error}); make room") from error
 
@@ -157,7 +163,7 @@ def collected(
 ) -> Floats:
     """Fill the table of the users' samples from the files of all shards."""
     for index, first in enumerate(where.bounds[:-1]):
-        kept = np.load(where.path(f"samples-{index:05d}.npy"), mmap_mode="r")
+        kept = np.lib.format.open_memmap(where.path(f"samples-{index:05d}.npy"), "r")
         table[first : where.bounds[index + 1], :n] = kept[:n].transpose(1, 0, 2)
     return np.vstack([parts[0] for _, parts in sorted(opened, key=lambda pair: pair[0])])
 
