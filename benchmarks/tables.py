@@ -10,7 +10,7 @@ import argparse
 import json
 import re
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from typing import Any
 
 HERE = Path(__file__).parent
@@ -160,6 +160,16 @@ def serving() -> str:
     )
 
 
+def jobs() -> str:
+    """What two processes give to ``compare``."""
+    found = results("compare_jobs")
+    lines = ["| `compare`, 70 trials | wall seconds | CPU seconds |", "| --- | ---: | ---: |"]
+    for n in ("1", "2"):
+        wall, cpu = (median(found[key][n]) for key in ("seconds", "cpu_seconds"))
+        lines.append(f"| `n_jobs={n}` | {wall:.0f} | {cpu:.0f} |")
+    return "\n".join(lines)
+
+
 def memory() -> str:
     """What ``fit`` takes, as a multiple of the ratings."""
     lines = ["| memory of `fit` / ratings | 1 million | 10 million |", "| --- | ---: | ---: |"]
@@ -172,6 +182,7 @@ TABLES = {
     "quality": quality,
     "bayes": bayes,
     "scaling": scaling,
+    "jobs": jobs,
     "serving": serving,
     "coverage": coverage,
     "speed": speed,
