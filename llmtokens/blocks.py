@@ -22,6 +22,7 @@ from .errors import DataError, FileFormatError, sample
 
 Encode = Callable[[list[str]], NDArray[np.float32]]
 Features = tuple[NDArray[np.float64], NDArray[np.bool_]]
+_LARGEST = 1e60  # of an embedding: a file holds a little more
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,7 @@ def as_matrix(array: Any) -> NDArray[np.float64]:
     Raises
     ------
     DataError
-        If it is not numeric, not 2-D, or a row holds NaN or infinity.
+        If it is not numeric, not 2-D, or a row holds NaN, infinity or a number beyond 1e60.
     """
     try:
         matrix = np.asarray(array, np.float64)
@@ -228,11 +229,11 @@ def as_matrix(array: Any) -> NDArray[np.float64]:
         raise DataError(f"embeddings must be numeric: {error}") from error
     if matrix.ndim != 2 or matrix.shape[1] == 0:
         raise DataError(f"found embeddings of shape {matrix.shape}; expected (n_ids, n_dims)")
-    bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1))
+    bad = np.flatnonzero(~(np.abs(matrix) <= _LARGEST).all(axis=1))
     if len(bad):
         raise DataError(
-            f"found NaN or infinite embeddings in {len(bad)} rows, the first being "
-            f"{sample(bad.tolist())}; drop these rows or embed them again"
+            f"found embeddings that are NaN, infinite or beyond {_LARGEST:g} in {len(bad)} rows, "
+            f"the first being {sample(bad.tolist())}; drop these rows or embed them again"
         )
     return matrix
 

@@ -285,6 +285,14 @@ def test_titles_with_half_of_an_emoji_are_shown():
     assert f"cut {HALF}" in algo.explain(1, 1).rated["label"].tolist()
 
 
+def test_embeddings_too_large_for_a_file_are_refused_at_once():
+    with pytest.raises(DataError, match="beyond 1e[+]60 in 2 rows"):
+        LLMTokens.from_embeddings([0, 1, 2], [[2.1e299], [0.0], [-np.inf]])
+    algo = LLMTokensSVD(LLMTokens.from_embeddings([0, 1], [[1e60], [-1e59]]), n_epochs=1)
+    algo.fit(trainset_of([(0, 0, 1.0), (1, 1, 4.0)], (1, 5)))
+    saved_and_loaded(algo, [(0, 1, 3.0)], algo.test([(0, 1, 3.0)]))
+
+
 def test_an_explanation_stands_ratings_so_large_that_one_is_lost_in_rounding():
     rows = [(0, 0, 0.0), (1, 1, 2.3283064365370193e20)]
     tokens = LLMTokens.from_embeddings([0, "other", "another"], np.zeros((3, 1)))

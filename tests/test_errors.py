@@ -185,7 +185,7 @@ CASES = [
      "found 2 ids and 3 rows", "expected one row per id"),
     ("LLMTokens.from_embeddings", DataError,
      lambda at: LLMTokens.from_embeddings("ab", [[1.0, np.nan], [0, 1]]),
-     "NaN or infinite embeddings in 1 rows, the first being 0", "drop these rows"),
+     "NaN, infinite or beyond 1e[+]60 in 1 rows, the first being 0", "drop these rows"),
     ("LLMTokens.concat", DataError, lambda at: LLMTokens.concat([]),
      "found no tokens", "expected at least one table"),
     ("LLMTokens.transform", DataError, lambda at: VECTORS.transform(np.eye(2)),
