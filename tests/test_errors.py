@@ -6,6 +6,7 @@ was found, and what was expected or what to do about it.
 
 from __future__ import annotations
 
+import copy
 import sys
 from types import SimpleNamespace
 
@@ -133,6 +134,13 @@ def encode_without(at, encode):
 def ask_of_the_forgotten(at):
     algo = LLMTokensSVD(item_tokens=at.forgotten(), n_factors=2, n_epochs=1)
     algo.fit(full([(1, 1, 3.0), (2, 2, 4.0)])).ask("one")
+
+
+def explain_by_a_model_of_extremes(at):
+    """As a damaged file with a right checksum may hold; found by the fuzzing harness."""
+    algo, parts = copy.copy(at.bpmf), at.bpmf._parts
+    algo._parts = parts | {"items": np.full_like(parts["items"], 2e8)}
+    algo.explain(1, 2)
 
 
 def unfitted(call):
@@ -289,6 +297,8 @@ CASES = [
      "'zzz'", "expected ids with ratings or a token"),
     ("LLMTokensSVD.recommend_all", DataError, lambda at: at.algo.recommend_all(n=0),
      "found n=0", "expected an int of at least 1"),
+    ("LLMTokensSVD.explain", DataError, explain_by_a_model_of_extremes,
+     r"ratings of user 1 cannot be computed \(Singular", "fit it again"),
     ("LLMTokensSVD.ask", DataError, lambda at: at.plain.ask("space"),
      "no item_tokens", "fit (it )?with item_tokens"),
     ("LLMTokensSVD.ask", DataError, lambda at: at.algo.ask("space", weight=2),

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..errors import DataError
 from ..ids import as_column
 from .ask import cosines
 from .ranking import basis, labels
@@ -94,7 +95,13 @@ def _frame(algo: Serving, rows: NDArray[np.int64], columns: dict[str, Any]) -> p
 
 def _rated(algo: Serving, user: int, item: int, similar: NDArray[np.float64]) -> pd.DataFrame:
     items, values, _ = algo.ratings_.of_user(user)
-    influence = algo._influence(user, item) if len(items) else np.zeros(0)
+    try:
+        influence = algo._influence(user, item) if len(items) else np.zeros(0)
+    except np.linalg.LinAlgError as error:
+        raise DataError(
+            f"the influence of the ratings of user {algo.users_.ids[user]!r} cannot be computed "
+            f"({error}); the model holds numbers of extreme size: fit it again"
+        ) from error
     if influence is None:
         order = np.argsort(-similar[items], kind="stable")
         influence = np.full(len(items), np.nan)

@@ -187,6 +187,8 @@ class Serving(Learning):
 
         Raises
         ------
+        DataError
+            If the model holds numbers so large that an influence cannot be computed.
         NotFittedError
             Before ``fit``.
         """
