@@ -133,12 +133,17 @@ def peer_results(folder: Path, cache: Path, splits: dict[str, Any]) -> dict[str,
     return found
 
 
-def main() -> None:
-    arguments = parser(__doc__ or "")
+def peer_options(doc: str) -> argparse.Namespace:
+    """What a script that runs peers is told."""
+    arguments = parser(doc)
     arguments.add_argument("--folds", type=int, default=5, help="of the five; fewer is quicker")
-    arguments.add_argument("--folder", type=Path, help="keep estimates here, and resume from them")
+    arguments.add_argument("--folder", type=Path, help="keep what peers gave here, and resume")
     arguments.add_argument("--cache", type=Path, default=CACHE, help="where environments are made")
-    options: argparse.Namespace = arguments.parse_args()
+    return arguments.parse_args()
+
+
+def main() -> None:
+    options = peer_options(__doc__ or "")
     data = load(options.data)
     with TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)

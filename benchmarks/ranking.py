@@ -10,7 +10,6 @@ items are ranked among themselves: the candidates are the items of the test part
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -19,10 +18,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from common import load, movie_tokens, parser, save
+from common import load, movie_tokens, save
 from peer_libraries.driver import read
-from peer_libraries.environments import CACHE, installed, run
-from peers import Codes, write_tasks
+from peer_libraries.environments import installed, run
+from peers import Codes, peer_options, write_tasks
 from quality import SEED, SPLITS
 from surprise import AlgoBase, Prediction, Trainset
 
@@ -100,11 +99,7 @@ def ndcg(data: RatingData, split: str, line_up: dict[str, Make], folds: int) -> 
 
 
 def main() -> None:
-    arguments = parser(__doc__ or "")
-    arguments.add_argument("--folds", type=int, default=5, help="of the five; fewer is quicker")
-    arguments.add_argument("--folder", type=Path, help="keep the peers' scores here, and resume")
-    arguments.add_argument("--cache", type=Path, default=CACHE, help="where environments are made")
-    options: argparse.Namespace = arguments.parse_args()
+    options = peer_options(__doc__ or "")
     data = load(options.data)
     tokens = movie_tokens(data)
     with TemporaryDirectory() as temporary:

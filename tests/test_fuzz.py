@@ -179,6 +179,18 @@ class Cache:
         assert np.array_equal(rows, Counting().encode(TEXTS))
 
 
+def put(files, data, folder):
+    """Write the files, the one that ``data`` names with what it has; False where none has its
+    name."""
+    key, _, content = data.partition(b"|")
+    name = key.decode("latin-1")
+    if name not in files:
+        return False
+    for file, whole in (files | {name: content}).items():
+        (folder / file).write_bytes(whole)
+    return True
+
+
 class Layout:
     """A folder of MovieLens, one of its files mutated."""
 
@@ -190,13 +202,8 @@ class Layout:
         return [f"{key}|".encode() + data for key, data in self.files.items()]
 
     def read(self, data, folder):
-        key, _, content = data.partition(b"|")
-        name = key.decode("latin-1")
-        if name not in self.files:
-            return
-        for file, whole in (self.files | {name: content}).items():
-            (folder / file).write_bytes(whole)
-        load_movielens(folder).dataset.build_full_trainset()
+        if put(self.files, data, folder):
+            load_movielens(folder).dataset.build_full_trainset()
 
 
 def zipped(files, method=zipfile.ZIP_DEFLATED):
@@ -272,12 +279,8 @@ class Results:
         return [f"{name}|".encode() + data for name, data in self.files.items()]
 
     def read(self, data, folder):
-        key, _, content = data.partition(b"|")
-        name = key.decode("latin-1")
-        if name not in self.files:
+        if not put(self.files, data, folder):
             return
-        for file, whole in (self.files | {name: content}).items():
-            (folder / file).write_bytes(whole)
         table = self.run(folder).table
         assert len(table) == len(self.whole.table)
         assert (table["error"] == "").all()

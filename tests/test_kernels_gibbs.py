@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from llmtokens.algorithms.bpmf.rated import Rated
-from llmtokens.kernels import gibbs, links, sums
+from llmtokens.kernels import gibbs, links, pairs, sums
 
 N, M, C, K = 40, 60, 2, 5
 
@@ -175,7 +175,7 @@ def test_moments_of_pairs_are_those_over_the_samples():
     lead = rng.standard_normal((7, C)).astype(np.float32)
     u, i = rng.integers(0, 6, 50), rng.integers(0, 7, 50)
     mean, variance = np.zeros(50), np.zeros(50)
-    gibbs.pair_moments(u, i, users, items, lead, mean, variance)
+    pairs.pair_moments(u, i, users, items, lead, mean, variance)
     v, q, x = users[u].astype(float), items[i].astype(float), lead[i].astype(float)
     f = np.einsum("nsc,nc->ns", v[:, :, :C], x) + v[:, :, -2] + q[:, :, -2]
     f += np.sum(v[:, :, C:-2] * q[:, :, :-2], axis=2) + v[:, :, -1] * q[:, :, -1]

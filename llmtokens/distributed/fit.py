@@ -153,7 +153,9 @@ class _Job:
             try:
                 with self._team(client) as team:
                     parts = self._chain(team).run(self._checkpoint)
-                return self.algo._finished(parts, self.ratings, self.users, self.items, self.known)
+                return self.algo._finished(
+                    parts, self.ratings, self.users, self.items, self.known, self.std
+                )
             except WorkerLostError:
                 _wait_for(client, workers)
 

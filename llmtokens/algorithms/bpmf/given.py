@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from ..base import TokenAlgoBase
 from .conditional import antithetic, conditional, influence
 from .features import TextFeatures
-from .newcomers import EVEN_ODDS, damped
+from .newcomers import EVEN_ODDS
 from .posterior import products
+from .shard import damped
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -151,7 +151,7 @@ class LLMTokensBPMF(SampleModel):
             about, lead = known.users[: ratings.n_users], known.lead[: ratings.n_items]
             team = Shards.of(ratings, ratings.deviation / std, about, lead, self.n_factors, seed)
             chain = self._chain(team, ratings.n, users, items, known, std, seed)
-            return self._finished(chain.run(), ratings, users, items, known)
+            return self._finished(chain.run(), ratings, users, items, known, std)
 
     def _seed(self) -> int:
         return int(get_rng(self.random_state).randint(2**31 - 1))
@@ -180,10 +180,16 @@ class LLMTokensBPMF(SampleModel):
         return Chain(team, size, users, items, known, self._plain, plan, std, seed)
 
     def _finished(
-        self, parts: dict[str, Any], ratings: Ratings, users: Roster, items: Roster, known: Known
+        self,
+        parts: dict[str, Any],
+        ratings: Ratings,
+        users: Roster,
+        items: Roster,
+        known: Known,
+        std: float,
     ) -> dict[str, Any]:
         """The fitted attributes, from what a chain has left."""
-        parts = known.parts | parts | {"mean": ratings.global_mean, "std": spread(ratings)}
+        parts = known.parts | parts | {"mean": ratings.global_mean, "std": std}
         return self._restore(parts, ratings, users, items)
 
     @contextlib.contextmanager

@@ -13,7 +13,6 @@ from .sampler import Sampler
 Floats = NDArray[np.float64]
 
 EVEN_ODDS = 0.5
-_DAMP_PICKS = 10.0
 _GRID = np.exp(np.linspace(-4.0, 12.0, 33))
 
 
@@ -34,8 +33,8 @@ class Completed(NamedTuple):
         Of users without ratings.
     item_precision : ndarray of shape (n_item_rows,)
         The product of the two is the precision of a rating.
-    damping : tuple of float, or None
-        How many ratings of what mean the users' picks are shrunk with, to make their ``delta_u``.
+    picks : float or None
+        By how much what people pick is better than its text says; None where picks say nothing.
     """
 
     users: Floats
@@ -46,7 +45,7 @@ class Completed(NamedTuple):
     item_spread: Floats
     user_precision: float
     item_precision: Floats
-    damping: tuple[float, float] | None
+    picks: float | None
 
 
 class Ridge:
@@ -170,7 +169,7 @@ class Newcomers:
             user_map, item_map,
             moments.about(known, chain.user_prior.m, chain.user_prior.B) / known.n,
             _second_moment(deviations / np.sqrt(freedom), weights), known.n / variance,
-            _for_all(chain.item_alpha, len(items), weights), (_DAMP_PICKS, mean),
+            _for_all(chain.item_alpha, len(items), weights), mean,
         )  # fmt: skip
 
     def _ridges(self, chain: Sampler, weights: Floats) -> tuple[Ridge, Ridge, Floats]:
@@ -181,11 +180,6 @@ class Newcomers:
         of_users = Ridge(FeatureSums(n, total[:d], square[:d, :d]), n**2 / chain.size.n_ratings)
         of_items = Ridge(FeatureSums.of(self._text[: len(weights)], weights), worth)
         return of_users, of_items, weights
-
-
-def damped(total: Any, counts: Any, mean: Any) -> Any:
-    """Means shrunk to ``mean`` with the weight of 10 ratings."""
-    return (total + _DAMP_PICKS * mean) / (counts + _DAMP_PICKS)
 
 
 def _second_moment(rows: Floats, weights: Floats) -> Floats:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError, FileFormatError
-from ...kernels import gibbs
+from ...kernels import pairs
 from ...layout import Array, Layout, Scalar
 from ...roster import Roster
 from ...trainset import Ratings
@@ -74,7 +74,7 @@ class SampleModel(GivenRatings):
     def _score(self, users: Rows, items: Rows) -> Scores:
         f = self._parts
         mean, variance = np.empty(len(users)), np.empty(len(users))
-        gibbs.pair_moments(users, items, f["users"], f["items"], f["lead"], mean, variance)
+        pairs.pair_moments(users, items, f["users"], f["items"], f["lead"], mean, variance)
         variance += np.einsum("nk,nk->n", f["user_open"][users], f["item_open"][items])
         return f["mean"] + f["std"] * mean, {"std": f["std"] * np.sqrt(variance)}
 

@@ -23,6 +23,8 @@ from .tree import Parts
 
 Floats = NDArray[np.float64]
 
+_DAMP_PICKS = 10.0
+
 
 class Items(NamedTuple):
     """What users are told of the items: ``y_ui ~ N(users_u . design_i + offset_i, ...)``."""
@@ -41,6 +43,11 @@ class UserPrior(NamedTuple):
     B: Floats
     precision: Floats
     alpha: float | None
+
+
+def damped(total: Any, counts: Any, mean: Any) -> Any:
+    """Means shrunk to ``mean`` with the weight of 10 ratings."""
+    return (total + _DAMP_PICKS * mean) / (counts + _DAMP_PICKS)
 
 
 class Shard:
@@ -181,17 +188,13 @@ class Shard:
         moments = Moments.of(self.V, self.features, self._weights)
         return (*moments, float(self._weights @ (1 / self.alpha)), float(self._gap.sum()))
 
-    def keep(self, slot: int, damping: tuple[float, float] | None, spread: Floats) -> Parts:
+    def keep(self, slot: int, picks: float | None, spread: Floats) -> Parts:
         """Put the rows where samples are kept, and add up what the estimates leave open.
 
-        ``damping``: how many ratings of what mean the users' picks are shrunk with; None: picks
-        say nothing.
+        ``picks``: what users' own are shrunk to; None: they say nothing.
         """
         sample: Any = self.kept[slot]
         sample[:, :-1] = self.V
-        sample[:, -1] = 0.0
-        if damping is not None:
-            weight, mean = damping
-            sample[:, -1] = (self._gap + weight * mean) / (self.counts + weight)
+        sample[:, -1] = 0.0 if picks is None else damped(self._gap, self.counts, picks)
         self.open += user_left_open(self.V[:, -len(spread) :], 1 / self.alpha, spread)
         return ()
