@@ -181,6 +181,16 @@ def test_recent_ratings_count_more(fitted):
     np.testing.assert_allclose(recency(3, [10, 30, 20], 10), [0.25, 1.0, 0.5])
 
 
+@pytest.mark.parametrize("name", [n for n in ALGORITHMS if "BPMF" not in n])
+def test_where_taste_is_forgotten_at_once_only_the_last_rating_counts(name, fitted):
+    one, all_ = fitted(name), fitted(name)
+    one.fold_in("other", HIS[:11])  # so that the mean of all ratings is the same
+    one.fold_in("u", HIS[11:12])
+    all_.fold_in("u", HIS[:12], timestamps=range(12), half_life=1e-3)
+    pairs = [("u", i) for i in TOKENS.ids]
+    np.testing.assert_allclose(estimates(all_, pairs), estimates(one, pairs), atol=1e-5)
+
+
 def test_weight_of_time_reaches_the_profiles_of_content_too(fitted):
     for name in ("LLMTokensContent", "LLMTokensContent, cosine"):
         plain, recent = fitted(name), fitted(name)

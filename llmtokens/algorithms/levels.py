@@ -14,10 +14,19 @@ _MARGIN = 0.05  # share of the scale, at either end, in which estimates are bent
 
 
 def user_means(ratings: Ratings) -> Doubles:
-    """Each user's mean rating, shrunk to that of all, shape (n_users,)."""
-    sums = np.bincount(ratings.user, ratings.value, minlength=ratings.n_users)
-    means: Doubles = (sums + SHRINK * ratings.global_mean) / (ratings.user_counts + SHRINK)
+    """Each user's weighted mean rating, shrunk to that of all, shape (n_users,)."""
+    value, weight = ratings.value, ratings.weight
+    weighted = value if weight is None else weight * value
+    sums = np.bincount(ratings.user, weighted, minlength=ratings.n_users)
+    counts = np.bincount(ratings.user, weight, minlength=ratings.n_users)
+    means: Doubles = (sums + SHRINK * ratings.global_mean) / (counts + SHRINK)
     return means
+
+
+def mean_influence(mean: float, values: Doubles, weights: Doubles) -> Doubles:
+    """By how much such a mean is higher for having each of the user's ratings, shape (n,)."""
+    out: Doubles = weights * (values - mean) / (weights.sum() - weights + SHRINK)
+    return out
 
 
 def line(scores: Doubles, residual: Doubles) -> tuple[float, float]:

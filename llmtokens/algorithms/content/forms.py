@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ Doubles = NDArray[np.float64]
 
 def learn_ridge(ratings: Ratings, users: Roster, content: NDArray[np.float32]) -> dict[str, Any]:
     warm = content[: ratings.n_items].astype(np.float64)
-    residual = ratings.value - user_means(ratings)[ratings.user]
+    residual = ratings.value - _ageless_means(ratings)[ratings.user]
     item_map = _from_text(content, ratings.item, residual, ratings.item_counts)
     item_map[-1] += ratings.global_mean
     level = apply_map(item_map, content)[:, 0]
@@ -64,7 +65,7 @@ def learn_cosine(ratings: Ratings, users: Roster, content: NDArray[np.float32]) 
         length = np.linalg.norm(others, axis=1)
         cosine[mine] = np.einsum("nd,nd->n", others, x) / np.where(length > 1e-9, length, np.inf)
     means = user_means(ratings)
-    residual = ratings.value - means[ratings.user]
+    residual = ratings.value - _ageless_means(ratings)[ratings.user]
     slope, centre = line(cosine, residual)
     offset = float(residual.mean()) - slope * centre
     return {
@@ -79,6 +80,11 @@ def learn_cosine(ratings: Ratings, users: Roster, content: NDArray[np.float32]) 
         "user_taste_": (slope * unit_rows(profile)).astype(np.float32),
         "strength_": slope,
     }
+
+
+def _ageless_means(ratings: Ratings) -> Doubles:
+    """Of all ratings alike: what all users share is learned from these."""
+    return user_means(replace(ratings, weight=None))
 
 
 def stars(values: Doubles, ratings: Ratings) -> Doubles:

@@ -16,7 +16,7 @@ from ...tokens import LLMTokens
 from ...trainset import Ratings
 from .. import fold
 from ..base import Scores, TokenAlgoBase
-from ..levels import SHRINK, user_means
+from ..levels import SHRINK, mean_influence, user_means
 from ..ridge import apply_map
 from .forms import learn_cosine, learn_ridge, stars, unit
 from .recent import Timestamps, recent
@@ -186,22 +186,21 @@ class LLMTokensContent(TokenAlgoBase):
     def _influence(self, user: int, item: int) -> Doubles:
         items, values, weights = self.ratings_.of_user(user)
         if self.method == "cosine":
-            return self._influence_by_cosine(item, items, values, weights)
+            mean = float(self.user_level_[user] - self.user_base_[user])
+            moved = mean_influence(mean, values, weights)
+            return moved + self._influence_on_profile(item, items, values, weights)
         query = np.append(self.item_content_[item].astype(np.float64), 1.0)
         return fold.influence(*self._evidence(user, items, values), weights, self._spread(), query)
 
-    def _influence_by_cosine(
+    def _influence_on_profile(
         self, item: int, items: NDArray[np.int64], values: Doubles, weights: Doubles
     ) -> Doubles:
-        """On the user's mean and on the profile."""
-        above, n = values - self.ratings_.global_mean, len(values)
-        mean = above.sum() / (n + SHRINK) - (above.sum() - above) / (n - 1 + SHRINK)
         given = self.item_content_[items].astype(np.float64)
         given *= (weights * stars(values, self.ratings_))[:, None]
         profile = given.sum(axis=0)
-        others = unit_rows(profile - given) if n > 1 else np.zeros_like(given)
+        others = unit_rows(profile - given) if len(items) > 1 else np.zeros_like(given)
         taste = unit_rows(profile[None]) - others
-        out: Doubles = mean + self.strength_ * taste @ self.item_content_[item].astype(np.float64)
+        out: Doubles = self.strength_ * taste @ self.item_content_[item].astype(np.float64)
         return out
 
     def _evidence(self, row: int, items: NDArray[np.int64], values: Doubles) -> fold.Evidence:
