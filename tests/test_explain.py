@@ -1,6 +1,9 @@
+import copy
+
 import numpy as np
 import pytest
 from algorithms import ALGORITHMS, DATA, TOKENS, full, make
+from scipy import sparse
 
 from llmtokens.algorithms import fold
 
@@ -109,15 +112,48 @@ def test_influence_on_a_mean_of_samples_is_that_of_the_users_row_without_the_rat
         assert np.abs(found).max() > 1e-3
 
 
-@pytest.mark.parametrize("name", ["LLMTokensEASE", "LLMTokensEASE, no tokens"])
-def test_the_influences_on_a_linear_score_add_up_to_it(name, fitted):
-    algo = fitted(name)
-    user = TRAIN.to_inner_uid(ROWS[0][0])
-    scores = algo._rank_scores(np.array([user]))[0]
-    for item in (0, 7, algo.items_.stranger - 1):
-        slope = algo.lines_[0, int(item >= algo.items_.n_warm), 0]
-        total = algo._influence(user, item).sum()
-        assert total == pytest.approx(slope * scores[item], abs=1e-4)
+@pytest.mark.parametrize("changes", [{}, {"implicit": True}, {"item_tokens": None}])
+@pytest.mark.parametrize("times", [{}, {"timestamps": range(12), "half_life": 5.0}])
+def test_influence_in_ease_is_by_how_much_the_estimate_falls_without_the_rating(changes, times):
+    algo = make("LLMTokensEASE", **changes).fit(TRAIN)
+    mine = [(i, r) for u, i, r in ROWS[1:] if u == ROWS[0][0] and TRAIN.knows_item(i)][:12]
+    whole = copy.copy(algo).fold_in("new", mine, **times)
+    for iid in (mine[0][0], mine[5][0], COLD[0], ROWS[40][1]):
+        rated = whole.explain("new", iid).rated
+        found = dict(zip(rated["item"], rated["influence"], strict=True))
+        est = whole.predict("new", iid, clip=False).est
+        assert np.abs(rated["influence"]).max() > 1e-3
+        for k in range(11):
+            rest = np.delete(np.arange(12), k)
+            # somebody else's: the mean of all ratings stays what it is
+            less = copy.copy(algo).fold_in("other", [mine[k]])
+            when = {name: rest if name == "timestamps" else value for name, value in times.items()}
+            less.fold_in("new", [mine[at] for at in rest], **when)
+            drop = est - less.predict("new", iid, clip=False).est
+            assert found[mine[k][0]] == pytest.approx(drop, abs=1e-5)
+
+
+def test_each_of_two_ratings_of_one_item_has_its_own_influence_in_ease():
+    twice = [*ROWS[:500], (*ROWS[0][:2], 1.0), (*ROWS[0][:2], 5.0)]
+    algo = make("LLMTokensEASE", item_tokens=None).fit(full(twice))
+    user, item = 0, 9
+    items, values, _ = algo.ratings_.of_user(user)
+    low, high = min(r for _, _, r in twice), max(r for _, _, r in twice)
+    assert np.sum(items == items[0]) == 3
+
+    def estimate(keep):
+        x = np.zeros(algo.items_.n_warm, np.float32)
+        for i in set(items[keep]):
+            x[i] = np.mean(0.05 + 0.95 * (values[keep][items[keep] == i] - low) / (high - low))
+        score = algo.item_weights_.scores(sparse.csr_array(x[None]))[0, item]
+        mean = (values[keep].sum() + 5 * algo.ratings_.global_mean) / (len(keep) + 5)
+        slope, centre = algo.lines_[0, 0]
+        return mean + slope * (score - centre)
+
+    every = np.arange(len(items))
+    assert 1.2 < estimate(every) < 4.8  # where nothing is bent
+    for k, found in enumerate(algo._influence(user, item)):
+        assert found == pytest.approx(estimate(every) - estimate(np.delete(every, k)), abs=1e-5)
 
 
 def test_the_closed_form_is_a_ridge_regression():

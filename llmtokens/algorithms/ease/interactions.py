@@ -25,12 +25,7 @@ def interactions(ratings: Ratings, ends: tuple[float, float], implicit: bool) ->
 
     ``ends``: the lowest and the highest training rating.
     """
-    low, high = ends
-    if implicit or low == high:
-        values = np.ones(ratings.n)
-    else:
-        opinion = np.clip((ratings.value - low) / (high - low), 0, 1)
-        values = _FLOOR + (1 - _FLOOR) * opinion
+    values = opinions(ratings.value, ends, implicit)
     if ratings.weight is not None:
         values = values * ratings.weight
     shape = (ratings.n_users, ratings.n_items)
@@ -40,6 +35,29 @@ def interactions(ratings: Ratings, ends: tuple[float, float], implicit: bool) ->
     rows.sum_duplicates()
     means = (rows.data.real / rows.data.imag).astype(np.float32)
     return sparse.csr_array((means, rows.indices, rows.indptr), shape=shape)
+
+
+def opinions(
+    values: NDArray[np.float64], ends: tuple[float, float], implicit: bool
+) -> NDArray[np.float64]:
+    """What ratings say of their items, from .05 to 1, shape (n,)."""
+    low, high = ends
+    if implicit or low == high:
+        return np.ones(len(values))
+    opinion: NDArray[np.float64] = np.clip((values - low) / (high - low), 0, 1)
+    return _FLOOR + (1 - _FLOOR) * opinion
+
+
+def influence_on_row(
+    items: NDArray[np.int64], opinions: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """By how much ``x_ui`` is higher for having each of a user's ratings, shape (n,)."""
+    _, at, times = np.unique(items, return_inverse=True, return_counts=True)
+    total, n = np.bincount(at, opinions)[at], times[at]
+    out: NDArray[np.float64] = total / n - np.where(n > 1, total - opinions, 0) / np.maximum(
+        n - 1, 1
+    )
+    return out
 
 
 def used_features(smoother: TextSmoother | None, n_items: int) -> Floats:

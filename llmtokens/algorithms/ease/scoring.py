@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -11,19 +10,26 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ...errors import FileFormatError
 from ...layout import Array, Layout, Scalar, grown
 from ...roster import Roster
 from ...trainset import Ratings
 from ..base import Scores, TokenAlgoBase
-from ..levels import bend, user_means
+from ..levels import bend, mean_influence, user_means
 from .gram import DenseItems, FactoredItems, Items
 from .growth import relearned
-from .interactions import USERS, interactions, popularity_of, text_scores, used_features
+from .interactions import (
+    USERS,
+    influence_on_row,
+    interactions,
+    opinions,
+    popularity_of,
+    text_scores,
+    used_features,
+)
+from .parts import State, gathered, matrix, named, state_of
 from .smoother import Landmarks, TextSmoother
 
 Floats = NDArray[np.float32]
-State = dict[str, Any]
 
 _PLAIN = ("popularity_", "l2_", "token_weight_", "user_mean_", "lines_")
 
@@ -80,15 +86,13 @@ class ScoreModel(TokenAlgoBase):
         own["bounded"] = bool(np.isfinite(self.bounds_[0]))
         own["lowest"], own["highest"] = self.ends_
         if self.learned_ is not self.interactions_:
-            own |= _parts("learned", self.learned_, ("indptr", "indices", "data"))
-        return dict.fromkeys(self._layout) | own | _state_of(self.item_weights_, self.smoother_)
+            own |= named("learned", self.learned_, ("indptr", "indices", "data"))
+        return dict.fromkeys(self._layout) | own | state_of(self.item_weights_, self.smoother_)
 
     def _restore(self, state: State, ratings: Ratings, users: Roster, items: Roster) -> State:
-        def parts(prefix: str) -> State:
-            named = {k.partition("_"): v for k, v in state.items() if v is not None}
-            return {name: v for (kind, _, name), v in named.items() if kind == prefix and name}
-
-        weights, text, learned = parts("weights"), parts("text"), parts("learned")
+        weights, text, landmarks, learned = (
+            gathered(prefix, state) for prefix in ("weights", "text", "landmarks", "learned")
+        )
         ends = (state["lowest"], state["highest"])
         rows = interactions(ratings, ends, self.implicit)
         return {name: state[name] for name in _PLAIN} | {
@@ -96,10 +100,8 @@ class ScoreModel(TokenAlgoBase):
             "ends_": ends,
             "interactions_": rows,
             "item_weights_": (DenseItems if "weights" in weights else FactoredItems)(**weights),
-            "smoother_": TextSmoother(**text, landmarks=Landmarks(**parts("landmarks")))
-            if text
-            else None,
-            "learned_": _matrix(learned, rows.shape) if learned else rows,
+            "smoother_": TextSmoother(**text, landmarks=Landmarks(**landmarks)) if text else None,
+            "learned_": matrix(learned, rows.shape) if learned else rows,
         }
 
     # -- predicting ------------------------------------------------------------------------------
@@ -117,20 +119,23 @@ class ScoreModel(TokenAlgoBase):
         return {"mean": mean, "user bias": bias, name: float(slope * (score - centre))}
 
     def _influence(self, user: int, item: int) -> NDArray[np.float64]:
-        """Of the score, which is linear in the ratings, times the slope of the rating line."""
-        items, _, _ = self.ratings_.of_user(user)
-        given = self.interactions_[[user]].toarray()[0][items]
-        out = np.empty(len(items))
+        """On the score, which is linear in the user's row, and on the user's mean."""
+        items, values, weights = self.ratings_.of_user(user)
+        given = influence_on_row(items, weights * opinions(values, self.ends_, self.implicit))
+        on_score = np.empty(len(items))
         for start in range(0, len(items), USERS):
             at = slice(start, start + USERS)
             n = len(items[at])
             ones = sparse.csr_array(
                 (given[at], (np.arange(n), items[at])), shape=(n, self.items_.n_warm)
             )
-            out[at] = self._with_cold_items(self.item_weights_.scores(ones))[:, item]
-        low, high = self.ratings_.scale
-        cold = int(item >= self.items_.n_warm)
-        return out * (high - low if self.implicit else self.lines_[0, cold, 0])
+            on_score[at] = self._with_cold_items(self.item_weights_.scores(ones))[:, item]
+        score, mean = self._rank_scores(np.array([user]))[0, item], self.user_mean_[user]
+        scores = score - np.append(0, on_score)
+        means = mean - np.append(0, mean_influence(mean, values, weights))
+        pairs = np.full(len(scores), user), np.full(len(scores), item)
+        est = self._as_ratings(*pairs, scores, means)
+        return est[0] - est[1:]
 
     def _score(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> Scores:
         est = np.empty(len(users))
@@ -141,7 +146,7 @@ class ScoreModel(TokenAlgoBase):
             pairs = order[start:stop]
             block = self._rank_scores(distinct[k * USERS : (k + 1) * USERS])
             est[pairs] = block[at[pairs] - k * USERS, items[pairs]]
-        return self._as_ratings(users, items, est), {}
+        return self._as_ratings(users, items, est, self.user_mean_[users]), {}
 
     def _rank_scores(self, user_rows: NDArray[np.int64]) -> Floats:
         """Scores of all item rows, shape (n, n_item_rows); higher is better."""
@@ -161,7 +166,11 @@ class ScoreModel(TokenAlgoBase):
         return out
 
     def _as_ratings(
-        self, users: NDArray[np.int64], items: NDArray[np.int64], scores: NDArray[np.float64]
+        self,
+        users: NDArray[np.int64],
+        items: NDArray[np.int64],
+        scores: NDArray[np.float64],
+        means: NDArray[np.float64],
     ) -> NDArray[np.float64]:
         low, high = self.ratings_.scale
         if self.implicit:
@@ -169,7 +178,7 @@ class ScoreModel(TokenAlgoBase):
         low, high = self.bounds_
         unknown, cold = users >= self.users_.n_warm, items >= self.items_.n_warm
         slope, centre = self.lines_[unknown.astype(int), cold.astype(int)].T
-        return bend(self.user_mean_[users] + slope * (scores - centre), low, high)
+        return bend(means + slope * (scores - centre), low, high)
 
     # -- learning newcomers ----------------------------------------------------------------------
 
@@ -194,7 +203,7 @@ class ScoreModel(TokenAlgoBase):
         if new_items or items:
             state = state | self._with_items(before, state, new_items, items)
         else:
-            state = state | _parts("learned", before.learned_, ("indptr", "indices", "data"))
+            state = state | named("learned", before.learned_, ("indptr", "indices", "data"))
         mean = state["user_mean_"].copy()
         mean[users] = user_means(self.ratings_)[users]
         yield state | {"user_mean_": mean}
@@ -210,7 +219,7 @@ class ScoreModel(TokenAlgoBase):
                 features[items] = smoother.landmarks.features(self.items_.tokens[items])
             smoother = smoother.relearned(features, n)
         if all(row >= n for row in [*new_items, *items]):
-            return _state_of(before.item_weights_, smoother)
+            return state_of(before.item_weights_, smoother)
         old, new = (
             (rows, used_features(text, rows.shape[1]))
             for rows, text in ((before.learned_, before.smoother_), (self.interactions_, smoother))
@@ -220,26 +229,4 @@ class ScoreModel(TokenAlgoBase):
         )
         learned = dict.fromkeys(("learned_indptr", "learned_indices", "learned_data"))
         popularity = popularity_of(self.interactions_)
-        return _state_of(weights, smoother) | learned | {"popularity_": popularity}
-
-
-def _state_of(weights: Items, smoother: TextSmoother | None) -> State:
-    names = {f.name for kind in (DenseItems, FactoredItems) for f in fields(kind)}
-    state: State = {f"weights_{name}": getattr(weights, name, None) for name in names}
-    if smoother is not None:
-        state |= _parts("text", smoother, ("features", "mixing"))
-        state |= _parts("landmarks", smoother.landmarks, ("tokens", "root", "scale"))
-    return state
-
-
-def _parts(prefix: str, of: Any, names: tuple[str, ...]) -> State:
-    return {f"{prefix}_{name}": getattr(of, name) for name in names}
-
-
-def _matrix(parts: State, shape: tuple[int, int]) -> sparse.csr_array:
-    """X as it was when B was learned; a file may lie."""
-    ptr, indices, data = (parts[name] for name in ("indptr", "indices", "data"))
-    n_users = len(ptr) - 1
-    if n_users > shape[0] or ptr[0] != 0 or ptr[-1] != len(data) or np.any(np.diff(ptr) < 0):
-        raise FileFormatError("'learned_indptr' does not divide the ratings among the users")
-    return sparse.csr_array((data, indices, ptr), shape=(n_users, shape[1]))
+        return state_of(weights, smoother) | learned | {"popularity_": popularity}
