@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from .errors import DataError, sample
 
@@ -98,7 +99,10 @@ class Ratings:
     @cached_property
     def by_item(self) -> NDArray[np.int64]:
         """Positions of the ratings in item order, users ascending, shape (n,)."""
-        return np.argsort(self.item, kind="stable").astype(np.int64)
+        shape = (self.n_users, self.n_items)
+        by_user = sparse.csr_array((np.arange(self.n), self.item, self.user_ptr), shape=shape)
+        by_item: NDArray[np.int64] = by_user.tocsc().data  # a sort by counting
+        return by_item
 
     def of_user(self, user: int) -> Rated:
         """Items, values and weights of a user's ratings; none for a row without."""
@@ -131,22 +135,25 @@ class Ratings:
         ``user`` and ``item`` are inner ids in the longer lists ``user_ids`` and ``item_ids``.
         """
         n_items = len(item_ids)
+        order = np.argsort(user, kind="stable")
+        user, item, value, weight = user[order], item[order], value[order], weight[order]
         touched = np.zeros(len(user_ids), bool)
         touched[user] = True
         near = np.flatnonzero(touched[self.user])
         pair = self.user[near].astype(np.int64) * n_items + self.item[near]
         keep = np.ones(self.n, bool)
         keep[near[np.isin(pair, user * n_items + item)]] = False
-        users = np.concatenate([self.user[keep], user.astype(np.int32)])
-        order = np.argsort(users, kind="stable")
+        users = self.user[keep]
+        at = np.searchsorted(users, user, side="right")
+        users = np.insert(users, at, user)
         weights = None
         if self.weight is not None or np.any(weight != 1):
             own = np.ones(self.n) if self.weight is None else self.weight
-            weights = np.concatenate([own[keep], weight])[order]
+            weights = np.insert(own[keep], at, weight)
         return Ratings(
-            user=users[order],
-            item=np.concatenate([self.item[keep], item.astype(np.int32)])[order],
-            value=np.concatenate([self.value[keep], value])[order],
+            user=users,
+            item=np.insert(self.item[keep], at, item),
+            value=np.insert(self.value[keep], at, value),
             user_ptr=np.concatenate(
                 [[0], np.cumsum(np.bincount(users, minlength=len(user_ids)))]
             ).astype(np.int64),

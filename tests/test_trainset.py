@@ -38,6 +38,26 @@ def test_both_orders_point_at_the_same_ratings(interleaved):
         assert pairs == interleaved.ur[inner]
 
 
+def test_new_ratings_stand_after_their_users_old_ones_and_replace_those_of_the_same_pair(
+    interleaved,
+):
+    ratings = Ratings.from_trainset(interleaved)
+    new = [(0, 2, 2.5), (3, 0, 1.5), (0, 0, 4.5), (3, 1, 0.5)]
+    user, item, value = (np.array(column) for column in zip(*new, strict=True))
+    merged = ratings.merged(
+        user, item, value, np.array([1, 1, 0.5, 1]), ["b", "a", "c", "d"], [1, 2, 3]
+    )
+    rows = zip(merged.user.tolist(), merged.item.tolist(), merged.value.tolist(), strict=True)
+    assert list(rows) == [
+        (0, 1, 1.0), (0, 2, 2.5), (0, 0, 4.5), (1, 1, 5.0), (1, 0, 2.0), (2, 0, 4.0),
+        (3, 0, 1.5), (3, 1, 0.5),
+    ]  # fmt: skip
+    assert merged.user_ptr.tolist() == [0, 3, 5, 6, 8]
+    assert merged.weight.tolist() == [1, 1, 0.5, 1, 1, 1, 1, 1]
+    assert (merged.user.dtype, merged.item.dtype) == (np.int32, np.int32)
+    assert [merged.of_item(i)[0].tolist() for i in range(3)] == [[0, 1, 2, 3], [0, 1, 3], [0]]
+
+
 def test_raw_ids_keep_their_types(interleaved):
     ratings = Ratings.from_trainset(interleaved)
     assert (ratings.user_ids, ratings.item_ids) == (["b", "a", "c"], [1, 2])
