@@ -107,6 +107,7 @@ class Hooks:
         new_items : rows of items that had no ratings and have some now
         users, items : rows to learn anew
         """
+        theirs = list(before._state().values())
         rounds: list[tuple[str, Sequence[int]]] = [
             ("item", list(dict.fromkeys([*new_items, *items])))
         ]
@@ -116,15 +117,19 @@ class Hooks:
             rounds += [("user", users), ("item", again)]
         for side, rows in rounds:
             if rows:
-                state = self._solved(state, side, rows)
+                state = self._solved(theirs, state, side, rows)
                 yield state
 
-    def _solved(self, state: dict[str, Any], side: str, rows: Sequence[int]) -> dict[str, Any]:
+    def _solved(
+        self, theirs: list[Any], state: dict[str, Any], side: str, rows: Sequence[int]
+    ) -> dict[str, Any]:
+        """The state with some rows learned anew; what is ``theirs`` is not written to."""
         users = side == "user"
         fold = self._fold_in_user if users else self._fold_in_item
         of = self.ratings_.of_user if users else self.ratings_.of_item
         found = [(row, fold(row, *of(row))) for row in rows]
-        state = state | {name: np.copy(state[name]) for name in found[0][1]}
+        shared = (name for name in found[0][1] if any(state[name] is own for own in theirs))
+        state = state | {name: np.copy(state[name]) for name in shared}
         for row, entries in found:
             put(self._layout or {}, state, side, row, entries)
         return state
