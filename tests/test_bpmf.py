@@ -1,3 +1,5 @@
+import copy
+
 import numba
 import numpy as np
 import pandas as pd
@@ -425,6 +427,33 @@ def test_the_conditional_of_a_newcomer_is_the_textbooks():
     np.testing.assert_allclose(left[0], np.linalg.inv(a), atol=1e-9)
 
 
+@pytest.mark.parametrize("rank", [1, 3])
+def test_a_newcomer_is_drawn_with_the_covariance_of_the_conditional(rank):
+    rng = np.random.default_rng(1)
+    design, open_ = rng.standard_normal((1, 7, 3)), rng.standard_normal((1, 7))
+    precision, prior = rng.gamma(2, 1, 7), rng.standard_normal((1, 3))
+    root = rng.standard_normal((3, rank))
+    given = design, open_, precision, prior, (root @ root.T)[None]
+    mean, left = conditional(*given, None)
+    moved = np.vstack([conditional(*given, unit[None])[0] - mean for unit in np.eye(3)])
+    np.testing.assert_allclose(moved.T @ moved, left[0], atol=1e-7)
+    inner = np.eye(rank) + root.T @ design[0].T @ (precision[:, None] * design[0]) @ root
+    np.testing.assert_allclose(left[0], root @ np.linalg.inv(inner) @ root.T, atol=1e-9)
+
+
+def test_the_means_of_the_samples_follow_what_is_folded_in(fitted):
+    algo = copy.copy(fitted)
+    before = algo.pu, algo.bu, algo.qi, algo.bi
+    algo.fold_in("new", {TRAIN.to_raw_iid(i): 5.0 for i in range(9)})
+    for old, new in zip(before, (algo.pu, algo.bu, algo.qi, algo.bi), strict=True):
+        np.testing.assert_array_equal(new[: len(old)], old)
+    std, row = algo._parts["std"], int(algo.users_.rows(["new"])[0])
+    drawn = std * algo._parts["users"][row].astype(float).mean(axis=0)
+    np.testing.assert_allclose([*algo.pu[row], algo.bu[row]], drawn[4:-1], atol=1e-5)
+    assert len(algo.pu) == len(algo.bu) == TRAIN.n_users + 1
+    assert algo.bu is algo.bu
+
+
 def test_a_user_folded_in_is_predicted_almost_as_after_a_refit():
     ids = sorted(DATA.ratings["user"].unique())[:8]
     rows = [tuple(r) for r in DATA.ratings[["user", "item", "rating"]].itertuples(index=False)]
@@ -444,8 +473,6 @@ def test_a_user_folded_in_is_predicted_almost_as_after_a_refit():
 
 
 def test_an_item_folded_in_moves_from_its_text_to_its_ratings(fitted):
-    import copy
-
     algo = copy.deepcopy(fitted)
     cold = algo.predict(TRAIN.to_raw_uid(0), "new").est
     raters = [TRAIN.to_raw_uid(u) for u in range(1, 40)]

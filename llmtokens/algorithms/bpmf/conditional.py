@@ -33,9 +33,20 @@ def conditional(
     solved = np.linalg.solve(system, right)
     out, left = prior + solved[:, :, 0], solved[:, :, 1:]
     if normals is not None:
-        values, axes = np.linalg.eigh((left + left.transpose(0, 2, 1)) / 2)
-        out = out + np.einsum("sij,sj->si", axes * np.sqrt(np.maximum(values, 0))[:, None], normals)
+        out = out + (_root(left) @ normals[:, :, None])[:, :, 0]
     return out, left
+
+
+def _root(covariance: Floats) -> NDArray[np.floating]:
+    """``R`` with ``R R'`` the covariance, for each sample."""
+    covariance = (covariance + covariance.transpose(0, 2, 1)) / 2
+    root: NDArray[np.floating]
+    try:
+        root = np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:  # fewer rows than dims were there to learn the prior's spread
+        values, axes = np.linalg.eigh(covariance)
+        root = axes * np.sqrt(np.maximum(values, 0))[:, None]
+    return root
 
 
 def influence(

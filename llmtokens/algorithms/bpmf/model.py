@@ -14,6 +14,7 @@ from ...errors import DataError
 from ...roster import Roster
 from ...tokens import LLMTokens
 from ...trainset import Ratings
+from ..base import require_finite
 from .chain import Chain, Plan
 from .features import Known
 from .sampler import Size
@@ -190,7 +191,9 @@ class LLMTokensBPMF(SampleModel):
     ) -> dict[str, Any]:
         """The fitted attributes, from what a chain has left."""
         parts = known.parts | parts | {"mean": ratings.global_mean, "std": std}
-        return self._restore(parts, ratings, users, items)
+        fitted = self._restore(parts, ratings, users, items)
+        require_finite(fitted["_means"].by_name)
+        return fitted
 
     @contextlib.contextmanager
     def _threads(self, n_ratings: int) -> Iterator[None]:

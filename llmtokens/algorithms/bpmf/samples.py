@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,6 +21,28 @@ from .given import GivenRatings
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+
+
+class Means:
+    """Posterior means of the rows with ratings, computed when first asked for: a pass over all
+    samples, which learning one row must not wait for."""
+
+    def __init__(self, state: dict[str, Any], n_users: int, n_items: int) -> None:
+        self._state, self._n_users, self._n_items = state, n_users, n_items
+
+    @cached_property
+    def by_name(self) -> dict[str, Singles]:
+        f = self._state
+        c, k, std = f["lead"].shape[1], f["items"].shape[2] - 2, f["std"]
+        of_users = std * f["users"][: self._n_users].mean(axis=1)
+        of_items = f["items"][: self._n_items].mean(axis=1)
+        return {
+            "pu": of_users[:, c : c + k],
+            "qi": of_items[:, :k],
+            "bu": of_users[:, c + k],
+            "bi": std * of_items[:, k],
+        }
 
 
 class SampleModel(GivenRatings):
@@ -58,16 +81,13 @@ class SampleModel(GivenRatings):
         self, state: dict[str, Any], ratings: Ratings, users: Roster, items: Roster
     ) -> dict[str, Any]:
         _check_widths(state, users, items)
-        c, k, std = state["lead"].shape[1], state["items"].shape[2] - 2, state["std"]
-        of_users = std * state["users"][: users.n_warm].mean(axis=1)
-        of_items = state["items"][: items.n_warm].mean(axis=1)
-        return {
-            "_parts": state,
-            "pu": of_users[:, c : c + k],
-            "qi": of_items[:, :k],
-            "bu": of_users[:, c + k],
-            "bi": std * of_items[:, k],
-        }
+        return {"_parts": state, "_means": Means(state, users.n_warm, items.n_warm)}
+
+    pu = property(lambda self: self._means.by_name["pu"])
+    qi = property(lambda self: self._means.by_name["qi"])
+    # Surprise sets these two to None at the start of fit
+    bu = property(lambda self: self._means.by_name["bu"], lambda self, _: None)
+    bi = property(lambda self: self._means.by_name["bi"], lambda self, _: None)
 
     # -- predicting ----------------------------------------------------------------------------
 
