@@ -7,7 +7,7 @@ generator. Kernels want arrays; this is the one bridge between the two.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -115,6 +115,21 @@ class Ratings:
         if item >= self.n_items:
             return self._rated(self.user, slice(0, 0))
         return self._rated(self.user, self.by_item[self.item_ptr[item] : self.item_ptr[item + 1]])
+
+    def only(self, users: NDArray[np.int64]) -> Ratings:
+        """The ratings of these users, who become the first, the second and so on."""
+        counts = self.user_counts[users]
+        ends = np.cumsum(counts)
+        at = np.arange(counts.sum()) + np.repeat(self.user_ptr[users] - ends + counts, counts)
+        return replace(
+            self,
+            user=np.repeat(np.arange(len(users), dtype=np.int32), counts),
+            item=self.item[at],
+            value=self.value[at],
+            user_ptr=np.append(0, ends),
+            user_ids=[self.user_ids[user] for user in users],
+            weight=None if self.weight is None else self.weight[at],
+        )
 
     def _rated(self, others: NDArray[np.int32], at: Any) -> Rated:
         value = self.value[at]

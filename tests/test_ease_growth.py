@@ -194,3 +194,20 @@ def test_ratings_beyond_those_of_training_do_not_rescale_the_others(before):
     algo.fold_in("loud", {OLD[0][1]: 50.0, OLD[1][1]: -50.0})
     np.testing.assert_array_equal(algo.interactions_.toarray()[: len(rows)], rows)
     assert algo.interactions_.max() == 1
+
+
+def test_the_row_of_a_user_folded_in_is_that_of_reading_all_ratings_again(before, tmp_path):
+    algo = before("LLMTokensEASE")
+    known = OLD[0][0]
+    rated = [row[1] for row in OLD if row[0] == known]
+    algo.fold_in(known, {rated[0]: 1.0, rated[1]: 5.0})
+    algo.fold_in("new", {rated[0]: 3.0, rated[2]: 4.0}, timestamps=[1, 9], half_life=4.0)
+    algo.save(tmp_path / "model")
+    anew = llmtokens.load(tmp_path / "model")
+    np.testing.assert_array_equal(algo.interactions_.toarray(), anew.interactions_.toarray())
+    row = algo.interactions_.toarray()[algo.users_.rows(["new"])[0]]
+    columns = algo.items_.rows([rated[0], rated[2]])
+    low, high = algo.ends_
+    expected = 0.05 + 0.95 * (np.array([3.0, 4.0]) - low) / (high - low)
+    np.testing.assert_allclose(row[columns], expected * [0.25, 1], rtol=1e-6)
+    assert np.sum(row > 0) == 2

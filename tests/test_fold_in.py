@@ -205,17 +205,24 @@ def test_nothing_changes_if_anything_fails(name, fitted, monkeypatch):
     algo = fitted(name)
     before, state = dict(algo.__dict__), algo._state()
     copies = {key: np.copy(value) for key, value in state.items() if value is not None}
+    batch = [("new", "new", 5.0), (ROWS[-1][0], "new", 3.0)]
     restore, calls = type(algo)._restore, []
 
-    def failing(self, *parts):
+    def counted(self, *parts):
         calls.append(parts)
-        if len(calls) == 2:
+        return restore(self, *parts)
+
+    def failing(self, *parts):
+        calls.pop()
+        if not calls:
             raise MemoryError
         return restore(self, *parts)
 
+    monkeypatch.setattr(type(algo), "_restore", counted)
+    copy.copy(algo).partial_fit(batch)
     monkeypatch.setattr(type(algo), "_restore", failing)
     with pytest.raises(MemoryError):
-        algo.partial_fit([("new", "new", 5.0), (ROWS[-1][0], "new", 3.0)])
+        algo.partial_fit(batch)
     assert algo.__dict__ == before
     for key, value in copies.items():
         np.testing.assert_array_equal(algo._state()[key], value)

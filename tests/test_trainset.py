@@ -42,20 +42,27 @@ def test_new_ratings_stand_after_their_users_old_ones_and_replace_those_of_the_s
     interleaved,
 ):
     ratings = Ratings.from_trainset(interleaved)
-    new = [(0, 2, 2.5), (3, 0, 1.5), (0, 0, 4.5), (3, 1, 0.5)]
+    new = [(0, 2, 2.5), (3, 0, 1.5), (4, 1, 3.5), (0, 0, 4.5), (3, 1, 0.5)]
     user, item, value = (np.array(column) for column in zip(*new, strict=True))
-    merged = ratings.merged(
-        user, item, value, np.array([1, 1, 0.5, 1]), ["b", "a", "c", "d"], [1, 2, 3]
-    )
+    merged = ratings.merged(user, item, value, np.array([1, 1, 1, 0.5, 1]), [*"bacde"], [1, 2, 3])
     rows = zip(merged.user.tolist(), merged.item.tolist(), merged.value.tolist(), strict=True)
     assert list(rows) == [
         (0, 1, 1.0), (0, 2, 2.5), (0, 0, 4.5), (1, 1, 5.0), (1, 0, 2.0), (2, 0, 4.0),
-        (3, 0, 1.5), (3, 1, 0.5),
+        (3, 0, 1.5), (3, 1, 0.5), (4, 1, 3.5),
     ]  # fmt: skip
-    assert merged.user_ptr.tolist() == [0, 3, 5, 6, 8]
-    assert merged.weight.tolist() == [1, 1, 0.5, 1, 1, 1, 1, 1]
+    assert merged.user_ptr.tolist() == [0, 3, 5, 6, 8, 9]
+    assert merged.weight.tolist() == [1, 1, 0.5, 1, 1, 1, 1, 1, 1]
     assert (merged.user.dtype, merged.item.dtype) == (np.int32, np.int32)
-    assert [merged.of_item(i)[0].tolist() for i in range(3)] == [[0, 1, 2, 3], [0, 1, 3], [0]]
+    assert [merged.of_item(i)[0].tolist() for i in range(3)] == [[0, 1, 2, 3], [0, 1, 3, 4], [0]]
+
+
+def test_some_users_have_the_ratings_they_had_among_all(interleaved):
+    ratings = Ratings.from_trainset(interleaved)
+    some = ratings.only(np.array([2, 0]))
+    rows = zip(some.user.tolist(), some.item.tolist(), some.value.tolist(), strict=True)
+    assert list(rows) == [(0, 0, 4.0), (1, 0, 3.0), (1, 1, 1.0)]
+    assert some.user_ids == ["c", "b"]
+    assert some.user_ptr.tolist() == [0, 1, 3]
 
 
 def test_raw_ids_keep_their_types(interleaved):

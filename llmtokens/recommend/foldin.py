@@ -135,7 +135,6 @@ def learn(
     def settle(state: dict[str, Any]) -> None:
         trial.__dict__.update(trial._restore(state, ratings, made["users_"], made["items_"]))
 
-    settle(state)
     rows = [made["items_"].rows(new_items), made["users_"].rows(users), made["items_"].rows(items)]
     try:
         for better in trial._relearned(algo, state, *(of.tolist() for of in rows)):

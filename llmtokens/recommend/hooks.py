@@ -97,8 +97,8 @@ class Hooks:
     ) -> Iterator[dict[str, Any]]:
         """Better and better states; each is restored before the next is asked for.
 
-        Rows that had no ratings come first, then the users, then the items, one by one with the
-        other side fixed.
+        First comes the state as it is, for what follows to learn from. Rows that had no ratings
+        are learned first, then the users, then the items, one by one with the other side fixed.
 
         Parameters
         ----------
@@ -107,6 +107,7 @@ class Hooks:
         new_items : rows of items that had no ratings and have some now
         users, items : rows to learn anew
         """
+        yield state
         theirs = list(before._state().values())
         rounds: list[tuple[str, Sequence[int]]] = [
             ("item", list(dict.fromkeys([*new_items, *items])))

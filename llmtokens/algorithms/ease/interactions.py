@@ -37,6 +37,20 @@ def interactions(ratings: Ratings, ends: tuple[float, float], implicit: bool) ->
     return sparse.csr_array((means, rows.indices, rows.indptr), shape=shape)
 
 
+def spliced(
+    rows: sparse.csr_array,
+    ratings: Ratings,
+    users: NDArray[np.int64],
+    ends: tuple[float, float],
+    implicit: bool,
+) -> sparse.csr_array:
+    """X where only these users have other ratings than in ``rows``, or are new."""
+    at = np.arange(ratings.n_users)
+    at[users] = rows.shape[0] + np.arange(len(users))
+    fresh = interactions(ratings.only(users), ends, implicit)
+    return sparse.vstack([rows, fresh], format="csr")[at]
+
+
 def opinions(
     values: NDArray[np.float64], ends: tuple[float, float], implicit: bool
 ) -> NDArray[np.float64]:

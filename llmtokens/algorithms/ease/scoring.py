@@ -23,6 +23,7 @@ from .interactions import (
     interactions,
     opinions,
     popularity_of,
+    spliced,
     text_scores,
     used_features,
 )
@@ -94,7 +95,9 @@ class ScoreModel(TokenAlgoBase):
             gathered(prefix, state) for prefix in ("weights", "text", "landmarks", "learned")
         )
         ends = (state["lowest"], state["highest"])
-        rows = interactions(ratings, ends, self.implicit)
+        rows = getattr(self, "interactions_", None)  # those of today: see _relearned
+        if rows is None:  # from a file
+            rows = interactions(ratings, ends, self.implicit)
         return {name: state[name] for name in _PLAIN} | {
             "bounds_": ratings.scale if state["bounded"] else (-np.inf, np.inf),
             "ends_": ends,
@@ -201,8 +204,12 @@ class ScoreModel(TokenAlgoBase):
         items: Sequence[int],
     ) -> Iterator[State]:
         if new_items or items:
+            self.interactions_ = interactions(self.ratings_, self.ends_, self.implicit)
             state = state | self._with_items(before, state, new_items, items)
         else:
+            self.interactions_ = spliced(
+                before.interactions_, self.ratings_, np.array(users), self.ends_, self.implicit
+            )
             state = state | named("learned", before.learned_, ("indptr", "indices", "data"))
         mean = state["user_mean_"].copy()
         mean[users] = user_means(self.ratings_)[users]
