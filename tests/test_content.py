@@ -268,7 +268,8 @@ def test_times_may_come_as_a_frame_a_dataset_a_dict_or_dates(method):
     dataset = Dataset.load_from_df(frame[["user", "item", "rating"]], Reader())
     dataset.raw_ratings = [(str(u), str(i), r, str(t)) for u, i, r, t in frame.itertuples(False)]
     dates = frame.assign(timestamp=pd.to_datetime(frame["timestamp"], unit="s", utc=True))
-    forms = [frame.sample(frac=1, random_state=0), dataset, at, dates]
+    text = dates.assign(timestamp=[time.isoformat() for time in dates["timestamp"]])
+    forms = [frame.sample(frac=1, random_state=0), dataset, at, dates, text]
     est = [
         LLMTokensContent(TOKENS, method=method, timestamps=form, half_life=30)
         .fit(train_)

@@ -164,6 +164,8 @@ def test_ages_are_counted_from_the_newest_rating_in_numbers_and_dates():
     np.testing.assert_allclose(recency(3, [-30, -10, -20], 10), [0.25, 1.0, 0.5])
     dates = pd.to_datetime(["2020-01-01", "2020-01-03", "2020-01-02"])
     np.testing.assert_allclose(recency(3, dates, 86_400), [0.25, 1.0, 0.5])
+    text = [f"{date:%Y-%m-%dT%H:%M}" for date in dates]
+    np.testing.assert_allclose(recency(3, text, 86_400), [0.25, 1.0, 0.5])
     with pytest.raises(DataError, match="finite numbers"):
         recency(2, ["yesterday", 3], 1.0)
 

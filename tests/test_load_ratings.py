@@ -146,7 +146,11 @@ def test_dates_become_seconds(books: pd.DataFrame) -> None:
     iso = books.assign(timestamp=["1970-01-02", "1970-01-01T00:00:30Z", None])
     assert [row[3] for row in load_ratings(iso).dataset.raw_ratings] == [86400.0, 30.0, None]
     with pytest.raises(DataError, match="neither seconds nor ISO dates"):
-        load_ratings(books.assign(timestamp="soon"))
+        load_ratings(books.assign(timestamp=["1970-01-02", "soon", "1970-01-02"]))
+    with pytest.raises(DataError, match="neither seconds nor ISO dates.*'1970'"):
+        load_ratings(books.assign(timestamp=["1970-01-02", "1970", "1970-01-02"]))
+    numbers = books.assign(timestamp=["30", "86400", "1e3"])
+    assert [row[3] for row in load_ratings(numbers).dataset.raw_ratings] == [30, 86400, 1000]
     days = books.assign(timestamp=pd.to_datetime(["1970-01-02", "1970-01-01", None]))
     assert [row[3] for row in load_ratings(days).dataset.raw_ratings] == [86400.0, 0.0, None]
 

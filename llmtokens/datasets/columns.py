@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from .. import times
 from ..errors import DataError, sample
 
 
@@ -22,16 +23,14 @@ def seconds(frame: pd.DataFrame, column: str | None, source: str) -> np.ndarray:
     values = frame[column]
     if pd.api.types.is_integer_dtype(values.dtype) and not values.isna().any():
         return values.to_numpy(dtype="int64")
-    if pd.api.types.is_numeric_dtype(values.dtype):
-        return values.to_numpy(dtype="float64", na_value=np.nan)
-    try:
-        dates = pd.to_datetime(values, utc=True, format="ISO8601")
-    except (ValueError, TypeError) as error:
+    read = times.seconds(values)
+    unread = values[np.isnan(read) & values.notna().to_numpy()]
+    if len(unread):
         raise DataError(
-            f"{source}: {column!r} holds neither seconds nor ISO dates: {error}"
-        ) from error
-    since = dates - pd.Timestamp(0, unit="s", tz="UTC")
-    return since.dt.total_seconds().to_numpy(dtype="float64")
+            f"{source}: {column!r} holds {len(unread)} times that are neither seconds nor ISO "
+            f"dates, such as {sample(unread, 3)}; convert them with pandas.to_datetime."
+        )
+    return read
 
 
 def same_kind(columns: list[tuple[pd.Series, bool]]) -> list[pd.Series]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..times import seconds
 
 
 def recency(
@@ -34,22 +33,10 @@ def recency(
     if times.shape != (n,) or bad:
         raise DataError(
             f"found timestamps of shape {times.shape}, {bad} of them neither numbers nor dates; "
-            f"expected {n} finite numbers or datetimes (of text: pandas.to_datetime)"
+            f"expected {n} finite numbers or dates (as text: ISO 8601; others: pandas.to_datetime)"
         )
     check_half_life(half_life)
     return decayed(times.max(initial=-np.inf) - times, half_life)
-
-
-def seconds(times: Any) -> NDArray[np.float64]:
-    """Times as numbers; dates as seconds since 1970, and what is neither as NaN.
-
-    >>> seconds(pd.to_datetime(["1970-01-02", None])).tolist()
-    [86400.0, nan]
-    """
-    column = pd.Series(times).infer_objects()
-    if pd.api.types.is_datetime64_any_dtype(column):
-        column = (column - pd.Timestamp(0, tz=column.dt.tz)) / pd.Timedelta(1, "s")
-    return pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
 
 
 def decayed(age: NDArray[np.float64], half_life: float) -> NDArray[np.float64]:

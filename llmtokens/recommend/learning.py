@@ -33,7 +33,7 @@ class Learning(Hooks):
         uid : raw id
         ratings : mapping, or iterable of (item id, rating)
         timestamps : sequence of float or of dates, optional
-            When each rating was made, in any unit; dates count in seconds.
+            When each rating was made, in any unit; dates, also as ISO 8601 text, count in seconds.
         half_life : float, optional
             In the same unit (of MovieLens: seconds, a day has 86,400): a rating that is so much
             older than the newest one given counts half as much. By default the algorithm's own,

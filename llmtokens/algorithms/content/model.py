@@ -68,8 +68,8 @@ class LLMTokensContent(TokenAlgoBase):
         than those of the trainset, so that all folds of ``cross_validate`` can share it. ``save``
         keeps the weights that follow from it, and not the table.
     half_life : float, optional
-        In the unit of the timestamps (of MovieLens: seconds, a day has 86,400; dates count in
-        seconds). It is also the default of ``fold_in``.
+        In the unit of the timestamps (of MovieLens: seconds, a day has 86,400; dates, also as
+        ISO 8601 text, count in seconds). It is also the default of ``fold_in``.
 
     Attributes
     ----------

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ...errors import DataError, sample
 from ...ids import IdIndex
-from ...recommend.ageing import check_half_life, decayed, seconds
+from ...recommend.ageing import check_half_life, decayed
+from ...times import seconds
 from ...trainset import Ratings
 
 Timestamps = Any  # a DataFrame, a Surprise Dataset, or a mapping

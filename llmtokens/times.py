@@ -1,0 +1,30 @@
+"""Times as numbers, whatever they were written as."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+
+def seconds(times: Any) -> NDArray[np.float64]:
+    """Numbers as they are, dates (also ISO 8601 text) as seconds since 1970; NaN for anything else.
+
+    Text that is a number is one, unless dates stand beside it: then it might be a year.
+
+    >>> seconds(["1970-01-02", None, "1970-01-01T00:01Z", "soon"]).tolist()
+    [86400.0, nan, 60.0, nan]
+    >>> seconds(["3", 4.5]).tolist()
+    [3.0, 4.5]
+    """
+    column = pd.Series(times).infer_objects()
+    if not pd.api.types.is_datetime64_any_dtype(column):
+        numbers = pd.to_numeric(column, errors="coerce").astype(np.float64)
+        if numbers.notna().sum() == column.notna().sum():
+            return np.asarray(numbers, np.float64)
+        texts = column.where(numbers.isna(), None)
+        column = pd.to_datetime(texts, utc=True, format="ISO8601", errors="coerce")
+    since = (column - pd.Timestamp(0, tz=column.dt.tz)) / pd.Timedelta(1, "s")
+    return np.asarray(since, np.float64)
