@@ -63,6 +63,11 @@ class LLMTokensBPMF(SampleModel):
     much a user's picks are better than their text says; one with few ratings half of the share
     that its estimate still owes to the prior.
 
+    *Newcomers and influences.* ``fold_in`` draws a user once in each sample, from what they are
+    given the items. An influence in ``explain`` is on the mean of that, in closed form, with
+    :math:`\delta_u` as it is: what folding in without the rating does, but for the noise of drawing
+    and what the rating says of the user's picks.
+
     *Memory.* Every third sweep after the burn-in is kept, in single precision:
     ``4 * (n_content + n_factors + 2)`` bytes a user and ``4 * (n_factors + 2)`` an item (112 and
     48 by default), and some 300 bytes a row besides; fewer, evenly, where that would take more than
