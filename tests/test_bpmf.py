@@ -21,6 +21,7 @@ from surprise.model_selection import KFold, train_test_split
 
 from llmtokens import HashingEncoder, LLMTokens
 from llmtokens.algorithms.bpmf import LLMTokensBPMF, posterior
+from llmtokens.algorithms.bpmf.chain import Chain
 from llmtokens.algorithms.bpmf.conditional import conditional
 from llmtokens.algorithms.bpmf.features import TextFeatures
 from llmtokens.algorithms.bpmf.linked import find_links
@@ -452,6 +453,19 @@ def test_the_means_of_the_samples_follow_what_is_folded_in(fitted):
     np.testing.assert_allclose([*algo.pu[row], algo.bu[row]], drawn[4:-1], atol=1e-5)
     assert len(algo.pu) == len(algo.bu) == TRAIN.n_users + 1
     assert algo.bu is algo.bu
+
+
+def test_samples_that_are_no_numbers_are_no_model(monkeypatch):
+    run = Chain.run
+
+    def spoiled(*args):
+        parts = run(*args)
+        parts["items"][3, 0] = np.nan
+        return parts
+
+    monkeypatch.setattr(Chain, "run", spoiled)
+    with pytest.raises(DataError, match="training diverged: qi"):
+        LLMTokensBPMF(**SHORT).fit(TRAIN)
 
 
 def test_a_user_folded_in_is_predicted_almost_as_after_a_refit():

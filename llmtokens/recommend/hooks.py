@@ -124,7 +124,7 @@ class Hooks:
     def _solved(
         self, theirs: list[Any], state: dict[str, Any], side: str, rows: Sequence[int]
     ) -> dict[str, Any]:
-        """The state with some rows learned anew; what is ``theirs`` is not written to."""
+        """The state with some rows learned anew; ``theirs``: arrays not to be written to."""
         users = side == "user"
         fold = self._fold_in_user if users else self._fold_in_item
         of = self.ratings_.of_user if users else self.ratings_.of_item

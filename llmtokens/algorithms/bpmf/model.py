@@ -95,8 +95,8 @@ class LLMTokensBPMF(SampleModel):
     ----------
     pu, qi : ndarray of shape (n_users, n_factors), (n_items, n_factors)
     bu, bi : ndarray of shape (n_users,), (n_items,)
-        Posterior means; ``pu``, ``bu`` and ``bi`` on the scale of the ratings. Their product is not
-        the prediction.
+        Posterior means, computed when first asked for after ``fold_in``; ``pu``, ``bu`` and ``bi``
+        on the scale of the ratings. Their product is not the prediction.
 
     References
     ----------
