@@ -152,6 +152,7 @@ def _build(
         "users": ratings.n_users, "user_rows": users.n_rows, "user_dims": users.tokens.shape[1],
         "items": ratings.n_items, "item_rows": items.n_rows, "item_dims": items.tokens.shape[1],
     }  # fmt: skip
+    state = cls._brought_forward(state, items.n_rows)
     check(layout, state, sizes)
     state = {name: state.get(name) for name in layout}
     algo.ratings_, algo.users_, algo.items_ = ratings, users, items

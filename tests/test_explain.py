@@ -92,14 +92,16 @@ def test_influence_on_a_mean_of_samples_is_that_of_the_users_row_without_the_rat
         total = 0.0
         for s in range(len(prior)):
             q = f["items"][items[keep], s].astype(float)
-            design = np.column_stack([f["lead"][items[keep]], q[:, :-2], np.ones(len(keep))])
-            y = (values[keep] - f["mean"]) / f["std"] - q[:, -2]
-            y = y - q[:, -1] * f["users"][algo.users_.stranger, s, -1]
+            design = np.column_stack([f["lead"][items[keep]], q[:, :-1], np.ones(len(keep))])
+            y = (values[keep] - f["mean"]) / f["std"] - q[:, -1]
+            usual = np.column_stack([f["lead"] - f["pick_centre"], np.ones(len(f["lead"]))])
+            usual = f["text_share"] * (usual @ f["picks"][algo.users_.stranger])
+            y = y - usual[items[keep]]
             alpha = weights[keep] / (f["user_open"][user, 0] * f["item_open"][items[keep], 0])
             precision = np.linalg.inv(f["user_spread"][s].astype(float))
             posterior = precision + (design * alpha[:, None]).T @ design
             right = precision @ prior[s] + design.T @ (alpha * y)
-            query = np.concatenate([f["lead"][item], f["items"][item, s, :-2], [1.0]])
+            query = np.concatenate([f["lead"][item], f["items"][item, s, :-1], [1.0]])
             total += float(query @ np.linalg.solve(posterior, right))
         return f["std"] * total / len(prior)
 

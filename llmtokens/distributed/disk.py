@@ -105,7 +105,6 @@ class DiskShards(Shards):
 
     def _samples(self, index: int, shape: tuple[int, int, int]) -> Any:
         path = self.where.path(f"samples-{index:05d}.npy")
-        shape = (shape[0], shape[1], shape[2] + 1)
         try:
             # opened for writing, numpy would fill up what is cut off
             old = np.lib.format.open_memmap(path, "r")

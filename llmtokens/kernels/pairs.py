@@ -18,13 +18,13 @@ def pair_moments(
     mean: np.ndarray,
     variance: np.ndarray,
 ) -> None:
-    """Mean and variance over the samples of ``[a, p, b, d]_u . [x, q, 1, w]_i + c_i``, by pair.
+    """Mean and variance over the samples of ``[a, p, b]_u . [x, q, 1]_i + c_i``, by pair.
 
-    Shapes: ``user_table`` (n_users, samples, c + k + 2), ``item_table`` (n_items, samples, k + 2)
-    with columns ``[q, c, w]``, ``lead`` (n_items, c).
+    Shapes: ``user_table`` (n_users, samples, c + k + 1), ``item_table`` (n_items, samples, k + 1)
+    with columns ``[q, c]``, ``lead`` (n_items, c).
     """
     c = lead.shape[1]
-    k = item_table.shape[2] - 2
+    k = item_table.shape[2] - 1
     n = user_table.shape[1]
     for t in prange(users.shape[0]):
         x = lead[items[t]]
@@ -34,7 +34,7 @@ def pair_moments(
         for s in range(n):
             v = user_table[users[t], s]
             q = item_table[items[t], s]
-            f = v[c + k] + q[k] + v[c + k + 1] * q[k + 1]
+            f = v[c + k] + q[k]
             for j in range(c):
                 f += v[j] * x[j]
             for j in range(k):

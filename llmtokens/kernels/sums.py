@@ -51,16 +51,3 @@ def item_sums(
         for u in range(block * size, min((block + 1) * size, n)):
             for t in range(ptr[u], ptr[u + 1]):
                 out[block, idx[t]] += user_prec[u] * squares[t]
-
-
-@twice(cache=True, nogil=True, fastmath=True, error_model="numpy")
-def row_sums(
-    ptr: np.ndarray, idx: np.ndarray, rows: np.ndarray, others: np.ndarray, out: np.ndarray
-) -> None:
-    """Per row, ``out_r = sum_o rows_r . others_o`` over the others it shares a rating with."""
-    for r in prange(ptr.shape[0] - 1):
-        s = 0.0
-        for t in range(ptr[r], ptr[r + 1]):
-            for j in range(rows.shape[1]):
-                s += rows[r, j] * others[idx[t], j]
-        out[r] = s

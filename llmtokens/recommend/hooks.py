@@ -68,6 +68,11 @@ class Hooks:
         ``ratings_.of_user``; None where the algorithm cannot say."""
         return None
 
+    @staticmethod
+    def _brought_forward(state: dict[str, Any], n_item_rows: int) -> dict[str, Any]:
+        """What a file holds, with the entries of an earlier version as they are today."""
+        return state
+
     def _state(self) -> dict[str, Any]:
         """Everything ``fit`` learned, as arrays and scalars by the names in ``_layout``."""
         if self._layout is None:

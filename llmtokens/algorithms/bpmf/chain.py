@@ -71,7 +71,7 @@ class Chain:
         late = sweep - self.plan.burn_in
         if late >= 0 and late % posterior.step == 0:
             sample = self._completed()
-            self.team.total("keep", posterior.n, sample.picks, sample.item_spread)
+            self.team.total("keep", posterior.n, sample.item_spread)
             posterior.add(sample, sampler.Q - sampler.Q_mean)
 
     def _completed(self) -> Completed:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...roster import Roster
+from ..picks import correction_terms
 from .features import gram
 
 Floats = NDArray[np.float64]
@@ -77,21 +78,23 @@ def factorise(parts: dict[str, Any], rank: int) -> tuple[Floats, Floats]:
     n, c = users.shape[1], lead.shape[1]
     left = np.hstack(
         [
-            users[:, :, :c].mean(axis=1), users[:, :, -2].mean(axis=1)[:, None],
-            np.ones((len(users), 1), np.float32),
-            np.delete(users[:, :, c:], -2, axis=2).reshape(len(users), -1) / np.float32(n),
+            users[:, :, :c].mean(axis=1), users[:, :, -1].mean(axis=1)[:, None],
+            np.ones((len(users), 1), np.float32), parts["picks"],
+            users[:, :, c:-1].reshape(len(users), -1) / np.float32(n),
         ]
     )  # fmt: skip
     right = np.hstack(
         [
-            lead, np.ones((len(items), 1), np.float32), items[:, :, -2].mean(axis=1)[:, None],
-            np.delete(items, -2, axis=2).reshape(len(items), -1),
+            lead, np.ones((len(items), 1), np.float32), items[:, :, -1].mean(axis=1)[:, None],
+            correction_terms(parts).astype(np.float32),
+            items[:, :, :-1].reshape(len(items), -1),
         ]
     )  # fmt: skip
     (half_l, back_l), (half_r, back_r) = _root(left), _root(right)
     u, s, vt = np.linalg.svd(half_l.T @ half_r)
     root = np.sqrt(s[:rank])
-    return left @ (back_l @ u[:, :rank] * root), right @ (back_r @ vt[:rank].T * root)
+    n = len(root)
+    return left @ (back_l @ u[:, :n] * root), right @ (back_r @ vt[:n].T * root)
 
 
 def _root(rows: NDArray[np.float32]) -> tuple[Floats, Floats]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...roster import Roster
+from ..picks import leading
 
 Floats = NDArray[np.float64]
 
@@ -135,15 +136,14 @@ class Known(NamedTuple):
     def of(cls, users: Roster, items: Roster, n_content: int) -> Known:
         own = items.tokens[items.has_token]
         make = TextFeatures.of(own)
-        lead = own[:, :n_content] - make.centre[:n_content]
-        lead_scale = one_over(np.sqrt(np.sum(np.square(lead, dtype=np.float64)) / max(len(own), 1)))
+        lead, _, lead_scale = leading(items, n_content)
         about = users.tokens[users.has_token]
         centre = about.mean(axis=0) if len(about) else np.zeros(about.shape[1], np.float32)
         about = about - centre
         scale = one_over(np.sqrt(np.mean(np.square(about, dtype=np.float64))) if about.size else 0)
         return cls(
             _spread_out(make(own), items.has_token),
-            _spread_out(lead * np.float32(lead_scale), items.has_token),
+            lead,
             _spread_out(about * np.float32(scale), users.has_token),
             make._asdict() | {"lead_scale": lead_scale, "user_centre": centre, "user_scale": scale},
         )
@@ -159,7 +159,7 @@ def _spread_out(rows: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[
     return out
 
 
-def leading(text: NDArray[np.float32], item_counts: NDArray[np.int64]) -> Floats:
+def centred_lead(text: NDArray[np.float32], item_counts: NDArray[np.int64]) -> Floats:
     """What histories are made of: the leading features of the items with ratings, centred so that
     no history reads as an average one (a text SVD++; Koren 2008), shape (n_items, 16)."""
     made = text[: len(item_counts), :LEAD].astype(np.float64)

@@ -16,6 +16,7 @@ from ...tokens import LLMTokens
 from ...trainset import Ratings
 from ..base import require_finite
 from .chain import Chain, Plan
+from .correction import corrected
 from .features import Known
 from .sampler import Size
 from .samples import SampleModel
@@ -59,9 +60,10 @@ class LLMTokensBPMF(SampleModel):
 
     *Cold rows* get, in each sample, a ridge regression of drawn rows on tokens, its strength by the
     evidence. *Selection correction*: people rate what they expect to like, so that text fitted to
-    ratings is too low for items nobody has rated. A cold item gets :math:`\delta_u` added, by how
-    much a user's picks are better than their text says; one with few ratings half of the share
-    that its estimate still owes to the prior.
+    ratings is too low for items nobody has rated. A cold item gets :math:`D_u^T [x_i, 1]` added, by
+    how much a user's picks are better than their text says
+    (:class:`~llmtokens.algorithms.picks.Correction`); one with few ratings half of the share that
+    its estimate still owes to the prior.
 
     *Newcomers and influences.* ``fold_in`` draws a user once in each sample, from what they are
     given the items. An influence in ``explain`` is on the mean of that, in closed form, with
@@ -69,8 +71,8 @@ class LLMTokensBPMF(SampleModel):
     and what the rating says of the user's picks.
 
     *Memory.* Every third sweep after the burn-in is kept, in single precision:
-    ``4 * (n_content + n_factors + 2)`` bytes a user and ``4 * (n_factors + 2)`` an item (112 and
-    48 by default), and some 300 bytes a row besides; fewer, evenly, where that would take more than
+    ``4 * (n_content + n_factors + 1)`` bytes a user and ``4 * (n_factors + 1)`` an item (108 and
+    44 by default), and some 300 bytes a row besides; fewer, evenly, where that would take more than
     1 GiB, but at least ten.
 
     Parameters
@@ -196,6 +198,7 @@ class LLMTokensBPMF(SampleModel):
     ) -> dict[str, Any]:
         """The fitted attributes, from what a chain has left."""
         parts = known.parts | parts | {"mean": ratings.global_mean, "std": std}
+        parts |= corrected(parts, ratings, users, items)
         fitted = self._restore(parts, ratings, users, items)
         require_finite(fitted["_means"].by_name)
         return fitted

@@ -21,10 +21,12 @@ class Completed(NamedTuple):
 
     Attributes
     ----------
-    users : ndarray of shape (n_user_rows - n_users, c + k + 2)
-        ``[a_u, p_u, b_u, delta_u]`` of those without ratings.
-    items : ndarray of shape (n_item_rows, k + 2)
-        ``[q_i, b_i, w_i]``; an estimate is ``a_u x_i + p_u q_i + b_u + b_i + delta_u w_i``.
+    users : ndarray of shape (n_user_rows - n_users, c + k + 1)
+        ``[a_u, p_u, b_u]`` of those without ratings.
+    items : ndarray of shape (n_item_rows, k + 1)
+        ``[q_i, b_i]``; an estimate is ``a_u x_i + p_u q_i + b_u + b_i``, and the correction.
+    text_share : ndarray of shape (n_item_rows,)
+        How much of the correction an item deserves; zero where there is none.
     user_map, item_map : ndarray of shape (d_u + 1, c + k + 1), (d + 1, k + 1)
         Turns ``[features, 1]`` into what is said of a row without ratings.
     user_spread, item_spread : ndarray of shape (c + k + 1,) * 2, (k + 1,) * 2
@@ -33,19 +35,17 @@ class Completed(NamedTuple):
         Of users without ratings.
     item_precision : ndarray of shape (n_item_rows,)
         The product of the two is the precision of a rating.
-    picks : float or None
-        By how much what people pick is better than its text says; None where picks say nothing.
     """
 
     users: Floats
     items: Floats
+    text_share: Floats
     user_map: Floats
     item_map: Floats
     user_spread: Floats
     item_spread: Floats
     user_precision: float
     item_precision: Floats
-    picks: float | None
 
 
 class Ridge:
@@ -101,15 +101,10 @@ def mapped(map_: Floats, features: NDArray[np.float32], known: NDArray[np.bool_]
 class Newcomers:
     r"""Completes samples of the full model.
 
-    *Cold rows* come from ridge regressions on the drawn rows, refitted for each sample. *Selection
-    correction*: people rate what they expect to like, so text that was fitted to ratings is too
-    low for an item nobody has rated, by
-
-    .. math:: \delta_u = mean_j [(q_j - \hat q_j)^T p_u + b_j - \hat b_j]
-
-    over the items rated, shrunk with the weight of 10 ratings to its mean. A cold item gets all
-    of it. One with few ratings is either new, and deserves as much in the share :math:`w_i` of its
-    estimate that still stems from the prior, or is seldom chosen, and deserves none: even odds.
+    Cold rows come from ridge regressions on the drawn rows, refitted for each sample. A cold item
+    deserves all of the selection correction (:class:`~llmtokens.algorithms.picks.Correction`). One
+    with few ratings is either new, and deserves as much of it as its estimate still stems from the
+    prior, or is seldom chosen, and deserves none: even odds.
 
     Parameters
     ----------
@@ -156,20 +151,18 @@ class Newcomers:
         moved = (items[:n_items] - prior.m - prior.fit) * share[:n_items, None]
         items[:n_items] = chain.Q_mean + moved
 
-        *sums, variance, picks = chain.team.total("survey", deviations)
+        *sums, variance = chain.team.total("survey")
         known, moments = chain.weighted, Moments(*sums)
         user_map, _ = of_users(moments._replace(along=moments.along[:d]))
         users = mapped(
             user_map, self._about_users[n_users:], self._has_user_token[n_users:],
             moments.total / known.n,
         )  # fmt: skip
-        mean = picks / chain.size.n_ratings
         return Completed(
-            np.column_stack([users, np.full(len(users), mean)]), np.column_stack([items, share]),
-            user_map, item_map,
+            users, items, share, user_map, item_map,
             moments.about(known, chain.user_prior.m, chain.user_prior.B) / known.n,
             _second_moment(deviations / np.sqrt(freedom), weights), known.n / variance,
-            _for_all(chain.item_alpha, len(items), weights), mean,
+            _for_all(chain.item_alpha, len(items), weights),
         )  # fmt: skip
 
     def _ridges(self, chain: Sampler, weights: Floats) -> tuple[Ridge, Ridge, Floats]:
@@ -190,12 +183,12 @@ def _second_moment(rows: Floats, weights: Floats) -> Floats:
 def complete_plain(chain: Sampler, n_user_rows: int, n_item_rows: int) -> Completed:
     """The sample of plain BPMF: who has no ratings gets the prior's mean."""
     user, item = chain.user_prior, chain.item_prior
-    items = np.tile(np.append(item.m, 0.0), (n_item_rows, 1))
-    items[: len(chain.Q), :-1] = chain.Q_mean
+    items = np.tile(item.m, (n_item_rows, 1))
+    items[: len(chain.Q)] = chain.Q_mean
     return Completed(
-        np.tile(np.append(user.m, 0.0), (n_user_rows - chain.size.n_users, 1)), items,
+        np.tile(user.m, (n_user_rows - chain.size.n_users, 1)), items, np.zeros(n_item_rows),
         user.m[None], item.m[None], np.linalg.inv(user.precision), np.linalg.inv(item.precision),
-        chain.user_alpha, np.ones(n_item_rows), None,
+        chain.user_alpha, np.ones(n_item_rows),
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ THINNING = 3  # sweeps from one kept sample to the next
 BUDGET = 1 << 30  # bytes the kept samples may take
 _FEWEST = 10
 _SMALL = ("user_map", "item_map", "user_spread", "item_spread")
+_SUMS = ("user_open", "item_open", "text_share")
 
 
 def thinning(n_samples: int, bytes_each: int) -> int:
@@ -34,15 +35,15 @@ def thinning(n_samples: int, bytes_each: int) -> int:
 def kept_samples(n_samples: int, n_user_rows: int, lead: Singles, k: int) -> tuple[int, int]:
     """How many samples are kept, and of how many sweeps each is one."""
     n_item_rows, c = lead.shape
-    step = thinning(n_samples, 4 * (n_user_rows * (c + k + 2) + n_item_rows * (k + 2)))
+    step = thinning(n_samples, 4 * (n_user_rows * (c + k + 1) + n_item_rows * (k + 1)))
     return -(-n_samples // step), step
 
 
 class Posterior:
     """Collects samples, in single precision.
 
-    A sample of a user takes ``4 * (n_content + n_factors + 2)`` bytes, one of an item
-    ``4 * (n_factors + 2)``.
+    A sample of a user takes ``4 * (n_content + n_factors + 1)`` bytes, one of an item
+    ``4 * (n_factors + 1)``.
 
     Parameters
     ----------
@@ -76,11 +77,12 @@ class Posterior:
         self.slots, self.step = kept_samples(n_samples, n_user_rows, lead, k)
         self.n = 0
         self._n_users, self._n_items, self._lead, self._k = n_users, n_items, lead, k
-        self.users = np.empty((n_user_rows, self.slots, c + k + 2), np.float32)
-        self.items = np.empty((n_item_rows, self.slots, k + 2), np.float32)
+        self.users = np.empty((n_user_rows, self.slots, c + k + 1), np.float32)
+        self.items = np.empty((n_item_rows, self.slots, k + 1), np.float32)
         self._small: list[dict[str, Singles]] = []
         self.user_open = np.zeros((n_user_rows - n_users, open_width(k)))
         self.item_open = np.zeros((n_item_rows, open_width(k)))
+        self.text_share = np.zeros(n_item_rows)
 
     def add(self, sample: Completed, integrated_out: Floats) -> None:
         """Keep a sample, but for the users with ratings.
@@ -97,13 +99,14 @@ class Posterior:
         small = {name: getattr(sample, name).astype(np.float32) for name in _SMALL}
         # an interrupt between these lines loses a sample's share of a variance, no more
         self.user_open, self.item_open = self.user_open + user, self.item_open + item
+        self.text_share = self.text_share + sample.text_share
         self._small.append(small)
         self.n += 1
 
     def _left_open(self, sample: Completed, integrated_out: Floats) -> tuple[Floats, Floats]:
         c, k, n_items = self._lead.shape[1], self._k, self._n_items
         item = np.zeros_like(self.item_open)
-        user = user_left_open(sample.users[:, c:-1], 1 / sample.user_precision, sample.item_spread)
+        user = user_left_open(sample.users[:, c:], 1 / sample.user_precision, sample.item_spread)
         user[:, -1] = 1
         seen = np.column_stack([self._lead, sample.items[:, :k], np.ones(len(item))])
         item[:, 0] = 1 / sample.item_precision
@@ -121,7 +124,7 @@ class Posterior:
         """What was added so far, but for the users with ratings."""
         made = {"users": self.users[self._n_users :, : self.n], "items": self.items[:, : self.n]}
         made |= {name: self._stacked(name) for name in _SMALL} if self.n else {}
-        return made | {"user_open": self.user_open, "item_open": self.item_open}
+        return made | {name: getattr(self, name) for name in _SUMS}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from there."""
@@ -131,7 +134,8 @@ class Posterior:
         self._small = [
             {name: np.array(state[name][slot]) for name in _SMALL} for slot in range(self.n)
         ]
-        self.user_open, self.item_open = np.array(state["user_open"]), np.array(state["item_open"])
+        for name in _SUMS:
+            setattr(self, name, np.array(state[name]))
 
     def _stacked(self, name: str) -> Singles:
         return np.stack([small[name] for small in self._small])
@@ -148,6 +152,7 @@ class Posterior:
         made |= {name: self._stacked(name) for name in _SMALL}
         made["user_open"] = (np.vstack([warm_open, self.user_open]) / n).astype(np.float32)
         made["item_open"] = (self.item_open / n).astype(np.float32)
+        made["text_share"] = (self.text_share / n).astype(np.float32)
         return made | {"lead": self._lead}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels import gibbs
-from .features import LEAD, Links, leading
+from .features import LEAD, Links, centred_lead
 from .linked import Carry, find_links
 from .moments import FeatureSums, Moments
 from .noise import OnePrecision, RowPrecisions, draw_precisions
@@ -98,7 +98,7 @@ class Sampler:
     @classmethod
     def with_features(cls, team: Team, size: Size, text: NDArray[np.float32], seed: int) -> Sampler:
         """The full model; rows of the text features are those of the items with ratings."""
-        squares = team.total("read_histories", leading(text, team.total("count")[0]))[0]
+        squares = team.total("read_histories", centred_lead(text, team.total("count")[0]))[0]
         n_histories = size.n_users * min(text.shape[1], LEAD)
         sums = team.total("join_histories", squares / max(n_histories, 1))
         links = find_links(team, size.n_items)

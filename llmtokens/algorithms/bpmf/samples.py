@@ -15,6 +15,7 @@ from ...layout import Array, Layout, Scalar
 from ...roster import Roster
 from ...trainset import Ratings
 from ..base import Scores
+from ..picks import Correction, all_corrections, corrections
 from .compact import Compact, compacted
 from .features import LEAD
 from .given import GivenRatings
@@ -34,7 +35,7 @@ class Means:
     @cached_property
     def by_name(self) -> dict[str, Singles]:
         f = self._state
-        c, k, std = f["lead"].shape[1], f["items"].shape[2] - 2, f["std"]
+        c, k, std = f["lead"].shape[1], f["items"].shape[2] - 1, f["std"]
         of_users = std * f["users"][: self._n_users].mean(axis=1)
         of_items = f["items"][: self._n_items].mean(axis=1)
         return {
@@ -48,7 +49,7 @@ class Means:
 class SampleModel(GivenRatings):
     r"""Predicts, explains and folds in by the mean over samples of
 
-    .. math:: \mu + \sigma (a_u^T x_i + p_u^T q_i + b_u + b_i + w_i \delta_u)
+    .. math:: \mu + \sigma (a_u^T x_i + p_u^T q_i + b_u + b_i) + w_i \sigma D_u^T [x_i, 1]
 
     Newcomers and influences: :class:`~llmtokens.algorithms.bpmf.given.GivenRatings`.
     """
@@ -56,8 +57,10 @@ class SampleModel(GivenRatings):
     _layout: ClassVar[Layout] = {
         "mean": Scalar(float),
         "std": Scalar(float),
-        "users": Array(("user_rows", "samples", "user_width + 2")),
-        "items": Array(("item_rows", "samples", "factors + 2")),
+        "users": Array(("user_rows", "samples", "user_width + 1")),
+        "items": Array(("item_rows", "samples", "factors + 1")),
+        "text_share": Array(("item_rows",)),
+        **Correction.layout("content"),
         "lead": Array(("item_rows", "content")),
         "user_open": Array(("user_rows", "open")),
         "item_open": Array(("item_rows", "open")),
@@ -95,6 +98,7 @@ class SampleModel(GivenRatings):
         f = self._parts
         mean, variance = np.empty(len(users)), np.empty(len(users))
         pairs.pair_moments(users, items, f["users"], f["items"], f["lead"], mean, variance)
+        mean += corrections(f, users, items)
         variance += np.einsum("nk,nk->n", f["user_open"][users], f["item_open"][items])
         return f["mean"] + f["std"] * mean, {"std": f["std"] * np.sqrt(variance)}
 
@@ -103,11 +107,12 @@ class SampleModel(GivenRatings):
         c, n = f["lead"].shape[1], f["items"].shape[1]
         users = f["users"][user_rows]
         tastes = users[:, :, c:].copy()
-        tastes[:, :, -2] = 1.0  # what multiplies b_i
+        tastes[:, :, -1] = 1.0  # what multiplies b_i
         flat = f["items"].reshape(len(f["items"]), -1)
         out = (tastes.reshape(len(users), -1) @ flat.T).astype(np.float64) / n
         out += users[:, :, :c].mean(axis=1) @ f["lead"].T
-        out += users[:, :, -2].mean(axis=1)[:, None]
+        out += users[:, :, -1].mean(axis=1)[:, None]
+        out += all_corrections(f, user_rows)
         out *= f["std"]
         out += f["mean"]
         return out
@@ -117,16 +122,16 @@ class SampleModel(GivenRatings):
         c = f["lead"].shape[1]
         of_user, of_item = f["users"][user].astype(np.float64), f["items"][item].astype(np.float64)
         terms = {
-            "user bias": of_user[:, -2],
-            "item bias": of_item[:, -2],
-            "factors": np.sum(of_user[:, c:-2] * of_item[:, :-2], axis=1),
+            "user bias": of_user[:, -1],
+            "item bias": of_item[:, -1],
+            "factors": np.sum(of_user[:, c:-1] * of_item[:, :-1], axis=1),
         }
         if c:
             terms["content"] = of_user[:, :c] @ f["lead"][item]
-        if f["users"][:, :, -1].any():
-            terms["selection correction"] = of_user[:, -1] * of_item[:, -1]
+        if f["text_share"].any():
+            terms["selection correction"] = corrections(f, np.array([user]), np.array([item]))
         return {"mean": f["mean"]} | {
-            name: f["std"] * float(term.mean()) for name, term in terms.items()
+            name: f["std"] * float(np.mean(term)) for name, term in terms.items()
         }
 
     def compact(

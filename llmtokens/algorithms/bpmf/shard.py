@@ -23,8 +23,6 @@ from .tree import Parts
 
 Floats = NDArray[np.float64]
 
-_DAMP_PICKS = 10.0
-
 
 class Items(NamedTuple):
     """What users are told of the items: ``y_ui ~ N(users_u . design_i + offset_i, ...)``."""
@@ -43,11 +41,6 @@ class UserPrior(NamedTuple):
     B: Floats
     precision: Floats
     alpha: float | None
-
-
-def damped(total: Any, counts: Any, mean: Any) -> Any:
-    """Means shrunk to ``mean`` with the weight of 10 ratings."""
-    return (total + _DAMP_PICKS * mean) / (counts + _DAMP_PICKS)
 
 
 class Shard:
@@ -69,7 +62,7 @@ class Shard:
     V : (n, width), alpha : (n,), rows and precisions of the users
     features : (n, d)
     links : Linked
-    kept : (samples, n, width + 1)
+    kept : (samples, n, width)
         Where samples are kept; whoever makes the shard provides it.
     open : (n, ...)
         Sums over the samples of what they leave open.
@@ -94,7 +87,6 @@ class Shard:
         self.kept: Any = None
         self.open = np.zeros((n, open_width(n_factors)))
         self._history: Floats = np.zeros((n, 0))
-        self._gap: Floats = np.zeros(n)
         self._weights = np.sqrt(self.counts.astype(np.float64))
 
     # -- before the first sweep ----------------------------------------------------------------
@@ -178,23 +170,13 @@ class Shard:
 
     # -- a sample ------------------------------------------------------------------------------
 
-    def survey(self, deviations: Floats) -> Parts:
-        """Moments of the rows with the users' weights, weighted variances, and the sum of by how
-        much what users pick is better than its text says."""
-        c = self.V.shape[1] - deviations.shape[1]
-        taste = np.hstack([self.V[:, c:-1], np.ones((len(self.V), 1))])
-        self._gap = np.empty(len(self.V))
-        sums.row_sums(self.rated.ptr, self.rated.item, taste, deviations, self._gap)
+    def survey(self) -> Parts:
+        """Moments of the rows with the users' weights, and weighted variances."""
         moments = Moments.of(self.V, self.features, self._weights)
-        return (*moments, float(self._weights @ (1 / self.alpha)), float(self._gap.sum()))
+        return (*moments, float(self._weights @ (1 / self.alpha)))
 
-    def keep(self, slot: int, picks: float | None, spread: Floats) -> Parts:
-        """Put the rows where samples are kept, and add up what the estimates leave open.
-
-        ``picks``: what users' own are shrunk to; None: they say nothing.
-        """
-        sample: Any = self.kept[slot]
-        sample[:, :-1] = self.V
-        sample[:, -1] = 0.0 if picks is None else damped(self._gap, self.counts, picks)
+    def keep(self, slot: int, spread: Floats) -> Parts:
+        """Put the rows where samples are kept, and add up what the estimates leave open."""
+        self.kept[slot] = self.V
         self.open += user_left_open(self.V[:, -len(spread) :], 1 / self.alpha, spread)
         return ()

@@ -14,8 +14,10 @@ from ...roster import Roster
 from ...trainset import Ratings
 from .. import fold
 from ..base import Scores, TokenAlgoBase
+from ..picks import Correction, all_corrections, corrections
 from ..ridge import apply_map
-from .sides import damped_picks, item_share
+from .earlier import brought_forward
+from .sides import item_share
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -24,7 +26,7 @@ Floats = NDArray[np.float64]
 class FactorModel(TokenAlgoBase):
     r"""Predicts, explains and folds in by
 
-    .. math:: \hat r_{ui} = \mu + b_u + b_i + q_i^T p_u + w_i \delta_u
+    .. math:: \hat r_{ui} = \mu + b_u + b_i + q_i^T p_u + w_i D_u^T [x_i, 1]
 
     A new user's :math:`[p_u, b_u]` is the ridge regression of :mod:`~llmtokens.algorithms.fold` on
     their ratings, towards what a user without ratings gets; an item's :math:`[q_i, b_i]` likewise,
@@ -41,15 +43,20 @@ class FactorModel(TokenAlgoBase):
         "plain": Scalar(bool),
         "pu": Array(("user_rows", "factors")),
         "bu": Array(("user_rows",)),
-        "picks": Array(("user_rows",)),
         "qi": Array(("item_rows", "factors")),
         "bi": Array(("item_rows",)),
         "text_share": Array(("item_rows",)),
-        "user_map": Array(("user_dims + 1", "factors + 2")),
+        **Correction.layout("lead"),
+        "lead": Array(("item_rows", "lead")),
+        "lead_centre": Array(("lead",)),
+        "lead_scale": Scalar(float),
+        "user_map": Array(("user_dims + 1", "factors + 1")),
         "item_map": Array(("item_dims + 1", "factors + 1")),
         "user_spread": Array(("factors + 1", "factors + 1")),
         "item_spread": Array(("factors + 1", "factors + 1")),
     }
+
+    _brought_forward = staticmethod(brought_forward)
 
     def _state(self) -> dict[str, Any]:
         if self._parts["user_spread"] is None:
@@ -78,7 +85,8 @@ class FactorModel(TokenAlgoBase):
         sgd.pair_dots_fast(users, items, f["pu"], f["qi"], est)
         est = est.astype(np.float64)
         est += f["mean"] + f["bu"][users] + f["bi"][items]
-        est += f["text_share"][items] * f["picks"][users]
+        if f["text_share"].any():
+            est += corrections(f, users, items)
         if f["plain"]:
             unknown = (users >= self.users_.n_warm) | (items >= self.items_.n_warm)
             est[unknown] = np.nan
@@ -89,8 +97,8 @@ class FactorModel(TokenAlgoBase):
         out = (f["pu"][user_rows] @ f["qi"].T).astype(np.float64)
         out += f["bi"]
         out += (f["mean"] + f["bu"][user_rows])[:, None]
-        if f["picks"].any():
-            out += f["picks"][user_rows, None] * f["text_share"]
+        if f["text_share"].any():
+            out += all_corrections(f, user_rows)
         if f["plain"]:
             out[:, self.items_.n_warm :] = np.nan
             out[user_rows >= self.users_.n_warm] = np.nan
@@ -106,57 +114,61 @@ class FactorModel(TokenAlgoBase):
             "item bias": float(f["bi"][item]),
             "factors": float(factors[0]),
         }
-        if f["picks"].any():
-            terms["selection correction"] = float(f["picks"][user] * f["text_share"][item])
+        if f["text_share"].any():
+            correction = corrections(f, np.array([user]), np.array([item]))
+            terms["selection correction"] = float(correction[0])
         return terms
 
     # -- learning newcomers --------------------------------------------------------------------
 
     def _prior(self, side: str, rows: Rows) -> Floats:
-        """``[p_u, b_u, delta_u]`` or ``[q_i, b_i]`` of rows, as if they had no ratings."""
+        """``[p_u, b_u]`` or ``[q_i, b_i]`` of rows, as if they had no ratings."""
         roster = self.users_ if side == "user" else self.items_
         return apply_map(self._parts[f"{side}_map"], roster.tokens[rows])
 
     def _user_evidence(self, row: int, items: Rows, values: Floats) -> fold.Evidence:
         f, prior = self._parts, self._prior("user", np.array([row]))[0]
-        design = _with_one(f["qi"][items])
-        residual = values - f["mean"] - f["bi"][items] - f["text_share"][items] * prior[-1]
-        return design, residual - design @ prior[:-1]
+        known = _with_one(f["qi"][items])
+        usual = corrections(f, np.full(len(items), self.users_.stranger), items)
+        residual = values - f["mean"] - f["bi"][items] - usual
+        return known, residual - known @ prior
 
     def _item_evidence(self, row: int, users: Rows, values: Floats) -> fold.Evidence:
         f, prior = self._parts, self._prior("item", np.array([row]))[0]
-        design = _with_one(f["pu"][users])
-        return design, values - f["mean"] - f["bu"][users] - design @ prior
+        known = _with_one(f["pu"][users])
+        return known, values - f["mean"] - f["bu"][users] - known @ prior
 
     def _fold_in_user(
         self, row: int, items: Rows, values: Floats, weights: Floats
     ) -> dict[str, Any]:
         f, prior = self._parts, self._prior("user", np.array([row]))[0]
-        design, open_ = self._user_evidence(row, items, values)
-        z = prior[:-1] + fold.update(design, open_, weights, f["user_spread"])
-        picks = prior[-1]
-        if self.item_tokens is not None:
-            share = f["text_share"][items]
-            text = self._prior("item", items)
-            gap = (np.column_stack([f["qi"][items], f["bi"][items]]) - text) @ np.append(z[:-1], 1)
-            picks = damped_picks(weights @ (gap / (1 - share)), weights.sum(), prior[-1])
+        z = prior + fold.update(*self._user_evidence(row, items, values), weights, f["user_spread"])
+        text = self._prior("item", items)
+        shown = np.column_stack([f["qi"][items], f["bi"][items]]) - text
+        gap = (shown / (1 - f["text_share"][items])[:, None]) @ np.append(z[:-1], 1)
+        rest = values - f["mean"] - z[-1] - text @ np.append(z[:-1], 1)
+        picks = Correction.of_entries(f).row(f["lead"][items], gap, rest, weights)
         return {"pu": z[:-1], "bu": z[-1], "picks": picks}
 
     def _fold_in_item(
         self, row: int, users: Rows, values: Floats, weights: Floats
     ) -> dict[str, Any]:
-        prior = self._prior("item", np.array([row]))[0]
-        design, open_ = self._item_evidence(row, users, values)
-        z = prior + fold.update(design, open_, weights, self._parts["item_spread"])
-        share = 0.0 if self.item_tokens is None else float(item_share(weights.sum()))
-        return {"qi": z[:-1], "bi": z[-1], "text_share": share}
+        f, prior = self._parts, self._prior("item", np.array([row]))[0]
+        known, open_ = self._item_evidence(row, users, values)
+        z = prior + fold.update(known, open_, weights, f["item_spread"])
+        share = float(item_share(weights.sum())) if f["text_share"].any() else 0.0
+        lead = f["lead"][row]
+        if self.items_.has_token[row]:
+            token = self.items_.tokens[row, : len(lead)]
+            lead = (token - f["lead_centre"]) * f["lead_scale"]
+        return {"qi": z[:-1], "bi": z[-1], "text_share": share, "lead": lead}
 
     def _influence(self, user: int, item: int) -> Floats:
         f = self._state()
         items, values, weights = self.ratings_.of_user(user)
-        design, open_ = self._user_evidence(user, items, values)
+        known, open_ = self._user_evidence(user, items, values)
         query = _with_one(f["qi"][[item]])[0]
-        return fold.influence(design, open_, weights, f["user_spread"], query)
+        return fold.influence(known, open_, weights, f["user_spread"], query)
 
     def _learn_spread(self, side: str) -> Floats:
         ratings, users = self.ratings_, side == "user"

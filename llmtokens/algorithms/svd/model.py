@@ -27,7 +27,7 @@ class LLMTokensSVD(FactorModel):
 
     The drop-in for :class:`surprise.SVD`, with its parameters and attributes:
 
-    .. math:: \hat r_{ui} = \mu + b_u + b_i + q_i^T p_u + w_i \delta_u
+    .. math:: \hat r_{ui} = \mu + b_u + b_i + q_i^T p_u + w_i D_u^T [x_i, 1]
 
     *Seeds.* Two thirds of the factors start from the item's token, one third from who rated it; a
     user starts from the damped sum of the seeds rated, the biases from baselines that know the
@@ -40,8 +40,9 @@ class LLMTokensSVD(FactorModel):
     *Cold start.* A ridge regression on the whole token, its strength chosen by leave-one-out, gives
     factors and bias of items without ratings; an item with few takes the share
     :math:`w_i = 2 / (2 + n_i)` from it. *Selection correction.* People rate what they expect to
-    like, so text that was fitted to ratings is too low for items nobody has rated;
-    :math:`\delta_u` is by how much the things a user picks are better than their text says.
+    like, so text that was fitted to ratings is too low for items nobody has rated; :math:`D_u`, on
+    the leading 16 token dims, is by how much the things a user picks are better than their text
+    says (:class:`~llmtokens.algorithms.picks.Correction`).
 
     Without tokens this is plain SVD; with ``shuffle=False, dtype="float64"`` besides, it equals
     ``surprise.SVD`` to the last bit.
@@ -137,7 +138,8 @@ class LLMTokensSVD(FactorModel):
             return self._learn_plain(ratings, users, items)
         ridge = TokenRidge(items.tokens, ratings.item_counts)
         trained, std = self._learn_seeded(ratings, items, ridge)
-        sides = Sides.of(ratings, users, items, trained, ridge)
+        y = (ratings.deviation if self.biased else ratings.value) / std
+        sides = Sides.of(ratings, y, users, items, trained, ridge)
         return self._assembled(ratings, users, items, sides, std)
 
     def _learn_plain(self, ratings: Ratings, users: Roster, items: Roster) -> dict[str, Any]:
@@ -242,10 +244,13 @@ class LLMTokensSVD(FactorModel):
             "plain": plain,
             "pu": sides.pu * sides.pu.dtype.type(std),
             "bu": sides.bu * std,
-            "picks": sides.picks * std,
             "qi": sides.qi,
             "bi": sides.bi * std,
             "text_share": sides.text_share,
+            **sides.correction.times(std).entries(sides.picks * std, users.n_rows),
+            "lead": sides.lead,
+            "lead_centre": sides.lead_centre,
+            "lead_scale": sides.lead_scale,
             "user_map": sides.user_map * std,
             "item_map": sides.item_map * np.append(np.ones(self.n_factors), std),
             "user_spread": None,

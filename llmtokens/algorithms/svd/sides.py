@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from ...kernels import sgd
 from ...roster import Roster
 from ...trainset import Ratings
+from ..picks import Correction, leading
 from ..ridge import TokenRidge, apply_map
 
 _FEW = 2.0  # ratings at which half of an item's estimate still comes from its text
-_DAMP_PICKS = 10.0
+_LEAD = 16  # token dims that the selection correction knows
 _JUDGES = 8  # leading directions of the users in which errors of item factors count
 
 
@@ -29,43 +30,60 @@ class Factors(NamedTuple):
 class Sides(NamedTuple):
     """Factors for every row of the rosters, cold rows and the stranger included.
 
-    ``user_map`` and ``item_map`` turn [token, 1] into [p_u, b_u, delta_u] and [q_i, b_i].
+    ``user_map`` and ``item_map`` turn [token, 1] into [p_u, b_u] and [q_i, b_i]; ``picks`` are the
+    users' selection corrections, linear in ``lead``, and ``correction`` what they are shrunk to.
     """
 
     pu: NDArray[Any]
     qi: NDArray[Any]
     bu: NDArray[Any]
     bi: NDArray[Any]
-    picks: NDArray[Any]
-    text_share: NDArray[Any]
     user_map: NDArray[np.float64]
     item_map: NDArray[np.float64]
+    text_share: NDArray[Any]
+    correction: Correction
+    picks: NDArray[np.float64]
+    lead: NDArray[np.float32]
+    lead_centre: NDArray[np.float32]
+    lead_scale: float
 
     @classmethod
     def without_tokens(cls, f: Factors) -> Sides:
         pu, qi, bu, bi = (np.concatenate([x, np.zeros_like(x[:1])]) for x in f)
-        maps = [np.zeros((1, pu.shape[1] + extra)) for extra in (2, 1)]
-        return cls(pu, qi, bu, bi, np.zeros(len(bu)), np.zeros(len(bi)), *maps)
+        map_ = np.zeros((1, pu.shape[1] + 1))
+        lead, centre = np.zeros((len(bi), 0), np.float32), np.zeros(0, np.float32)
+        share, none, picks = np.zeros(len(bi)), Correction.none(1), np.zeros((len(bu), 1))
+        return cls(pu, qi, bu, bi, map_, map_, share, none, picks, lead, centre, 0.0)
 
     @classmethod
     def of(
-        cls, ratings: Ratings, users: Roster, items: Roster, f: Factors, ridge: TokenRidge
+        cls,
+        ratings: Ratings,
+        y: NDArray[np.float64],
+        users: Roster,
+        items: Roster,
+        f: Factors,
+        ridge: TokenRidge,
     ) -> Sides:
+        """Of factors that were trained on ``y``, the ratings in their order on another scale."""
         counts = ratings.user_counts
         item_map = ridge.learn(np.column_stack([f.qi, f.bi]), _judge(f.pu, counts))
         from_text = apply_map(item_map, items.tokens)
         kind = f.qi.dtype
         q_text, b_text = from_text[:, :-1].astype(kind), from_text[:, -1]
 
-        # by how much a user's picks are better than their text says
-        gap = np.zeros(ratings.n, kind)
-        lead = np.ascontiguousarray(f.qi - q_text[: ratings.n_items])
-        sgd.pair_dots_fast(
-            ratings.user.astype(np.int64), ratings.item.astype(np.int64), f.pu, lead, gap
+        user, item = ratings.user.astype(np.int64), ratings.item.astype(np.int64)
+        learned, gap = np.zeros(ratings.n, kind), np.zeros(ratings.n, kind)
+        sgd.pair_dots_fast(user, item, f.pu, f.qi, learned)
+        better = np.ascontiguousarray(f.qi - q_text[: ratings.n_items])
+        sgd.pair_dots_fast(user, item, f.pu, better, gap)
+        gap = gap + (f.bi - b_text[: ratings.n_items])[item]
+        rest = y - learned - f.bu[user] - f.bi[item] + gap
+        lead, lead_centre, lead_scale = leading(items, _LEAD)
+        tells = item_map[:-1].any()  # else the tokens foretell no user's picks either
+        correction, picks = Correction.learn(
+            ratings, lead[: ratings.n_items] * tells, lambda at: (item[at], gap[at], rest[at])
         )
-        gap = gap + (f.bi - b_text[: ratings.n_items])[ratings.item]
-        sums = np.bincount(ratings.user, gap, minlength=ratings.n_users)
-        picks = damped_picks(sums, counts, gap.mean())
 
         share = np.ones(items.n_rows)
         share[: ratings.n_items] = item_share(ratings.item_counts)
@@ -74,14 +92,13 @@ class Sides(NamedTuple):
             blend = share[: ratings.n_items].reshape(-1, *[1] * (rows.ndim - 1))
             rows[: ratings.n_items] += (1 - blend) * (learned - rows[: ratings.n_items])
 
-        known = np.column_stack([f.pu, f.bu, picks])
-        judge = np.vstack([_judge(f.qi, ratings.item_counts), np.zeros((1, _JUDGES))])
-        user_map = TokenRidge(users.tokens, counts).learn(known, judge)
+        known = np.column_stack([f.pu, f.bu])
+        user_map = TokenRidge(users.tokens, counts).learn(known, _judge(f.qi, ratings.item_counts))
         rows = apply_map(user_map, users.tokens)
         rows[: ratings.n_users] = known
         return cls(
-            np.ascontiguousarray(rows[:, :-2], kind), qi, rows[:, -2], bi, rows[:, -1], share,
-            user_map, item_map,
+            np.ascontiguousarray(rows[:, :-1], kind), qi, rows[:, -1], bi, user_map, item_map,
+            share, correction, picks, lead, lead_centre, lead_scale,
         )  # fmt: skip
 
 
@@ -89,11 +106,6 @@ def item_share(counts: NDArray[Any]) -> NDArray[np.float64]:
     """The share of an item's estimate that still comes from its text."""
     share: NDArray[np.float64] = _FEW / (_FEW + counts)
     return share
-
-
-def damped_picks(sums: Any, counts: Any, mean: float) -> Any:
-    """By how much a user's picks are better than their text says, shrunk to the mean of all."""
-    return (sums + _DAMP_PICKS * mean) / (counts + _DAMP_PICKS)
 
 
 def _judge(others: NDArray[Any], counts: NDArray[np.integer]) -> NDArray[np.float64]:

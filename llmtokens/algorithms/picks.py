@@ -1,0 +1,248 @@
+"""The selection correction: by how much the things a user picks are better than their text says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels import picks as kernels
+from ..layout import Array, Layout
+from ..roster import Roster
+from ..trainset import Ratings
+
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+Rows = NDArray[np.int64]
+Said = tuple[Any, Any, Any]  # of ratings: items, gaps and rests
+
+_JUDGES = 2000  # users from whom the priors are learned, and users at a time
+_ROUNDS = 20
+_LEAST = 1e-3  # variance of a coefficient that one user without ratings would have
+
+
+def leading(items: Roster, n: int) -> tuple[Singles, Singles, float]:
+    """The leading ``n`` token dims, centred and of mean square norm 1; zeros without a token.
+
+    Returns
+    -------
+    lead : ndarray of shape (n_item_rows, n), or fewer
+    centre : ndarray of shape (n,)
+    scale : float
+        A token's row is ``(token[:n] - centre) * scale``.
+    """
+    own = items.tokens[items.has_token][:, :n]
+    total: Singles = own.sum(axis=0, dtype=np.float64).astype(np.float32)
+    centre: Singles = total / np.float32(max(len(own), 1))
+    norm = np.sum(np.square(own - centre, dtype=np.float64)) / max(len(own), 1)
+    scale = float(1 / np.sqrt(norm)) if norm > 1e-24 else 0.0
+    lead = np.zeros((items.n_rows, own.shape[1]), np.float32)
+    lead[items.has_token] = (own - centre) * np.float32(scale)
+    return lead, centre, scale
+
+
+class Evidence(NamedTuple):
+    """Sums over the ratings of each user.
+
+    Attributes
+    ----------
+    square : (n, d, d)
+        ``X'X``, where a row of X is ``[lead - centre, 1]`` of an item rated.
+    along : (n, 2, d), size : (n, 2)
+        ``X'y`` and ``y'y`` for two targets: *gap*, by how much what was learned of the item is
+        better than what its text says, and *rest*, what the text leaves open of the rating.
+    """
+
+    square: Floats
+    along: Floats
+    size: Floats
+
+    def without(self, rows: Floats) -> tuple[Floats, Floats]:
+        """``along`` and ``size`` of *rest* less ``X rows``."""
+        along = self.along[:, 1] - np.einsum("nij,nj->ni", self.square, rows)
+        return along, self.size[:, 1] - np.sum(rows * (self.along[:, 1] + along), axis=1)
+
+
+class Correction(NamedTuple):
+    r"""What is known of users' corrections before their ratings.
+
+    Text that was fitted to ratings says of an item nobody has rated what it would say of one that
+    somebody chose to rate, and people choose what they expect to like: not all of them equally, and
+    not among all things alike. A user's correction is linear in the leading token dims, as far as
+    they differ from those of a usual rating: :math:`D_u^T [x_i - \bar x, 1]`. Two regressions with
+    a row for every user tell it, the second from what the first leaves open,
+
+    .. math:: gap_{uj} \sim N(x_j^T D^1_u, \sigma_1^2), \quad
+              rest_{uj} - x_j^T D^1_u \sim N(x_j^T D^2_u, \sigma_2^2), \quad
+              D^s_u \sim N(m_s, S_s), \quad D_u = D^1_u + D^2_u
+
+    with priors by maximum likelihood over the users (EM: Dempster, Laird & Rubin 1977). Of what is
+    common to all users, :math:`m_s`, only the last entry counts: the others would fit to the
+    particular items what the regression of items on their text has not believed.
+
+    Attributes
+    ----------
+    mean : (2, d), spread : (2, d, d), noise : (2,), centre : (d - 1,)
+    """
+
+    mean: Floats
+    spread: Floats
+    noise: Floats
+    centre: Floats
+
+    @classmethod
+    def none(cls, d: int) -> Correction:
+        """The one that corrects nothing."""
+        return cls(np.zeros((2, d)), np.zeros((2, d, d)), np.ones(2), np.zeros(d - 1))
+
+    @classmethod
+    def learn(
+        cls, ratings: Ratings, lead: Singles, said: Callable[[Rows], Said]
+    ) -> tuple[Correction, Floats]:
+        """The most likely priors, and the rows of all users with ratings.
+
+        Of very many users, some two thousand, evenly chosen, judge the priors. ``said`` is asked
+        for some ratings, by where they are.
+        """
+        centre = ratings.item_counts @ lead.astype(np.float64) / ratings.n
+        x, n = _design(lead, centre), ratings.n_users
+
+        def evidence(users: Rows) -> Evidence:
+            ptr, at = _chosen(ratings, users)
+            (item, *targets), m, d = said(at), len(users), x.shape[1]
+            made = Evidence(np.empty((m, d, d)), np.empty((m, 2, d)), np.empty((m, 2)))
+            kernels.user_products(ptr, item, x, np.stack(targets).astype(np.float64), *made)
+            return made
+
+        judges = np.arange(0, n, -(-n // _JUDGES))
+        judged = evidence(judges)
+        made, rows = cls._of(judged, centre), np.empty((n, x.shape[1]))
+        rows[judges] = made._rows(judged)
+        others = np.setdiff1d(np.arange(n), judges)
+        for k in range(0, len(others), _JUDGES):
+            rows[others[k : k + _JUDGES]] = made._rows(evidence(others[k : k + _JUDGES]))
+        return made, rows
+
+    @classmethod
+    def _of(cls, evidence: Evidence, centre: Floats) -> Correction:
+        square, along, size = evidence
+        first = _learned(square, along[:, 0], size[:, 0])
+        second = _learned(square, *evidence.without(_expected(square, along[:, 0], *first)))
+        mean, spread, noise = (np.array(pair) for pair in zip(first, second, strict=True))
+        return cls(mean, spread, noise, centre)
+
+    def row(self, lead: Singles, gap: Floats, rest: Floats, weights: Floats) -> Floats:
+        """``D_u`` of one user, whose ratings have weights, shape (d,)."""
+        x, targets = _design(lead, self.centre), np.stack([gap, rest])
+        weighted = x * weights[:, None]
+        sums = x.T @ weighted, targets @ weighted, targets**2 @ weights
+        out: Floats = self._rows(Evidence(*(part[None] for part in sums)))[0]
+        return out
+
+    def _rows(self, evidence: Evidence) -> Floats:
+        """``D_u`` of the users the evidence is of, shape (n, d)."""
+        first, second = zip(self.mean, self.spread, self.noise, strict=True)
+        rows = _expected(evidence.square, evidence.along[:, 0], *first)
+        rows = rows + _expected(evidence.square, evidence.without(rows)[0], *second)
+        rows[:, :-1] -= self.mean.sum(axis=0)[:-1]
+        return rows
+
+    @property
+    def usual(self) -> Floats:
+        """The row of a user without ratings, shape (d,)."""
+        out = np.zeros(self.mean.shape[1])
+        out[-1] = self.mean[:, -1].sum()
+        return out
+
+    def times(self, factor: float) -> Correction:
+        """That of ratings ``factor`` times as large."""
+        return Correction(
+            self.mean * factor, self.spread * factor**2, self.noise * factor**2, self.centre
+        )
+
+    # -- as entries of a fitted model ----------------------------------------------------------
+
+    @staticmethod
+    def layout(lead: str) -> Layout:
+        """The entries, where ``lead`` dims are known of an item."""
+        d = f"{lead} + 1"
+        return {
+            "picks": Array(("user_rows", d)),
+            "pick_mean": Array((2, d)),
+            "pick_spread": Array((2, d, d)),
+            "pick_noise": Array((2,)),
+            "pick_centre": Array((lead,)),
+        }
+
+    def entries(self, rows: Floats, n_user_rows: int) -> dict[str, Any]:
+        """Their values; users without ratings have the usual row."""
+        picks = np.tile(self.usual, (n_user_rows, 1))
+        picks[: len(rows)] = rows
+        return {
+            "picks": picks.astype(np.float32),
+            "pick_mean": self.mean,
+            "pick_spread": self.spread,
+            "pick_noise": self.noise,
+            "pick_centre": self.centre,
+        }
+
+    @classmethod
+    def of_entries(cls, parts: Mapping[str, Any]) -> Correction:
+        return cls(*(parts[f"pick_{name}"] for name in cls._fields))
+
+
+def corrections(parts: Mapping[str, Any], users: Rows, items: Rows) -> Floats:
+    """``w_i D_u . [lead_i - centre, 1]`` of pairs of rows."""
+    x = _design(parts["lead"][items], parts["pick_centre"])
+    out: Floats = parts["text_share"][items] * np.einsum("nd,nd->n", parts["picks"][users], x)
+    return out
+
+
+def all_corrections(parts: Mapping[str, Any], users: Rows) -> Floats:
+    """The same for all items, shape (n, n_item_rows)."""
+    out: Floats = parts["picks"][users] @ correction_terms(parts).T
+    return out
+
+
+def correction_terms(parts: Mapping[str, Any]) -> Floats:
+    """What users' rows are multiplied with, ``w_i [lead_i - centre, 1]``, for all items."""
+    out: Floats = parts["text_share"][:, None] * _design(parts["lead"], parts["pick_centre"])
+    return out
+
+
+def _design(lead: Singles, centre: Floats) -> Floats:
+    """``[lead - centre, 1]``."""
+    return np.column_stack([lead - centre, np.ones(len(lead))])
+
+
+def _chosen(ratings: Ratings, users: Rows) -> tuple[Any, Any]:
+    """Pointers of the ratings of some users, and where these are."""
+    counts = ratings.user_counts[users]
+    ptr = np.concatenate([[0], np.cumsum(counts)])
+    return ptr, np.arange(ptr[-1]) + np.repeat(ratings.user_ptr[users] - ptr[:-1], counts)
+
+
+def _expected(square: Floats, along: Floats, mean: Any, spread: Any, noise: Any) -> Floats:
+    """What is expected of users' rows: ``m + (I + S X'X / s^2)^-1 S X'(y - X m) / s^2``."""
+    open_ = (along - square @ mean) / noise
+    system = np.eye(len(mean)) + spread @ square / noise
+    out: Floats = mean + np.linalg.solve(system, (open_ @ spread)[:, :, None])[:, :, 0]
+    return out
+
+
+def _learned(square: Floats, along: Floats, size: Floats) -> tuple[Floats, Floats, float]:
+    """Mean, spread and noise of the most likely prior."""
+    n, d = along.shape
+    n_ratings = float(square[:, -1, -1].sum())
+    noise = max(float(size.sum()) / n_ratings, 1e-12)
+    mean, spread, rows = np.zeros(d), np.eye(d) * (noise / 20), np.empty((n, d))
+    mean[-1] = along[:, -1].sum() / n_ratings
+    for _ in range(_ROUNDS):
+        open_ = np.zeros((d, d))
+        precision = np.linalg.inv(spread)
+        errors = kernels.expected_rows(square, along, size, mean, precision, noise, rows, open_)
+        noise, mean = max(errors / n_ratings, 1e-12), rows.mean(axis=0)
+        spread = ((rows - mean).T @ (rows - mean) + open_ + np.eye(d) * _LEAST) / (n + 1)
+    return mean, spread, noise
