@@ -27,7 +27,7 @@ from llmtokens.compare.folds import Fold
 from llmtokens.controls import UserMean
 from llmtokens.datasets import synthetic
 from llmtokens.errors import DataError, StorageError
-from llmtokens.metrics import ndcg_at_k, novelty, rank_all
+from llmtokens.metrics import interval_coverage, ndcg_at_k, novelty, rank_all
 from llmtokens.model_selection import TimeSplit
 
 _ROOT = str(Path(llmtokens.__file__).parents[1])
@@ -187,7 +187,17 @@ def test_predictions_are_resumed_too_and_asked_for_later_they_are_computed(data,
     pd.testing.assert_frame_equal(first.predictions, second.predictions, check_exact=True)
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"\xff\xfe", b'{"values": [1]}', b"[]"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{}",
+        b"\xff\xfe",
+        b'{"values": [1]}',
+        b"[]",
+        b'{"values": {"rmse": 1, "mae": 1}, "errors": 3}',
+    ],
+)
 def test_a_damaged_result_is_computed_again(data, tmp_path, content):
     whole = run({"a": BaselineOnly()}, data, folder=tmp_path)
     victim = sorted(tmp_path.glob("*.json"))[0]
@@ -206,6 +216,31 @@ def test_failures_are_tried_again(data, tmp_path):
 
     for _ in range(2):
         run({"a": Counted(str(log))}, data, measures=[broken], folder=tmp_path / "kept")
+    assert log.read_text() == "x" * 10
+
+
+def test_a_measure_that_the_predictions_cannot_give_costs_no_second_fit(data, tmp_path):
+    log = tmp_path / "log"
+    measures = {"rmse": "rmse", "coverage": interval_coverage}
+    first, again = (
+        run({"a": Counted(str(log))}, data, measures=measures, folder=tmp_path / "kept")
+        for _ in range(2)
+    )
+    assert log.read_text() == "x" * 5
+    assert first.table["error"].str.contains("without details").tolist() == [False, True] * 5
+    pd.testing.assert_frame_equal(first.table, again.table, check_exact=True)
+
+
+def test_an_algorithm_that_fails_is_tried_again_whatever_its_error(data, tmp_path):
+    log = tmp_path / "log"
+
+    class Unfit(Counted):
+        def fit(self, trainset):
+            super().fit(trainset)
+            raise DataError("not with these ratings")
+
+    for _ in range(2):
+        run({"a": Unfit(str(log))}, data, folder=tmp_path / "kept")
     assert log.read_text() == "x" * 10
 
 

@@ -96,8 +96,8 @@ class Plan:
         return sorted(missing, key=lambda at: -self.seconds.get(at[2], math.inf))
 
     def keep(self, at: At, outcome: trial.Outcome) -> None:
-        """Take a new outcome in, and to disk where results are kept and it went well."""
-        if at in self.paths and not outcome.errors:
+        """Take a new outcome in, and to disk where results are kept and it will last."""
+        if at in self.paths and outcome.lasting:
             outcome.write(self.paths[at])
         self._add(at, outcome)
 

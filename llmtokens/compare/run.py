@@ -58,7 +58,7 @@ def compare(
     folder : str or path, optional
         Where each finished trial is kept, on this machine. A run that was interrupted, and one
         with an algorithm or a fold more, computes only what is missing. Trials that failed are
-        tried again.
+        tried again, but for those in which all that failed is a measure, with a DataError.
     reference : str, optional
         What :meth:`Comparison.differences` compares with; by default the first algorithm.
     keep_predictions : bool, default=False

@@ -40,13 +40,14 @@ class Outcome:
     test_time: float = math.nan
     peak_memory: float = math.nan
     predicted: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    lasting: bool = True  # the same trial would come to the same again
 
     def write(self, path: Path) -> None:
-        """Keep a trial that went well; its predictions first, so that the JSON file means done."""
+        """Keep a trial; its predictions first, so that the JSON file means done."""
         if self.predicted:
             store.write(path.with_suffix(".safetensors"), "predictions", {}, self.predicted)
         numbers = {name: getattr(self, name) for name in _NUMBERS}
-        payload = {"values": _plain(self.values)} | _plain(numbers)
+        payload = {"values": _plain(self.values), "errors": self.errors} | _plain(numbers)
         write_text(path, json.dumps(payload, allow_nan=False))
 
     @classmethod
@@ -57,6 +58,7 @@ class Outcome:
         try:
             payload = json.loads(path.read_text(encoding="utf-8"))
             values = {name: float(payload["values"][name]) for name in measures}
+            errors = {name: str(text) for name, text in dict(payload["errors"]).items()}
             fit, test, peak = (float(payload[name]) for name in _NUMBERS)
             arrays: dict[str, Any] = {}
             if n_predictions is not None:
@@ -67,7 +69,7 @@ class Outcome:
                     return None
         except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
             return None
-        return cls(values, {}, fit, test, peak, arrays)
+        return cls(values, errors, fit, test, peak, arrays)
 
 
 _NUMBERS = ("fit_time", "test_time", "peak_memory")
@@ -123,16 +125,18 @@ def _run(
         if len(predictions) != len(testset):
             raise DataError(f"found {len(predictions)} predictions for {len(testset)} test ratings")
     except Exception as error:  # the other trials go on, the table says so
-        return Outcome(failed, dict.fromkeys(measures, _message(error)))
-    values, errors = failed, dict[str, str]()
+        return Outcome(failed, dict.fromkeys(measures, _message(error)), lasting=False)
+    values, errors, lasting = failed, dict[str, str](), True
     rankings = cache(partial(rank_all, algorithm, testset))
     for name, measure in measures.items():
         try:
             values[name] = take(measure, predictions, algorithm, rankings)
         except Exception as error:
             errors[name] = _message(error)
+            # What the data lack they will lack; memory, a disk or a package may be there by then.
+            lasting = lasting and isinstance(error, DataError)
     predicted = _predicted(predictions) if keep_predictions else {}
-    return Outcome(values, errors, fitted - start, tested - fitted, peak, predicted)
+    return Outcome(values, errors, fitted - start, tested - fitted, peak, predicted, lasting)
 
 
 def _copy(algorithm: AlgoBase) -> AlgoBase:
