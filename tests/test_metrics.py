@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from algorithms import DATA, make
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, ndcg_score, precision_score, roc_auc_score
 from surprise import SVD, AlgoBase, BaselineOnly, Dataset, NormalPredictor, Prediction, Reader
 from surprise.model_selection import train_test_split
 
+import llmtokens
 from llmtokens.algorithms.base import TokenAlgoBase
 from llmtokens.datasets import load_movielens
 from llmtokens.errors import DataError, NotFittedError
@@ -332,6 +334,20 @@ def test_an_algorithm_with_a_test_of_its_own_is_asked_through_it():
     data = Dataset.load_from_df(RATINGS, Reader(rating_scale=(1, 5)))
     algo = OwnTest(verbose=False).fit(data.build_full_trainset())
     assert set(rank_all(algo, [("ann", "d", 5.0)]).score) == {2.5}
+
+
+def test_rank_all_counts_what_was_folded_in_as_training(tmp_path):
+    algo = make("LLMTokensSVD").fit(DATA.dataset.build_full_trainset())
+    algo.fold_in("newcomer", {1: 5.0, 2: 1.0})
+    algo.fold_in_item("newest", "a storm at sea", {3: 4.0})
+    algo.save(tmp_path / "model")
+    for one in (algo, llmtokens.load(tmp_path / "model")):
+        lists = rank_all(one, [("newcomer", 3, 5.0), (3, 3, 4.0)], n=1000)
+        assert "newest" in lists.items
+        frame = lists.to_frame()
+        listed = set(frame.loc[frame["user"] == "newcomer", "item"])
+        assert set(lists.items) - listed == {1, 2}
+        assert "newest" not in set(frame.loc[frame["user"] == 3, "item"])
 
 
 def test_bad_arguments_to_rank_all_are_errors():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from .lists import Rankings, codes, fixed_shuffle
 _PAIRS = 1 << 16  # scored at once: bounds the memory, whatever the catalogue
 
 _Scorer = Callable[[Sequence[Hashable]], NDArray[np.float64]]
+_Rated = Callable[[Hashable], list[Hashable]]
 
 
 def rank_all(
@@ -34,15 +36,16 @@ def rank_all(
     Parameters
     ----------
     algo : AlgoBase
-        Any fitted Surprise algorithm.
+        Any fitted Surprise algorithm. What one of ours was folded in, or loaded with, counts as
+        training.
     testset : iterable of (user, item, rating)
         As a cv iterator gives it.
     n : int, default=100
         The first n entries of each list are kept, and all rated ones, with the rank they have in
         the whole list: measures are exact, for k up to n, in little memory.
     items : iterable of raw ids, optional
-        The catalogue; by default all items of the trainset and of the testset. For the ranking of
-        cold items among themselves, pass those.
+        The catalogue; by default all items with training ratings and those of the testset. For the
+        ranking of cold items among themselves, pass those.
 
     Returns
     -------
@@ -70,9 +73,7 @@ def rank_all(
     >>> 0 < ndcg_at_k(lists, k=10) < ndcg_at_k(algo.test(testset), k=10)
     True
     """
-    trainset = getattr(algo, "trainset", None)
-    if trainset is None:
-        raise NotFittedError(f"this {type(algo).__name__} is not fitted yet; call fit first")
+    known, rated = _training(algo)
     if n < 1:
         raise DataError(f"found n={n}; expected to keep at least one entry of each list")
     testset = list(testset)
@@ -80,7 +81,7 @@ def rank_all(
         raise DataError("found an empty testset; expected (user, item, rating) tuples")
     uids, iids, truths = zip(*testset, strict=True)
     users, user = codes(uids)
-    catalogue = _catalogue(trainset, iids, items)
+    catalogue = _catalogue(known, iids, items)
     place = {raw: k for k, raw in enumerate(catalogue)}
     item = np.array([place[raw] for raw in iids], np.int64)
     truth = np.array(truths, np.float64)
@@ -94,7 +95,7 @@ def rank_all(
             rating = np.full(len(catalogue), np.nan)
             rating[item[by_user[u]]] = truth[by_user[u]]
             free = np.ones(len(catalogue), bool)
-            free[[place[raw] for raw in _rated(trainset, users[u]) if raw in place]] = False
+            free[[place[raw] for raw in rated(users[u]) if raw in place]] = False
             candidates = np.flatnonzero(free)
             n_candidates[u] = len(candidates)
             kept.append(_rank(u, candidates, own[candidates], rating[candidates], n))
@@ -120,13 +121,30 @@ def _rank(
     return user, candidates[chosen], rating[chosen], score[chosen], kept + 1, (above + to + 1) / 2
 
 
+def _training(algo: AlgoBase) -> tuple[list[Hashable], _Rated]:
+    """The items with training ratings, and what each user rated, as raw ids."""
+    if isinstance(algo, TokenAlgoBase) and hasattr(algo, "ratings_"):
+        ratings = algo.ratings_  # the trainset knows nothing of fold_in, and a file has none
+        row = {raw: u for u, raw in enumerate(ratings.user_ids)}
+
+        def rated(user: Hashable) -> list[Hashable]:
+            items, _, _ = ratings.of_user(row.get(user, ratings.n_users))
+            return [ratings.item_ids[item] for item in items.tolist()]
+
+        return ratings.item_ids, rated
+    trainset = getattr(algo, "trainset", None)
+    if trainset is None:
+        raise NotFittedError(f"this {type(algo).__name__} is not fitted yet; call fit first")
+    known = [trainset.to_raw_iid(inner) for inner in trainset.all_items()]
+    return known, partial(_rated, trainset)
+
+
 def _catalogue(
-    trainset: Trainset, test_items: Iterable[Hashable], items: Iterable[Hashable] | None
+    known: Iterable[Hashable], test_items: Iterable[Hashable], items: Iterable[Hashable] | None
 ) -> list[Hashable]:
     """Distinct raw ids in the order of ties."""
     if items is None:
-        distinct = dict.fromkeys(trainset.to_raw_iid(inner) for inner in trainset.all_items())
-        distinct |= dict.fromkeys(test_items)
+        distinct = dict.fromkeys(known) | dict.fromkeys(test_items)
     else:
         distinct = dict.fromkeys(items)
         absent = [raw for raw in dict.fromkeys(test_items) if raw not in distinct]
