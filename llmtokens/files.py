@@ -35,14 +35,36 @@ def written_whole(path: str | Path) -> Iterator[str]:
         os.chmod(temporary, 0o666 & ~mask)
         os.replace(temporary, path)
     except Exception as error:
-        raise StorageError(
-            f"could not write {str(path)!r} ({error}); nothing at that place was changed. "
-            "Check that the folder exists, is writable and has room"
-        ) from error
+        raise _not_written(path, error) from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+def require_place(path: str | Path) -> None:
+    """Ask whether a file can be written at ``path`` before the work whose result goes there.
+
+    Raises
+    ------
+    StorageError
+        If it cannot.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise IsADirectoryError("there is a folder of that name")
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+def _not_written(path: Path, error: Exception) -> StorageError:
+    return StorageError(
+        f"could not write {str(path)!r} ({error}); nothing at that place was changed. "
+        "Check that the folder exists, is writable and has room"
+    )
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -117,6 +117,56 @@ def test_benchmark_compares_on_the_generated_data(folder):
     assert mean["LLMTokensSVD"] < mean["SVD"]
 
 
+def test_benchmark_reads_a_table_with_columns_of_other_names_and_ranks(folder):
+    out = run(
+        *("benchmark", "--data", "ratings.csv", "--user", "userId", "--item", "movieId"),
+        *("--items", "movies.csv", "--tokens", "tokens.safetensors", "--folds", 2, "--json"),
+        *("--split", "warm", "--algo", "StructureRidge", "--algo", "UserMean", "--algo", "SVD"),
+        *("--measure", "rmse", "--measure", "ndcg@5", "--measure", "mrr"),
+        cwd=folder,
+    )
+    table = pd.DataFrame(json.loads(out))
+    assert table["error"].eq("").all()
+    assert set(table["algorithm"]) == {"StructureRidge", "UserMean", "SVD"}
+    means = table.pivot_table(index="measure", columns="algorithm", values="value")
+    assert means.loc["rmse", "StructureRidge"] < means.loc["rmse", "UserMean"]
+    assert means.loc["ndcg@5", "StructureRidge"] > means.loc["ndcg@5", "UserMean"]
+    assert means.loc["mrr"].between(0, 1).all()
+
+
+def test_pairs_without_ratings_are_fitted_and_compared_as_ones(folder):
+    pairs = pd.read_csv(folder / "ratings.csv").drop(columns="rating")
+    pairs.rename(columns={"timestamp": "when"}).to_csv(folder / "pairs.csv", index=False)
+    named = ("--user", "userId", "--item", "movieId", "--timestamp", "when", "--implicit")
+    run(
+        *("fit", "pairs.csv", *named, "-o", "pairs.safetensors", "--tokens", "tokens.safetensors"),
+        cwd=folder,
+    )
+    model = llmtokens.load(folder / "pairs.safetensors")
+    assert (type(model).__name__, model.implicit) == ("LLMTokensEASE", True)
+    assert set(model.ratings_.value) == {1.0}
+    out = run(
+        *("benchmark", "--data", "pairs.csv", *named, "--tokens", "tokens.safetensors"),
+        *("--folds", 1, "--split", "time", "--json"),
+        cwd=folder,
+    )
+    table = pd.DataFrame(json.loads(out))
+    assert table["error"].eq("").all()
+    assert set(table["measure"]) == {"ndcg@10", "recall@10"}
+    assert table["value"].gt(0).all()
+
+
+def test_a_trial_that_failed_is_exit_status_3(folder):
+    done = run(
+        *("benchmark", "--folds", 2, "--split", "warm", "--algo", "UserMean"),
+        *("--measure", "rmse", "--measure", "ndcg@5000"),
+        cwd=folder,
+        ok=False,
+    )
+    assert done.returncode == 3
+    assert "found k=5000" in done.stdout
+
+
 def test_benchmark_writes_a_report_with_learning_curves(folder):
     run(
         *("benchmark", "--data", ".", "--encoder", "hashing"),
@@ -135,9 +185,19 @@ def test_benchmark_writes_a_report_with_learning_curves(folder):
         (("predict", "absent.safetensors", "1", "2"), "could not read 'absent.safetensors'"),
         (("predict", "movies.csv", "1", "2"), "not a whole safetensors file"),
         (("fit", "ratings.csv", "-o", "x.safetensors"), "no column"),
-        (("benchmark", "--algo", "Nonsense"), "expected one of"),
+        (("fit", "ratings.csv", "-o", "x.safetensors"), "Name yours with user, item, rating"),
+        (("fit", "absent.csv", "-o", "no/x.safetensors"), "could not write 'no/x.safetensors'"),
+        (("fit", "absent.csv", "-o", "."), "there is a folder of that name"),
+        (("embed", "absent.csv", "-o", "no/x.safetensors"), "could not write 'no/x.safetensors'"),
+        (("fit", "absent.csv", "-o", "x", "--algo", "Nonsense"), "found --algo Nonsense"),
+        (("benchmark", "--data", "absent", "--algo", "Nonsense"), "found --algo Nonsense"),
+        (("benchmark", "--data", "absent", "--out", "x.pdf"), "expected one that ends in .html"),
+        (("benchmark", "--data", "absent", "--out", "no/x.html"), "could not write 'no/x.html'"),
+        (("benchmark", "--measure", "ndgc@10"), "expected one of rmse"),
+        (("benchmark", "--measure", "auc@10"), "such as ndcg@10"),
+        (("benchmark", "--folds", "1", "--split", "warm", "--json"), "split 'warm'"),
         (("benchmark", "--split", "lukewarm"), "expected one of warm, cold-item"),
-        (("benchmark", "--curve", "genre"), "expected item or user"),
+        (("benchmark", "--curve", "genre"), "expected one of item, user"),
         (("embed", "movies.csv", "-o", "x.safetensors"), "no column 'item'"),
     ],
 )
@@ -149,8 +209,11 @@ def test_an_error_is_one_line_and_exit_status_1(folder, arguments, words):
     assert done.stderr.startswith("llmtokens: ")
 
 
-def test_debug_shows_the_traceback(folder):
-    done = run("--debug", "predict", "absent.safetensors", 1, 2, cwd=folder, ok=False)
+@pytest.mark.parametrize("at", [0, 1, 4])
+def test_debug_shows_the_traceback_wherever_it_stands(folder, at):
+    arguments = ["predict", "absent.safetensors", 1, 2]
+    arguments.insert(at, "--debug")
+    done = run(*arguments, cwd=folder, ok=False)
     assert "Traceback" in done.stderr
     assert done.returncode == 1
 

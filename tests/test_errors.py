@@ -344,7 +344,7 @@ CASES = [
      "holds 'tokens'", "expected one of .*LLMTokensSVD"),
     # data
     ("load_ratings", DataError, lambda at: load_ratings(frame_of(), user="who"),
-     "no column 'who'; there are 'user'", "Name yours with user="),
+     "no column 'who'; there are 'user'", "Name yours with user, item"),
     ("load_ratings", DataError, lambda at: load_ratings(frame_of(rating=[3.0, np.inf])),
      r"1 of 2 ratings \[row 1 \(user 2, item 2\): inf\]", "Drop them"),
     ("load_ratings", DataError, lambda at: load_ratings(frame_of(), rating_scale=(1, 3)),

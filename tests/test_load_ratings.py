@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from llmtokens import LLMTokensEASE
 from llmtokens.datasets import load_ratings
 from llmtokens.errors import (
     AlignmentError,
@@ -52,6 +53,24 @@ def test_unknown_timestamps_are_none_in_surprise(books: pd.DataFrame) -> None:
     without = load_ratings(books.drop(columns="timestamp"))
     assert [row[3] for row in without.dataset.raw_ratings] == [None] * 3
     assert without.ratings["timestamp"].isna().all()
+
+
+def test_without_ratings_every_pair_is_a_one_and_counts_once(books: pd.DataFrame) -> None:
+    bought = pd.concat([books, books.tail(1).assign(timestamp=9)]).drop(columns="rating")
+    data = load_ratings(bought, rating=None)
+    assert data.rating_scale == (0, 1)
+    assert data.dataset.raw_ratings == [
+        ("ann", 7, 1.0, 3), ("ann", 8, 1.0, 1), ("bob", 7, 1.0, 9),
+    ]  # fmt: skip
+
+
+def test_data_without_ratings_are_ranked_and_scored_inside_their_scale() -> None:
+    pairs = [(u, i) for u in "abc" for i in "xyz"] + [(u, i) for u in "def" for i in "tvw"]
+    frame = pd.DataFrame([*pairs, ("g", "x"), ("g", "y")], columns=["user", "item"])
+    trainset = load_ratings(frame, rating=None).dataset.build_full_trainset()
+    algo = LLMTokensEASE(l2=1.0, implicit=True).fit(trainset)
+    assert algo.recommend("g", n=1)["item"].item() == "z"
+    assert 0 <= algo.predict("g", "w").est < algo.predict("g", "z").est <= 1
 
 
 # ---- broken tables

@@ -34,8 +34,9 @@ for command in (embed, fit, predict, recommend, ask, explain, benchmark):
 
 def main() -> None:
     """Run the command line; an error is one line on stderr and exit status 1."""
+    arguments = sorted(sys.argv[1:], key=lambda word: word != "--debug")  # wherever it stands
     try:
-        app()
+        app(arguments)
     except (LLMTokensError, OSError) as error:
         if _state["debug"]:
             raise

@@ -7,6 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
+from .options import (
+    EncoderName,
+    Implicit,
+    ItemColumn,
+    Json,
+    RatingColumn,
+    TimeColumn,
+    UserColumn,
+)
+
 
 def benchmark(
     data: Annotated[
@@ -16,24 +26,34 @@ def benchmark(
     items: Annotated[
         Path | None, typer.Option(help="Table of items, where --data is a table of ratings.")
     ] = None,
+    user: UserColumn = "user",
+    item: ItemColumn = "item",
+    rating: RatingColumn = "rating",
+    timestamp: TimeColumn = "timestamp",
+    implicit: Implicit = False,
     split: Annotated[
         list[str] | None,
         typer.Option(help="warm, cold-item, cold-user, few-shot-item, few-shot-user, time, ..."),
     ] = None,
     algo: Annotated[
-        list[str] | None, typer.Option(help="Class name, such as SVD or LLMTokensSVD.")
+        list[str] | None,
+        typer.Option(help="SVD, LLMTokensSVD, ...; UserMean and StructureRidge are controls."),
+    ] = None,
+    measure: Annotated[
+        list[str] | None,
+        typer.Option(help="rmse, mae, or of the ranked catalogue: ndcg@10, recall@20, ..."),
+    ] = None,
+    relevant: Annotated[
+        float | None, typer.Option(help="The least rating of a relevant item. Default: 4.")
     ] = None,
     text: Annotated[
         list[str] | None, typer.Option(help='Template such as "{title}. Genres: {genres}".')
     ] = None,
-    encoder: Annotated[
-        str | None,
-        typer.Option(help="hashing, a folder or a hub name. Default: all-MiniLM-L6-v2."),
-    ] = None,
+    encoder: EncoderName = None,
     tokens: Annotated[
         Path | None, typer.Option(help="Saved tokens, instead of encoding the items.")
     ] = None,
-    folds: Annotated[int, typer.Option(min=2)] = 5,
+    folds: Annotated[int, typer.Option(min=1, help="Of every split; those by time may be 1.")] = 5,
     curve: Annotated[
         list[str] | None,
         typer.Option(help="item or user: also errors by its number of training ratings, 0 to 50."),
@@ -46,12 +66,14 @@ def benchmark(
     out: Annotated[
         Path | None, typer.Option(help="Write a report: report.html, with .md and .csv beside.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Compare algorithms on the same folds, for known and for cold items.
 
-    Every algorithm of this library comes with its control, the same with shuffled tokens. Options
-    that name several things are repeated.
+    Every algorithm of this library comes with its control, the same with shuffled tokens.
+    StructureRidge knows genres and year, and no text. Options that name several things are
+    repeated. Exit status: 3 if a trial failed (the others are in the tables), 2 for an option that
+    does not exist, 1 for any other error.
 
     Example: llmtokens benchmark --data ml-latest-small/ --split warm --split cold-user
     """
@@ -59,20 +81,26 @@ def benchmark(
 
     from ..compare import compare
     from ..curves import learning_curve
+    from ..report.write import report, require_page
     from ..tokens import LLMTokens
-    from . import sources
+    from . import choices, sources
 
-    splits, sides = sources.make_splits(split or (), folds, seed), sources.sides(curve or ())
-    ratings = sources.open_data(data, items)
+    splits, sides = choices.make_splits(split or (), folds, seed), choices.sides(curve or ())
+    names = choices.known("algo", algo or (), choices.ALGORITHMS)
+    if out is not None:
+        require_page(out)
+    columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
+    ratings = sources.open_data(data, items, columns, implicit)
+    measures = choices.make_measures(measure or (), ratings, relevant)
     if tokens is not None:
         table = LLMTokens.load(tokens)
     else:
         table = sources.make_tokens(ratings.items, text or (), sources.open_encoder(encoder, data))
     if not json:
         typer.echo(f"{ratings}\n{table}\n")
-    algorithms = sources.make_algorithms(algo or (), table, seed)
+    algorithms = choices.make_algorithms(names, ratings, table, seed, implicit)
     how: dict[str, Any] = {"n_jobs": jobs, "folder": folder, "progress": not json}
-    found = compare(algorithms, ratings, splits, keep_predictions=out is not None, **how)
+    found = compare(algorithms, ratings, splits, measures, keep_predictions=out is not None, **how)
     curves = [
         learning_curve(algorithms, ratings, by, n_splits=folds, random_state=seed, **how)
         for by in sides
@@ -84,10 +112,8 @@ def benchmark(
     else:
         typer.echo("\n\n".join(map(str, [found, *curves])))
     if out is not None:
-        from ..report import report
-
         title = f"Benchmark on {ratings.name}"
         written = report(found, out, table, title=title, curves=curves)
         typer.echo(f"\n{written}", err=True)
     if any(part.failures() for part in everything):
-        raise typer.Exit(2)
+        raise typer.Exit(3)

@@ -9,9 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import DataError
+from .options import (
+    EncoderName,
+    Implicit,
+    ItemColumn,
+    Json,
+    RatingColumn,
+    TimeColumn,
+    UserColumn,
+)
 from .output import show
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Model = Annotated[Path, typer.Argument(help="A fitted model, as `llmtokens fit` writes it.")]
 User = Annotated[str, typer.Argument(help="Raw id of a user.")]
 Number = Annotated[int, typer.Option("-n", min=1, help="Length of the list.")]
@@ -22,7 +30,7 @@ def embed(
         str, typer.Argument(help="Table of items (CSV, Parquet) or MovieLens folder.")
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Where to write the tokens.")],
-    id: Annotated[str, typer.Option(help="Column of raw ids.")] = "item",
+    item: Annotated[str, typer.Option("--id", "--item", help="Column of raw ids.")] = "item",
     text: Annotated[
         list[str] | None, typer.Option(help='Template such as "{title}. {plot}"; may be repeated.')
     ] = None,
@@ -30,10 +38,7 @@ def embed(
         list[str] | None, typer.Option(help='Column of labels, "|" between them.')
     ] = None,
     numeric: Annotated[list[str] | None, typer.Option(help="Column of numbers.")] = None,
-    encoder: Annotated[
-        str | None,
-        typer.Option(help="hashing, a folder or a hub name. Default: all-MiniLM-L6-v2."),
-    ] = None,
+    encoder: EncoderName = None,
     components: Annotated[int, typer.Option(min=1, help="Longest token.")] = 128,
     json: Json = False,
 ) -> None:
@@ -41,9 +46,11 @@ def embed(
 
     Example: llmtokens embed movies.csv --id movieId --text "{title}" -o tokens.safetensors
     """
+    from ..files import require_place
     from . import sources
 
-    frame = sources.open_items(items, id)
+    require_place(out)
+    frame = sources.open_items(items, item)
     tokens = sources.make_tokens(
         frame,
         text or (),
@@ -62,10 +69,15 @@ def fit(
     ratings: Annotated[str, typer.Argument(help="Table of ratings, or MovieLens folder or name.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Where to write the model.")],
     tokens: Annotated[Path | None, typer.Option(help="Tokens of the items.")] = None,
-    algo: Annotated[str, typer.Option(help="LLMTokensSVD, LLMTokensEASE, ...")] = "LLMTokensSVD",
-    user: Annotated[str, typer.Option(help="Column of users.")] = "user",
-    item: Annotated[str, typer.Option(help="Column of items.")] = "item",
-    rating: Annotated[str, typer.Option(help="Column of ratings.")] = "rating",
+    algo: Annotated[
+        str | None,
+        typer.Option(help="Default: LLMTokensSVD; with --implicit LLMTokensEASE."),
+    ] = None,
+    user: UserColumn = "user",
+    item: ItemColumn = "item",
+    rating: RatingColumn = "rating",
+    timestamp: TimeColumn = "timestamp",
+    implicit: Implicit = False,
     param: Annotated[
         list[str] | None, typer.Option(help="Parameter of the algorithm, such as n_factors=50.")
     ] = None,
@@ -75,13 +87,19 @@ def fit(
 
     Example: llmtokens fit ratings.csv --tokens tokens.safetensors -o model.safetensors
     """
+    from ..files import require_place
+    from ..tokens import LLMTokens
     from . import sources
 
-    data = sources.open_ratings(ratings, user, item, rating)
+    require_place(out)
     parameters: dict[str, Any] = dict(map(_parameter, param or ()))
+    algo = algo or ("LLMTokensEASE" if implicit else "LLMTokensSVD")
+    fitted = sources.make_algorithm(algo, parameters, implicit)
+    fitted.item_tokens = None if tokens is None else LLMTokens.load(tokens)
+    columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
+    data = sources.open_data(ratings, None, columns, implicit)
     if "half_life" in parameters:
-        parameters["timestamps"] = data.ratings
-    fitted = sources.make_algorithm(algo, tokens, parameters)
+        fitted.timestamps = data.ratings
     fitted.fit(data.dataset.build_full_trainset())
     fitted.save(out)
     counts = {"ratings": len(data.ratings), "users": len(data.users), "items": len(data.items)}

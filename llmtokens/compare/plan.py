@@ -76,7 +76,7 @@ class Plan:
                 for f, (trainset, testset) in enumerate(cv.split(self.dataset)):
                     where = f"split {name!r}, fold {f + 1}"
                     yield s, f, Fold.pack(trainset, testset)
-            except DataError as error:
+            except ValueError as error:  # as ours are, and Surprise's for a number of folds
                 raise DataError(f"{where}: {error}") from error
 
     def _missing(self, s: int, f: int, fold: Fold, advance: Callable[[], None]) -> list[At]:

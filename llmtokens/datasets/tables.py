@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ..errors import (
@@ -34,7 +35,7 @@ def load_ratings(
     *,
     user: str = "user",
     item: str = "item",
-    rating: str = "rating",
+    rating: str | None = "rating",
     timestamp: str | None = "timestamp",
     rating_scale: tuple[float, float] | None = None,
 ) -> RatingData:
@@ -50,6 +51,8 @@ def load_ratings(
         ``ratings``. Without them, the ids of the ratings are all there is.
     user, item, rating, timestamp : str
         The column names in your tables; in the result they are ``user item rating timestamp``.
+        ``rating=None`` is for data without ratings, such as purchases: every pair is a 1, and
+        counts once, on a scale from 0 to 1. Rank with ``LLMTokensEASE(implicit=True)``.
         The timestamp may be missing where it is not named: then it is NaN. Dates (ISO 8601)
         become seconds since 1970.
     rating_scale : (low, high), optional
@@ -84,18 +87,20 @@ def load_ratings(
     >>> data.dataset.raw_ratings
     [('ann', 7, 4.0, None), ('bob', 8, 2.0, None)]
     """
-    wanted = [user, item, rating]
     source = _source(ratings, "ratings")
+    wanted = [user, item] if rating is None else [user, item, rating]
     frame = _table(ratings, source, ids=(user, item), needs=wanted)
     table = pd.DataFrame(
         {
             "user": frame[user].reset_index(drop=True),
             "item": frame[item].reset_index(drop=True),
-            "rating": numbers(frame[rating]),
+            "rating": np.ones(len(frame)) if rating is None else numbers(frame[rating]),
             "timestamp": seconds(frame, timestamp, source),
         }
     )
-    scale = check_ratings(table, rating_scale, source)
+    scale = check_ratings(table, rating_scale or ((0.0, 1.0) if rating is None else None), source)
+    if rating is None:
+        table = table.drop_duplicates(["user", "item"], keep="last", ignore_index=True)
     sides = {}
     for own, column, side in (("item", item, items), ("user", user, users)):
         table, sides[own] = _describe(table, ratings, side, own, column)
@@ -177,7 +182,7 @@ def _table(table: Table, source: str, ids: tuple[str, ...], needs: list[str]) ->
     if missing:
         raise DataError(
             f"{source}: no column {first_of(missing)}; there are {first_of(frame.columns, 12)}. "
-            "Name yours with user=, item=, rating=, timestamp=."
+            "Name yours with user, item, rating or timestamp."
         )
     if frame.empty:
         raise DataError(f"{source}: the table has columns and no rows.")

@@ -17,7 +17,7 @@ import pandas as pd
 from .. import plots
 from ..compare.results import markdown
 from ..errors import DataError, MissingExtraError
-from ..files import write_text
+from ..files import require_place, write_text
 from . import svg
 
 if TYPE_CHECKING:
@@ -68,15 +68,9 @@ def report(
     StorageError
         If a file cannot be written; older ones are left as they were.
     """
-    path = Path(path)
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise DataError(f"found the path {str(path)!r}; expected one that ends in .html")
-    try:
-        from jinja2 import Environment, StrictUndefined
-    except ImportError as error:
-        raise MissingExtraError(
-            "a report needs jinja2, which is not installed; run: pip install 'llmtokens[plots]'"
-        ) from error
+    path = require_page(path)
+    from jinja2 import Environment, StrictUndefined
+
     known = _settings(comparison, settings, curves)
     script = files(__package__).joinpath("report.js").read_text(encoding="utf-8").strip()
     source = files(__package__).joinpath("report.html").read_text(encoding="utf-8")
@@ -102,6 +96,33 @@ def report(
     tables = pd.concat([comparison.table, *(curve.comparison.table for curve in curves)])
     replace(comparison, table=tables).to_csv(path.with_suffix(".csv"))
     write_text(path, html)
+    return path
+
+
+def require_page(path: str | os.PathLike[str]) -> Path:
+    """Ask whether a report can be written at ``path`` before the work that it is to show.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    MissingExtraError, DataError, StorageError
+        As :func:`report`.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise DataError(f"found the path {str(path)!r}; expected one that ends in .html")
+    try:
+        import jinja2  # noqa: F401
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(
+            f"a report needs {error.name}, which is not installed; "
+            "run: pip install 'llmtokens[plots]'"
+        ) from error
+    require_place(path)
     return path
 
 

@@ -1,0 +1,157 @@
+"""What ``llmtokens benchmark`` can be asked for by name: algorithms, splits, measures, curves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from inspect import signature
+from typing import Any, Literal, get_args
+
+from surprise import SVD, AlgoBase, BaselineOnly, KNNBaseline, SVDpp
+from surprise.model_selection import KFold
+
+from ..algorithms.content import LLMTokensContent
+from ..compare import full_ranking
+from ..controls import UserMean, shuffled
+from ..datasets import RatingData
+from ..errors import DataError
+from ..metrics import (
+    auc,
+    f1_at_k,
+    hit_rate_at_k,
+    map_at_k,
+    mrr,
+    ndcg_at_k,
+    precision_at_k,
+    recall_at_k,
+)
+from ..model_selection import (
+    ColdItemKFold,
+    ColdItemTimeSplit,
+    ColdUserKFold,
+    FewShotItemKFold,
+    FewShotUserKFold,
+    TimeSplit,
+)
+from ..tokens import LLMTokens
+from .sources import OURS, usual_structure
+
+SPLITS = {
+    "warm": KFold,
+    "cold-item": ColdItemKFold,
+    "cold-user": ColdUserKFold,
+    "few-shot-item": FewShotItemKFold,
+    "few-shot-user": FewShotUserKFold,
+    "time": TimeSplit,
+    "cold-item-time": ColdItemTimeSplit,
+}
+PEERS: dict[str, type[AlgoBase]] = {
+    cls.__name__: cls for cls in (UserMean, BaselineOnly, SVD, SVDpp, KNNBaseline)
+}
+STRUCTURE = "StructureRidge"
+ALGORITHMS = (*PEERS, STRUCTURE, *OURS)
+ACCURACY = ("rmse", "mae", "mse", "fcp")
+RANKING: dict[str, Any] = {
+    "precision": precision_at_k,
+    "recall": recall_at_k,
+    "f1": f1_at_k,
+    "hit-rate": hit_rate_at_k,
+    "map": map_at_k,
+    "ndcg": ndcg_at_k,
+    "mrr": mrr,
+    "auc": auc,
+}
+Side = Literal["item", "user"]
+
+
+def known(option: str, names: Iterable[str], choices: Iterable[str]) -> list[str]:
+    """The names, each once; an error for one that is no choice."""
+    choices = list(choices)
+    for name in names:
+        if name not in choices:
+            raise DataError(f"found --{option} {name}; expected one of {', '.join(choices)}")
+    return list(dict.fromkeys(names))
+
+
+def make_algorithms(
+    names: Sequence[str], data: RatingData, tokens: LLMTokens, seed: int, implicit: bool
+) -> dict[str, AlgoBase]:
+    """Algorithms by name, each of ours followed by its control: the same with shuffled tokens."""
+    made: dict[str, AlgoBase] = {}
+    for name in names or _usual_algorithms(data, implicit):
+        if name == STRUCTURE:
+            made[name] = LLMTokensContent(_structure(data))
+        elif name in OURS:
+            for label, own in (
+                (name, tokens),
+                (f"{name}, shuffled tokens", shuffled(tokens, seed)),
+            ):
+                made[label] = _seeded(OURS[name], seed, item_tokens=own, implicit=implicit)
+        else:
+            made[name] = _seeded(PEERS[name], seed)
+    return made
+
+
+def make_splits(names: Sequence[str], folds: int, seed: int) -> dict[str, Any]:
+    """Cross-validation iterators by name."""
+    made = {}
+    for name in known("split", names, SPLITS) or ("warm", "cold-item"):
+        ordered = name.endswith("time")
+        made[name] = SPLITS[name](folds) if ordered else SPLITS[name](folds, random_state=seed)
+    return made
+
+
+def make_measures(names: Sequence[str], data: RatingData, relevant: float | None) -> dict[str, Any]:
+    """Measures by name; those of rankings rank the whole catalogue.
+
+    An item is relevant if its rating is at least ``relevant``: by default 4, or the highest there
+    is where that is lower.
+    """
+    least = min(4.0, data.rating_scale[1]) if relevant is None else relevant
+    implicit = data.ratings["rating"].nunique() == 1
+    usual = ("ndcg@10", "recall@10") if implicit else ("rmse", "mae")
+    return {name: _measure(name, least) for name in names or usual}
+
+
+def _measure(text: str, relevant: float) -> Any:
+    name, at, k = text.partition("@")
+    if text in ACCURACY:
+        return text
+    if name not in RANKING or (at and (name == "auc" or not k.isdecimal())):
+        raise DataError(
+            f"found --measure {text}; expected one of {', '.join((*ACCURACY, *RANKING))}, those of "
+            "rankings with a length where they take one, such as ndcg@10"
+        )
+    return full_ranking(RANKING[name], relevant=relevant, **({"k": int(k)} if at else {}))
+
+
+def sides(names: Sequence[str]) -> list[Side]:
+    """What learning curves are asked for, each once."""
+    asked = known("curve", names, get_args(Side))
+    return [side for side in get_args(Side) if side in asked]
+
+
+def _usual_algorithms(data: RatingData, implicit: bool) -> list[str]:
+    if implicit:
+        return ["LLMTokensEASE"]
+    structure = [STRUCTURE] if any(usual_structure(data.items)) else []
+    return ["UserMean", "BaselineOnly", "SVD", "KNNBaseline", *structure, "LLMTokensSVD"]
+
+
+def _structure(data: RatingData) -> LLMTokens:
+    """Tokens without a word of text: what a ridge on them reaches, text has to beat."""
+    categorical, numeric = usual_structure(data.items)
+    if not (categorical or numeric):
+        raise DataError(
+            f"found --algo {STRUCTURE}, but among the columns of the items neither genres nor "
+            "year: rename yours, or leave it out"
+        )
+    return LLMTokens.from_frame(data.items, categorical=categorical, numeric=numeric, id="item")
+
+
+def _seeded(cls: type[AlgoBase], seed: int, **parameters: Any) -> AlgoBase:
+    if cls is KNNBaseline:  # item-item, as its figures are usually quoted
+        options = {"name": "pearson_baseline", "user_based": False}
+        return KNNBaseline(sim_options=options, verbose=False)
+    takes = set(signature(cls).parameters) | set(signature(cls.__init__).parameters)
+    wanted = parameters | {"random_state": seed, "verbose": False}
+    return cls(**{name: value for name, value in wanted.items() if name in takes})
