@@ -20,14 +20,14 @@ from surprise import SVD, BaselineOnly, Dataset, KNNBasic, NormalPredictor, Read
 from surprise.model_selection import KFold, cross_validate
 
 import llmtokens
-from llmtokens import LLMTokens
+from llmtokens import HashingEncoder, LLMTokens, LLMTokensContent, LLMTokensEASE
 from llmtokens.compare import Comparison, PeakMemory, compare, full_ranking
 from llmtokens.compare.digest import digest
 from llmtokens.compare.folds import Fold
-from llmtokens.controls import UserMean
+from llmtokens.controls import UserMean, shuffled
 from llmtokens.datasets import synthetic
 from llmtokens.errors import DataError, StorageError
-from llmtokens.metrics import interval_coverage, ndcg_at_k, novelty, rank_all
+from llmtokens.metrics import group_gap, interval_coverage, ndcg_at_k, novelty, rank_all
 from llmtokens.model_selection import TimeSplit
 
 _ROOT = str(Path(llmtokens.__file__).parents[1])
@@ -397,6 +397,47 @@ def test_versions_and_settings_are_noted(result):
     }  # fmt: skip
     assert result.settings["versions"]["numpy"] == np.__version__
     assert int(result.settings["hardware"]["cores"]) >= 1
+
+
+def test_the_settings_tell_real_tokens_from_shuffled_ones_and_say_how_they_were_made(data):
+    encoder = HashingEncoder()
+    tokens = LLMTokens.from_frame(data.items, "{title}", numeric=["year"], encoder=encoder)
+    made = {"real": LLMTokensEASE(tokens), "shuffled": LLMTokensEASE(shuffled(tokens))}
+    splits = {"warm": KFold(2, random_state=np.random.RandomState(0))}
+    times = LLMTokensContent(tokens, timestamps=data.ratings, half_life=1e6)
+    settings = run(made | {"times": times}, data, splits, [gap_by_half(data)]).settings
+    shown = settings["algorithms"]
+    assert shown["real"] != shown["shuffled"]
+    for said in ("template=('{title}',)", encoder.revision, "columns=['title', 'year']", "digest="):
+        assert said in shown["real"]
+    for text in [*shown.values(), *settings["splits"].values(), *settings["measures"].values()]:
+        assert "sim_options" not in text
+        assert " at 0x" not in text
+        assert "\n" not in text
+    knn = KNNBasic(sim_options={"name": "cosine"})
+    assert "'name': 'cosine'" in run({"knn": knn}, data).settings["algorithms"]["knn"]
+
+
+def gap_by_half(data):
+    groups = pd.Series("few", index=data.ratings["user"].unique())
+    groups.iloc[::2] = "many"
+    return full_ranking(group_gap, groups=groups, measure=ndcg_at_k)
+
+
+def test_a_gap_between_groups_can_be_taken_over_the_whole_catalogue(data):
+    splits = {"warm": KFold(2, random_state=0)}
+    found = run({"mean": UserMean()}, data, splits, {"gap": gap_by_half(data)})
+    assert found.failures() == []
+    assert found.table["value"].between(0, 1).all()
+
+
+@pytest.mark.parametrize("given", [pd.Series([1.0, 2.0]), pd.DataFrame({"a": [1]}), None, "high"])
+def test_a_measure_that_gives_no_number_says_so(data, given):
+    def table(predictions):
+        return given
+
+    (line,) = run({"a": BaselineOnly()}, data, measures=["rmse", table]).failures()
+    assert f"DataError: the measure gave a {type(given).__name__}; expected one number" in line
 
 
 # -- what it is made of ----------------------------------------------------------------------------

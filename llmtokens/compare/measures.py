@@ -6,8 +6,9 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, SupportsFloat
 
+import numpy as np
 from surprise import AlgoBase, Prediction, accuracy
 
 from ..errors import DataError
@@ -29,7 +30,7 @@ class FullRanking:
         return getattr(self.measure, "__name__", repr(self.measure))
 
 
-def full_ranking(measure: Function, **options: Any) -> FullRanking:
+def full_ranking(measure: Function, /, **options: Any) -> FullRanking:
     """A ranking measure over the whole catalogue, for ``compare(measures=...)``.
 
     All of them together cost one :func:`~llmtokens.metrics.rank_all` a trial.
@@ -39,7 +40,7 @@ def full_ranking(measure: Function, **options: Any) -> FullRanking:
     measure : callable
         Of :mod:`llmtokens.metrics`: it takes predictions or rankings.
     **options
-        For the measure.
+        For the measure, also one called ``measure``, as :func:`~llmtokens.metrics.group_gap` has.
 
     Examples
     --------
@@ -87,7 +88,13 @@ def take(
     algorithm: AlgoBase,
     rankings: Callable[[], Rankings],
 ) -> float:
-    """The measure's value, the measure being handed what it asks for by name."""
+    """The measure's value, the measure being handed what it asks for by name.
+
+    Raises
+    ------
+    DataError
+        If that is no number.
+    """
     function: Function
     given: list[Prediction] | Rankings
     if isinstance(measure, FullRanking):
@@ -97,21 +104,16 @@ def take(
     try:
         parameters = inspect.signature(function).parameters.values()
     except (ValueError, TypeError):  # compiled code may not show its signature
-        return float(function(given))
+        return _number(function(given))
     wanted = {p.name for p in parameters if p.default is p.empty}
     at_hand = {"algorithm": algorithm, "trainset": algorithm.trainset}
-    return float(function(given, **{k: v for k, v in at_hand.items() if k in wanted}))
+    return _number(function(given, **{k: v for k, v in at_hand.items() if k in wanted}))
 
 
-def measure_text(measure: Any) -> str:
-    if isinstance(measure, FullRanking):
-        return f"{measure_text(measure.measure)} over the whole catalogue"
-    if isinstance(measure, partial):
-        given = [repr(value) for value in measure.args]
-        given += [f"{key}={value!r}" for key, value in measure.keywords.items() if key != "verbose"]
-        return (
-            f"{measure_text(measure.func)}({', '.join(given)})"
-            if given
-            else measure_text(measure.func)
+def _number(found: Any) -> float:
+    if np.ndim(found) or not isinstance(found, SupportsFloat):
+        raise DataError(
+            f"the measure gave a {type(found).__name__}; expected one number: of a table take an "
+            "entry, as with lambda predictions: interval_coverage(predictions)[0.95]"
         )
-    return f"{measure.__module__}.{getattr(measure, '__qualname__', type(measure).__name__)}"
+    return float(found)

@@ -14,10 +14,10 @@ from surprise.model_selection import KFold
 
 from ..errors import DataError, StorageError, sample
 from . import trial
-from .environment import hardware, versions
-from .measures import Measures, measure_text, named_measures
+from .measures import Measures, named_measures
 from .plan import Plan, run_at
 from .results import Comparison
+from .settings import settings
 
 if TYPE_CHECKING:
     from ..datasets import RatingData
@@ -120,7 +120,7 @@ def compare(
     return Comparison(
         table=plan.table(),
         reference=reference or next(iter(algorithms)),
-        settings=_settings(algorithms, dataset, splits, named, getattr(data, "name", None)),
+        settings=settings(algorithms, dataset, splits, named, getattr(data, "name", None)),
         predictions=plan.predictions() if keep_predictions else None,
     )
 
@@ -172,33 +172,3 @@ def _bar(total: int | None, shown: bool) -> Iterator[Callable[[], None]]:
     with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
         task = bar.add_task("compare", total=total)
         yield lambda: bar.advance(task)
-
-
-def _settings(
-    algorithms: Mapping[str, AlgoBase],
-    dataset: Dataset,
-    splits: Mapping[str, Any],
-    measures: Mapping[str, Any],
-    name: str | None,
-) -> dict[str, dict[str, str]]:
-    low, high = dataset.reader.rating_scale
-    data = {"rating scale": f"{low:g} to {high:g}"}
-    ratings = getattr(dataset, "raw_ratings", None)  # a Dataset made from folds has none
-    if ratings is not None:
-        counts = {"ratings": len(ratings), "users": len({row[0] for row in ratings})}
-        counts["items"] = len({row[1] for row in ratings})
-        data = {key: f"{value:,}" for key, value in counts.items()} | data
-    return {
-        "data": ({"name": str(name)} if name else {}) | data,
-        "algorithms": {key: _call_text(algorithm) for key, algorithm in algorithms.items()},
-        "splits": {key: _call_text(cv) for key, cv in splits.items()},
-        "measures": {key: measure_text(measure) for key, measure in measures.items()},
-        "versions": versions(),
-        "hardware": hardware(),
-    }
-
-
-def _call_text(thing: Any) -> str:
-    """An object as the call that makes one like it."""
-    shown = {key: value for key, value in vars(thing).items() if not key.startswith("_")}
-    return f"{type(thing).__name__}({', '.join(f'{k}={v!r}' for k, v in shown.items())})"

@@ -44,8 +44,8 @@ def group_gap(
     Raises
     ------
     DataError
-        If a user has no group or a missing one, there are fewer than two groups, or nobody in a
-        group has a value.
+        If ``measure`` has no value for each user, ``groups`` are no mapping, a user has no group or
+        a missing one, there are fewer than two groups, or nobody in a group has a value.
 
     Examples
     --------
@@ -57,7 +57,13 @@ def group_gap(
     >>> group_gap(rows, {"ann": "f", "bob": "m"}, mae, per_group=True)["difference"].to_dict()
     {'f': -1.0, 'm': 1.0}
     """
-    values = measure(predictions, per_user=True, **arguments)
+    try:
+        values = measure(predictions, per_user=True, **arguments)
+    except TypeError as error:
+        raise DataError(
+            f"the measure cannot be taken user by user ({error}); expected one that takes "
+            "per_user=True, such as rmse or ndcg_at_k, and the arguments it needs"
+        ) from error
     labels = _labels(groups, list(values.index))
     by_group = values.reset_index(drop=True).groupby(labels, observed=True)
     table = pd.DataFrame({"users": by_group.count(), "mean": by_group.mean()})
@@ -75,6 +81,11 @@ def group_gap(
 
 
 def _labels(groups: Mapping[Hashable, Any] | pd.Series, users: list[Hashable]) -> pd.Series:
+    if not isinstance(groups, (pd.Series, Mapping)):
+        raise DataError(
+            f"found groups of type {type(groups).__name__}; expected a mapping or a Series from "
+            "user to group: of a frame take a column, as frame.set_index('user')['gender']"
+        )
     series = groups if isinstance(groups, pd.Series) else pd.Series(groups, dtype=object)
     if not series.index.is_unique:
         twice = sample(series.index[series.index.duplicated()].unique())
