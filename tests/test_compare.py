@@ -138,6 +138,14 @@ def test_a_measure_that_fails_leaves_the_others(data):
     ]
 
 
+def test_errors_that_differ_in_numbers_alone_are_one_line(data):
+    def counts(predictions):
+        raise ValueError(f"found {id(predictions)} of them")
+
+    (line,) = run({"base": UserMean()}, data, measures=["rmse", counts]).failures()
+    assert line.startswith("base on split warm, folds 1, 2, 3, 4, 5, counts: ValueError: found ")
+
+
 def test_measures_get_what_they_ask_for_by_name(data):
     cv = KFold(2, random_state=0)
     measures = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,19 +124,23 @@ class Comparison:
         return bad[["split", "algorithm", "fold", "measure", "error"]].reset_index(drop=True)
 
     def failures(self) -> list[str]:
-        """What went wrong, a line for each error of an algorithm on a split."""
+        """What went wrong, a line for each error of an algorithm on a split.
+
+        Errors that differ in numbers alone, such as how many predictions there were, are one.
+        """
         at: dict[tuple[str, ...], list[str]] = {}
         columns = ["measure", "algorithm", "split", "fold", "error"]
         for measure, *where in self.errors()[columns].astype(str).to_numpy():
             at.setdefault(tuple(where), []).append(measure)
-        folds: dict[tuple[str, ...], list[str]] = {}
+        alike: dict[tuple[str, ...], list[tuple[str, str]]] = {}
         for (algorithm, split, fold, error), which in at.items():
             measures = f", {', '.join(which)}" if len(which) < len(self.measures) else ""
-            folds.setdefault((algorithm, split, measures, error), []).append(fold)
+            key = (algorithm, split, measures, re.sub(r"\d+", "#", error))
+            alike.setdefault(key, []).append((fold, error))
         return [
-            f"{algorithm} on split {split}, fold{'s' * (len(found) > 1)} {', '.join(found)}"
-            f"{measures}: {error}"
-            for (algorithm, split, measures, error), found in folds.items()
+            f"{algorithm} on split {split}, fold{'s' * (len(found) > 1)} "
+            f"{', '.join(fold for fold, _ in found)}{measures}: {found[0][1]}"
+            for (algorithm, split, measures, _), found in alike.items()
         ]
 
     # -- as text -------------------------------------------------------------------------------
