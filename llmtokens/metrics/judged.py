@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,10 @@ class Judged:
 
     @classmethod
     def of(cls, predictions: Predictions, relevant: float, k: int | None) -> Judged:
+        if not isinstance(relevant, Real):
+            raise DataError(
+                f"found relevant={relevant!r}; expected the least rating of a liked item"
+            )
         lists = as_rankings(predictions)
         if k is not None:
             lists.check(k)
