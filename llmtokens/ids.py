@@ -49,14 +49,20 @@ def plain_ids(ids: Iterable[Hashable]) -> list[Hashable]:
     Raises
     ------
     DataError
-        Naming the first ids that are missing (None or NaN) or stand twice.
+        Naming the first ids that are missing (None or NaN) or stand twice; also for what cannot be
+        an id, such as a list.
     """
     plain: list[Hashable] = [raw.item() if isinstance(raw, np.generic) else raw for raw in ids]
     missing = [k for k, raw in enumerate(plain) if raw is None or _is_nan(raw)]
     if missing:
         raise DataError(f"found rows without an id, at positions {sample(missing)}; drop them")
     seen: set[Hashable] = set()
-    twice = [raw for raw in plain if raw in seen or seen.add(raw)]  # type: ignore[func-returns-value]
+    try:
+        twice = [raw for raw in plain if raw in seen or seen.add(raw)]  # type: ignore[func-returns-value]
+    except TypeError as error:
+        raise DataError(
+            f"found an id that is none ({error}); expected raw ids such as str or int"
+        ) from error
     if twice:
         raise DataError(
             f"found {len(twice)} duplicate ids, the first being {sample(twice)}; expected one row "

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import AlignmentError, LLMTokensWarning, sample
+from .errors import AlignmentError, DataError, LLMTokensWarning, sample
 from .ids import IdIndex
 from .tokens import LLMTokens
 
@@ -101,13 +101,24 @@ class Roster:
 
         An id of the trainset matches exactly, as in Surprise; a cold one also through ``str(id)``.
 
+        Raises
+        ------
+        DataError
+            For what cannot be an id: a list, say.
+
         Warns
         -----
         LLMTokensWarning
             If ids are unknown as they are but known as another type, say "1" and 1.
         """
         exact = self._warm.exact
-        found = np.fromiter((exact.get(raw, -1) for raw in raw_ids), np.int64)
+        try:
+            found = np.fromiter((exact.get(raw, -1) for raw in raw_ids), np.int64)
+        except TypeError as error:
+            raise DataError(
+                f"found a {self.side} id that is none ({error}); expected raw ids as in the "
+                "trainset, such as str or int"
+            ) from error
         missing = np.flatnonzero(found < 0)
         if len(missing):
             raw_ids = list(raw_ids)
@@ -116,6 +127,14 @@ class Roster:
             found[missing] = np.where(cold >= 0, cold + self.n_warm, self.stranger)
             self._warn_of_types([raw for raw, row in zip(unknown, cold, strict=True) if row < 0])
         return found
+
+    def row(self, raw: Hashable) -> int:
+        """The row of one id, without a warning."""
+        row = self._warm.exact.get(raw)
+        if row is None:
+            cold = self._cold.row(raw)
+            row = self.stranger if cold < 0 else cold + self.n_warm
+        return row
 
     def is_warm(self, raw: Hashable) -> bool:
         """Whether an id has ratings."""
@@ -154,7 +173,7 @@ class Roster:
         self, raw: Hashable, vector: NDArray[np.float32]
     ) -> tuple[Roster, NDArray[np.int64]]:
         """With a new token for one id, cold if it was unknown; and the old row of each new one."""
-        row = int(self.rows([raw])[0])
+        row = self.row(raw)
         source, names = np.arange(self.n_rows), self.ids
         if row == self.stranger:
             source, names = np.append(source, self.stranger), [*self.ids, raw]

@@ -7,7 +7,7 @@ from algorithms import ALGORITHMS, DATA, TOKENS, full, make
 from surprise import accuracy
 
 from llmtokens import LLMTokens, LLMTokensSVD
-from llmtokens.errors import DataError, LLMTokensError
+from llmtokens.errors import DataError, LLMTokensError, LLMTokensWarning
 from llmtokens.recommend.ageing import recency
 from llmtokens.recommend.hooks import Hooks
 from llmtokens.roster import Roster
@@ -263,6 +263,41 @@ def test_an_algorithm_without_a_closed_form_says_so(fitted):
 def test_ratings_that_cannot_be_used_are_refused(fitted, ratings, message):
     with pytest.raises(DataError, match=message):
         fitted("LLMTokensSVD").fold_in("new", ratings)
+
+
+def test_ratings_outside_the_scale_are_refused_by_every_way_in(fitted):
+    algo, known = fitted("LLMTokensSVD"), TOKENS.ids[20]
+    before = algo.ratings_
+    for learn in (
+        lambda: algo.fold_in("new", {known: 500}),
+        lambda: algo.fold_in_item("newest", "a storm", {OLD[0][0]: 500}),
+        lambda: algo.partial_fit([("new", known, 500)]),
+    ):
+        with pytest.raises(DataError, match=r"1 ratings outside the scale from 0.5 to 5.*500\.0"):
+            learn()
+    assert algo.ratings_ is before
+
+
+def test_a_scale_that_the_fit_went_beyond_is_no_bound():
+    algo = LLMTokensSVD(n_factors=2, n_epochs=1).fit(full([(1, "a", 9.0), (2, "b", 2.0)]))
+    algo.fold_in("new", {"a": 8.0})
+    with pytest.raises(DataError, match="from 1 to 9"):
+        algo.fold_in("new", {"a": 10.0})
+
+
+def test_an_id_of_another_type_is_warned_of_once(fitted):
+    user, item = OLD[0][:2]
+    for learn in (
+        lambda algo: algo.fold_in(str(user), {item: 3.0}),
+        lambda algo: algo.fold_in_item(str(item), ratings={user: 3.0}),
+        lambda algo: algo.partial_fit([(str(user), item, 3.0)]),
+    ):
+        with pytest.warns(LLMTokensWarning, match="treated as unknown") as caught:
+            learn(fitted("LLMTokensSVD"))
+        assert len(caught) == 1
+    with pytest.warns(LLMTokensWarning, match="treated as unknown") as caught:
+        fitted("LLMTokensSVD").fold_in_item(str(item), "a storm at sea")
+    assert len(caught) == 1
 
 
 def test_other_misuse_is_refused(fitted):

@@ -55,6 +55,7 @@ def fold_in_user(algo: Learning, uid: Hashable, ratings: Given, weights: tuple[A
         raise DataError(f"found no ratings of {uid!r}; expected at least one")
     _require_known(algo, "item", items, "fold_in_item")
     uid, (timestamps, half_life) = plain_ids([uid])[0], weights
+    algo.users_.rows([uid])  # warns of an id that is known as another type
     if timestamps is not None and half_life is None:
         half_life = getattr(algo, "half_life", None)
     weight = recency(len(items), timestamps, half_life)
@@ -90,6 +91,8 @@ def partial_fit(algo: Learning, ratings: Any) -> None:
         )
     users, items = [pair[0] for pair in last], [pair[1] for pair in last]
     _, values = pairs(enumerate(last.values()))
+    algo.users_.rows(dict.fromkeys(users))  # both warn of ids that are known as another type
+    algo.items_.rows(dict.fromkeys(items))
     learn(algo, users, items, values, np.ones(len(values)),
           users=plain_ids(dict.fromkeys(users)), items=plain_ids(dict.fromkeys(items)))  # fmt: skip
 
@@ -108,6 +111,7 @@ def learn(
 
     Nothing of the algorithm changes before everything is known to be well.
     """
+    _require_on_scale(algo, rated_by, rated, values)
     state, made = algo._state(), {"users_": algo.users_, "items_": algo.items_}
     changed: dict[str, Any] = {}
 
@@ -147,6 +151,27 @@ def learn(
     algo.__dict__.update(trial.__dict__)
 
 
+def _require_on_scale(
+    algo: Learning,
+    rated_by: list[Hashable],
+    rated: list[Hashable],
+    values: NDArray[np.float64],
+) -> None:
+    """Raise for ratings outside the scale, unless those of the fit went as far themselves."""
+    low, high = algo.ratings_.scale
+    if np.all((low <= values) & (values <= high)):
+        return
+    known = algo.ratings_.value
+    low, high = min(low, float(known.min())), max(high, float(known.max()))
+    outside = np.flatnonzero((values < low) | (values > high))
+    if len(outside):
+        where = sample((rated_by[k], rated[k], float(values[k])) for k in outside)
+        raise DataError(
+            f"found {len(outside)} ratings outside the scale from {low:g} to {high:g}, the first "
+            f"(user, item, rating) being {where}; expected ratings on the scale of the fit"
+        )
+
+
 def _extended(algo: Learning, iid: Hashable, content: Any) -> tuple[LLMTokens, NDArray[np.float32]]:
     """The item tokens with new content among them, and its vector."""
     tokens = algo.item_tokens
@@ -157,7 +182,7 @@ def _extended(algo: Learning, iid: Hashable, content: Any) -> tuple[LLMTokens, N
     made = _vectors(tokens, content)
     if len(made) != 1:
         raise DataError(f"found the content of {len(made)} items; expected that of one")
-    known = algo.items_.rows([iid])[0] != algo.items_.stranger
+    known = algo.items_.row(iid) != algo.items_.stranger
     at = int(tokens.align([iid])[0]) if known else -1
     if at >= 0:
         ids, vectors, labels = tokens.ids, tokens.vectors.copy(), tokens.labels and [*tokens.labels]

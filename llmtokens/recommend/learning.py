@@ -42,7 +42,8 @@ class Learning(Hooks):
         Raises
         ------
         DataError
-            For unknown items, NaN, or an item that stands twice.
+            For unknown items, an item that stands twice, or ratings that are NaN or outside the
+            scale (of the reader, or of the ratings in the fit where these went beyond it).
         NotFittedError
             Before ``fit``.
         LLMTokensError
@@ -67,7 +68,8 @@ class Learning(Hooks):
         Raises
         ------
         DataError
-            For unknown users, NaN, a user that stands twice, or content of another form.
+            For unknown users, a user that stands twice, content of another form, or ratings that
+            are NaN or outside the scale.
         NotFittedError
             Before ``fit``.
         LLMTokensError
@@ -92,7 +94,7 @@ class Learning(Hooks):
         Raises
         ------
         DataError
-            For rows of another form, NaN or infinity.
+            For rows of another form, or ratings that are NaN or outside the scale.
         NotFittedError
             Before ``fit``.
         LLMTokensError
