@@ -6,6 +6,7 @@ from algorithms import ALGORITHMS, DATA, TOKENS, full, make
 from scipy import sparse
 
 from llmtokens.algorithms import fold
+from llmtokens.errors import DataError
 
 ROWS = list(DATA.ratings[["user", "item", "rating"]].itertuples(index=False, name=None))
 TRAIN = full([row for k, row in enumerate(ROWS) if k % 5])
@@ -223,3 +224,23 @@ def test_the_sentence_names_item_estimate_and_mean(name, fitted):
 
 def test_the_sentence_says_when_the_user_is_unknown(fitted):
     assert "nothing is known of the user" in str(fitted("LLMTokensSVD").explain("nobody", 1))
+
+
+def test_the_sentence_says_when_the_user_is_known_by_text_alone():
+    few = full([row for row in ROWS if row[0] != ROWS[0][0]])
+    algo = make("LLMTokensSVD, users").fit(few)
+    assert "known by a description alone" in str(algo.explain(ROWS[0][0], 1))
+
+
+def test_a_model_of_choices_speaks_of_scores_and_choices_not_of_ratings():
+    algo = make("LLMTokensEASE", implicit=True).fit(TRAIN)
+    said = str(algo.explain(*ROWS[0][:2]))
+    assert "has a score of" in said
+    assert "raised most by the user's choice of" in said
+    assert " rating" not in said
+
+
+@pytest.mark.parametrize("n", [-1, 0, "x", 2.5])
+def test_a_number_of_neighbours_that_is_none_is_refused(fitted, n):
+    with pytest.raises(DataError, match=f"found n={n!r}; expected an int of at least 1"):
+        fitted("LLMTokensSVD").explain(1, 2, n=n)

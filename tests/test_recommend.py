@@ -153,11 +153,24 @@ def test_ties_go_to_the_first_item_and_what_is_unknown_is_never_listed():
 
 
 @pytest.mark.parametrize(
-    "wish", [{"n": 0}, {"n": 2.5}, {"diversity": 1.5}, {"popularity_penalty": np.nan}]
-)
+    "wish",
+    [
+        {"n": 0}, {"n": 2.5}, {"n": "x"}, {"diversity": 1.5}, {"diversity": "x"},
+        {"popularity_penalty": np.nan}, {"popularity_penalty": "x"}, {"candidates": []},
+    ],
+)  # fmt: skip
 def test_arguments_out_of_range_are_refused(fitted, wish):
-    with pytest.raises(DataError, match=next(iter(wish))):
+    with pytest.raises(DataError, match=f"found (no )?{next(iter(wish))}.*expected"):
         fitted("LLMTokensSVD").recommend(USERS[0], **wish)
+
+
+def test_an_id_that_cannot_be_one_is_refused_by_every_question(fitted):
+    algo = fitted("LLMTokensSVD")
+    for ask in (algo.recommend, lambda uid: algo.explain(uid, 1), lambda uid: algo.predict(uid, 1)):
+        with pytest.raises(DataError, match="found a user id that is none .*expected raw ids"):
+            ask(["a list"])
+    with pytest.raises(DataError, match="found an id that is none .*expected raw ids"):
+        algo.fold_in(["a list"], {1: 3.0})
 
 
 def test_diversity_without_tokens_is_refused(fitted):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from ..reduce import unit_rows
+from .arguments import require_length, require_share
 from .ranking import basis, lines, relevance, top_rows
 
 if TYPE_CHECKING:
@@ -23,10 +24,8 @@ def ask(algo: Serving, text: str, n: int, user: int | None, weight: float) -> pd
             "this algorithm has no item_tokens, so it cannot be asked in words: "
             "fit with item_tokens"
         )
-    if not (isinstance(n, (int, np.integer)) and n >= 1):
-        raise DataError(f"found n={n!r}; expected an int of at least 1")
-    if not 0 <= weight <= 1:
-        raise DataError(f"found weight={weight!r}; expected a number from 0 to 1")
+    require_length(n)
+    require_share("weight", weight)
     roster = algo.items_
     similar = cosines(roster.tokens, algo.item_tokens.query(text))
     has_token = roster.has_token.copy()

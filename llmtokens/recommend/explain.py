@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from ..ids import as_column
+from .arguments import require_length
 from .ask import cosines
 from .ranking import basis, labels
 
@@ -28,7 +29,7 @@ _WORDS = {
     "popularity": "how often it is chosen",
 }
 _UNKNOWN = {
-    "text": "the user has no ratings and is known by their description",
+    "text": "the user is known by a description alone",
     "popular": "nothing is known of the user",
 }
 _SPEAKS = 0.005  # influence, as a share of the rating scale, that is worth a word
@@ -54,6 +55,7 @@ class Explanation:
     nearest : DataFrame
         The items whose tokens are nearest: item, label, similarity.
     sentence : str
+        Of a model with ``implicit=True``, about scores and choices instead of ratings.
     """
 
     uid: Hashable
@@ -71,6 +73,7 @@ class Explanation:
 
 def explain(algo: Serving, uid: Hashable, iid: Hashable, n: int) -> Explanation:
     """See :meth:`Serving.explain`."""
+    require_length(n)
     user, item = int(algo.users_.rows([uid])[0]), int(algo.items_.rows([iid])[0])
     est, _, impossible = algo._estimates(np.array([user]), np.array([item]), True)
     terms = {"mean": algo.default_prediction()} if impossible[0] else algo._terms(user, item)
@@ -132,23 +135,29 @@ def _sentence(
     mean = algo.default_prediction()
     name = (labels(algo, [iid]) or [str(iid)])[0]
     side = "above" if est >= mean else "below"
-    words = (
-        f"{name} is expected to get {est:.1f} on a scale from {low:g} to {high:g}, "
-        f"{abs(est - mean):.1f} {side} the average rating of {mean:.1f}{_mostly(terms)}"
-    )
-    said = _because(rated, _SPEAKS * (high - low)) if how == "ratings" else [_UNKNOWN[how]]
-    return "; ".join([words, *said]) + "."
+    opinions = not getattr(algo, "implicit", False)
+    if opinions:
+        words = (
+            f"{name} is expected to get {est:.1f} on a scale from {low:g} to {high:g}, "
+            f"{abs(est - mean):.1f} {side} the average rating of {mean:.1f}"
+        )
+    else:
+        words = f"{name} has a score of {est:.2f} on a scale from {low:g} to {high:g}"
+    least = _SPEAKS * (high - low)
+    said = _because(rated, least, opinions) if how == "ratings" else [_UNKNOWN[how]]
+    return "; ".join([words + _mostly(terms), *said]) + "."
 
 
-def _because(rated: pd.DataFrame, least: float) -> list[str]:
+def _because(rated: pd.DataFrame, least: float, opinions: bool) -> list[str]:
     """The ratings that speak loudest for and against, in words."""
     named = rated["label"] if "label" in rated else [str(raw) for raw in rated["item"]]
     said = []
     for verb, sign in (("raised", 1), ("lowered", -1)):
         loud = rated.index[sign * rated["influence"] > least][:2]
         if len(loud):
-            what = " and ".join(f"{named[k]} ({rated['rating'][k]:g})" for k in loud)
-            said.append(f"{verb} most by the user's rating of {what}")
+            parts = [f"{named[k]} ({rated['rating'][k]:g})" if opinions else named[k] for k in loud]
+            what = f"{'rating' if opinions else 'choice'} of {' and '.join(parts)}"
+            said.append(f"{verb} most by the user's {what}")
     return said
 
 

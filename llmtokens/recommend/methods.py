@@ -71,20 +71,22 @@ class Serving(Learning):
         popularity_penalty : float, default=0.0
             :math:`\lambda` in ``score = relevance - lambda * s_u * popularity``, popularity being
             ``log(1 + number of ratings)`` at mean 0 and standard deviation 1 over all items, and
-            ``s_u`` the standard deviation of the user's relevance, so that the same value means
-            the same for every algorithm and rating scale. Negative values ask for the well known.
+            ``s_u`` the standard deviation of the user's relevance: the same value weighs alike on
+            every rating scale, and does more to an algorithm whose relevance follows popularity
+            less. Negative values ask for the well known.
 
         Returns
         -------
         DataFrame
             Best first: item, label (where the tokens carry labels), score, est (the predicted
-            rating), std (where the algorithm knows it), and basis: whether the user is known by
-            "ratings" or by "text", or the list is what is "popular" in general.
+            rating), std (where the algorithm knows it), and basis: what is known of the user,
+            "ratings" or else "text" (a token, of which the algorithm makes what it can, in the
+            worst case nothing), or the list is what is "popular" in general.
 
         Raises
         ------
         DataError
-            For arguments out of range, or if no candidate is known.
+            For arguments out of range, an id that cannot be hashed, or if no candidate is known.
         NotFittedError
             Before ``fit``.
         """
@@ -188,7 +190,8 @@ class Serving(Learning):
         Raises
         ------
         DataError
-            If the model holds numbers so large that an influence cannot be computed.
+            For ``n`` out of range, ids that cannot be hashed, or if the model holds numbers so
+            large that an influence cannot be computed.
         NotFittedError
             Before ``fit``.
         """

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..errors import DataError, LLMTokensWarning, sample
 from ..ids import as_column
 from ..reduce import unit_rows
+from .arguments import require_finite, require_length, require_share
 
 if TYPE_CHECKING:
     from .methods import Serving
@@ -36,14 +37,9 @@ class Wish:
 
     def check(self, algo: Serving) -> None:
         """Raise DataError for values out of range."""
-        if not (isinstance(self.n, (int, np.integer)) and self.n >= 1):
-            raise DataError(f"found n={self.n!r}; expected an int of at least 1")
-        if not 0 <= self.diversity <= 1:
-            raise DataError(f"found diversity={self.diversity!r}; expected a number from 0 to 1")
-        if not np.isfinite(self.popularity_penalty):
-            raise DataError(
-                f"found popularity_penalty={self.popularity_penalty!r}; expected a finite number"
-            )
+        require_length(self.n)
+        require_share("diversity", self.diversity)
+        require_finite("popularity_penalty", self.popularity_penalty)
         if self.diversity and not algo.items_.tokens.shape[1]:
             raise DataError(
                 "diversity is measured on tokens, and this algorithm has none: fit with item_tokens"
@@ -121,6 +117,8 @@ def candidate_rows(algo: Serving, candidates: Iterable[Hashable] | None) -> NDAr
     if candidates is None:
         return np.arange(roster.stranger)
     wanted = list(candidates)
+    if not wanted:
+        raise DataError("found no candidates; expected some items, or None for all there are")
     rows = roster.rows(wanted)
     unknown = [raw for raw, row in zip(wanted, rows, strict=True) if row == roster.stranger]
     if len(unknown) == len(wanted):
