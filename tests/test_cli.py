@@ -193,6 +193,8 @@ def test_benchmark_writes_a_report_with_learning_curves(folder):
         (("benchmark", "--data", "absent", "--algo", "Nonsense"), "found --algo Nonsense"),
         (("benchmark", "--data", "absent", "--out", "x.pdf"), "expected one that ends in .html"),
         (("benchmark", "--data", "absent", "--out", "no/x.html"), "could not write 'no/x.html'"),
+        (("benchmark", "--data", "ratings.csv", "--user", "userId", "--item", "movieId",
+          "--algo", "StructureRidge"), "neither genres nor year: rename yours"),
         (("benchmark", "--measure", "ndgc@10"), "expected one of rmse"),
         (("benchmark", "--measure", "auc@10"), "such as ndcg@10"),
         (("benchmark", "--folds", "1", "--split", "warm", "--json"), "split 'warm'"),
@@ -200,7 +202,7 @@ def test_benchmark_writes_a_report_with_learning_curves(folder):
         (("benchmark", "--curve", "genre"), "expected one of item, user"),
         (("embed", "movies.csv", "-o", "x.safetensors"), "no column 'item'"),
     ],
-)
+)  # fmt: skip
 def test_an_error_is_one_line_and_exit_status_1(folder, arguments, words):
     done = run(*arguments, cwd=folder, ok=False)
     assert done.returncode == 1

@@ -91,6 +91,7 @@ def benchmark(
         require_page(out)
     columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
     ratings = sources.open_data(data, items, columns, implicit)
+    names = choices.algorithm_names(names, ratings, implicit)
     measures = choices.make_measures(measure or (), ratings, relevant)
     if tokens is not None:
         table = LLMTokens.load(tokens)

@@ -72,12 +72,26 @@ def known(option: str, names: Iterable[str], choices: Iterable[str]) -> list[str
     return list(dict.fromkeys(names))
 
 
+def algorithm_names(asked: Sequence[str], data: RatingData, implicit: bool) -> list[str]:
+    """Those asked for, if the data have what they need; else the usual ones for such data."""
+    structured = any(usual_structure(data.items))
+    if STRUCTURE in asked and not structured:
+        raise DataError(
+            f"found --algo {STRUCTURE}, but among the columns of the items neither genres nor "
+            "year: rename yours, or leave it out"
+        )
+    if asked or implicit:
+        return list(asked or ["LLMTokensEASE"])
+    control = [STRUCTURE] if structured else []
+    return ["UserMean", "BaselineOnly", "SVD", "KNNBaseline", *control, "LLMTokensSVD"]
+
+
 def make_algorithms(
     names: Sequence[str], data: RatingData, tokens: LLMTokens, seed: int, implicit: bool
 ) -> dict[str, AlgoBase]:
     """Algorithms by name, each of ours followed by its control: the same with shuffled tokens."""
     made: dict[str, AlgoBase] = {}
-    for name in names or _usual_algorithms(data, implicit):
+    for name in names:
         if name == STRUCTURE:
             made[name] = LLMTokensContent(_structure(data))
         elif name in OURS:
@@ -130,21 +144,9 @@ def sides(names: Sequence[str]) -> list[Side]:
     return [side for side in get_args(Side) if side in asked]
 
 
-def _usual_algorithms(data: RatingData, implicit: bool) -> list[str]:
-    if implicit:
-        return ["LLMTokensEASE"]
-    structure = [STRUCTURE] if any(usual_structure(data.items)) else []
-    return ["UserMean", "BaselineOnly", "SVD", "KNNBaseline", *structure, "LLMTokensSVD"]
-
-
 def _structure(data: RatingData) -> LLMTokens:
     """Tokens without a word of text: what a ridge on them reaches, text has to beat."""
     categorical, numeric = usual_structure(data.items)
-    if not (categorical or numeric):
-        raise DataError(
-            f"found --algo {STRUCTURE}, but among the columns of the items neither genres nor "
-            "year: rename yours, or leave it out"
-        )
     return LLMTokens.from_frame(data.items, categorical=categorical, numeric=numeric, id="item")
 
 
