@@ -166,6 +166,17 @@ def test_dask_is_sent_a_model_once_whatever_the_number_of_users(cluster, monkeyp
     assert found["user"].nunique() > 8
 
 
+def test_workers_of_dask_keep_no_fold_when_a_comparison_is_over(cluster):
+    def kept():
+        from llmtokens.compare import trial
+
+        return len(trial._last)
+
+    with joblib.parallel_config("dask"):
+        run({"a": LLMTokensSVD(n_epochs=1)}, DATA, {"a": FOLDS})
+    assert set(cluster.run(kept).values()) == {0}
+
+
 def test_the_size_of_what_is_shared_counts_each_array_once():
     array = np.zeros(1000)
     held = Shared({"a": array, "b": [array, {"c": np.zeros(500)}], "tokens": TOKENS})

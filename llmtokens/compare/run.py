@@ -114,7 +114,7 @@ def compare(
                 plan.keep(at, outcome)
                 advance()
     finally:
-        trial.forget()
+        _forget()
     if plan.failure is not None:
         raise plan.failure
     return Comparison(
@@ -149,6 +149,17 @@ def _check(
             raise DataError(f"split {name!r} is {cv!r}; expected a cv iterator such as KFold")
     if reference is not None and reference not in algorithms:
         raise DataError(f"found reference={reference!r}; expected one of {sample(algorithms, 20)}")
+
+
+def _forget() -> None:
+    """Free the fold that this process keeps, and those that the workers of Dask do: other than
+    joblib's own, they stay for as long as the cluster does."""
+    from joblib.parallel import get_active_backend
+
+    trial.forget()
+    client = getattr(get_active_backend()[0], "client", None)
+    if client is not None:
+        client.run(trial.forget, on_error="ignore")
 
 
 def _make(folder: str | os.PathLike[str] | None) -> Path | None:

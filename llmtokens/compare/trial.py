@@ -157,9 +157,11 @@ _last: list[tuple[str, Trainset, Testset]] = []
 
 def _unpacked(fold: Fold) -> tuple[Trainset, Testset]:
     """The fold as Surprise wants it; the last one is kept, the next trial often has the same."""
-    if not (_last and _last[0][0] == fold.digest):
-        _last[:] = [(fold.digest, fold.trainset(), fold.testset())]
-    return _last[0][1:]
+    last = next(iter(_last), None)
+    if last is None or last[0] != fold.digest:
+        last = fold.digest, fold.trainset(), fold.testset()
+        _last[:] = [last]
+    return last[1:]
 
 
 def forget() -> None:
