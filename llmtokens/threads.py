@@ -45,6 +45,15 @@ def one_blas_thread() -> Iterator[None]:
                 _blas.close()
 
 
+def most_threads() -> int:
+    """How many threads numba may be set to here."""
+    import numba
+
+    if _is_dask_task():
+        return 1
+    return int(getattr(numba.config, "NUMBA_NUM_THREADS"))  # noqa: B009 (unknown to mypy)
+
+
 def _is_dask_task() -> bool:
     worker = sys.modules.get("distributed.worker")
     return worker is not None and hasattr(worker.thread_state, "execution_state")

@@ -198,18 +198,18 @@ from llmtokens.compare import compare
 from llmtokens.compare.measures import partial
 
 class Asked(LLMTokensBPMF):
-    def _learn(self, *arguments):
+    def _chain(self, *arguments):  # by when the parameters have set the threads
         pools = [pool["num_threads"] for pool in threadpoolctl.threadpool_info()
                  if pool["user_api"] == "blas"]
         self.most = max([numba.get_num_threads(), *pools])
-        return super()._learn(*arguments)
+        return super()._chain(*arguments)
 
 def most(predictions, algorithm):
     return max(algorithm.most, int(os.environ["OMP_NUM_THREADS"]))  # the latter is for torch
 
 if __name__ == "__main__":
     def ask(**options):
-        algorithms = {{"a": Asked(item_tokens=TOKENS, **BPMF)}}
+        algorithms = {{"a": Asked(item_tokens=TOKENS, n_threads=2, **BPMF)}}
         found = compare(algorithms, DATA, {{"a": KFold(2, random_state=0)}}, [most],
                         progress=False, **options)
         return int(found.table["value"].max())

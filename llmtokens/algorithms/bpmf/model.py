@@ -12,6 +12,7 @@ from surprise.utils import get_rng
 
 from ...errors import DataError
 from ...roster import Roster
+from ...threads import most_threads
 from ...tokens import LLMTokens
 from ...trainset import Ratings
 from ..base import require_finite
@@ -88,8 +89,8 @@ class LLMTokensBPMF(SampleModel):
         Sweeps before.
     random_state : int, RandomState or None
     n_threads : int, optional
-        At most what numba was started with; by default what it is set to, or one where there are
-        fewer than 20,000 ratings. The result is the same.
+        At most what numba was started with, and one in a worker of Dask; by default what it is set
+        to, or one where there are fewer than 20,000 ratings. The result is the same.
     verbose : bool, default=False
         Print training RMSE and mean user precision, sweep by sweep.
 
@@ -211,7 +212,7 @@ class LLMTokensBPMF(SampleModel):
         if wanted is None:
             wanted = threads if n_ratings >= _WORTH_SHARING else 1
         try:
-            numba.set_num_threads(min(wanted, _most_threads()))
+            numba.set_num_threads(min(wanted, most_threads()))
             yield
         finally:
             numba.set_num_threads(threads)
@@ -231,7 +232,3 @@ class LLMTokensBPMF(SampleModel):
 def spread(ratings: Ratings) -> float:
     """The standard deviation of the ratings; 1 where they are all alike."""
     return float(np.std(ratings.deviation)) or 1.0
-
-
-def _most_threads() -> int:
-    return int(getattr(numba.config, "NUMBA_NUM_THREADS"))  # noqa: B009 (unknown to mypy)
