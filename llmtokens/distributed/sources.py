@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from ..ids import plain_ids
 from ..trainset import Ratings, checked_scale
 
 COLUMNS = ["user", "item", "rating"]
-_ROWS = 1 << 20  # of a Parquet file that are read at once
+_ROWS = 1 << 20  # that are read, or put in order, at once
 MISSING = (
     "{what} needs {package}, which is not installed; run: pip install 'llmtokens[distributed]'"
 )
@@ -40,25 +41,22 @@ def read(ratings: Any, scale: Any, client: Any = None) -> Ratings:
     """
     low, high = checked_scale(scale)
     ids: tuple[dict[Any, int], dict[Any, int]] = {}, {}
-    pieces: list[tuple[Any, ...]] = []
+    columns: list[array[Any]] = [array("i"), array("i"), array("d")]  # grow without a second copy
     for name, frame in _pieces(ratings, client):
-        if len(frame):
-            value = _values(name, frame, low, high)
-            codes = [
-                _codes(name, frame[side], own) for side, own in zip(COLUMNS, ids, strict=False)
-            ]
-            pieces.append((*codes, value))
-    if not pieces:
+        value = _values(name, frame, low, high)
+        codes = [_codes(name, frame[side], own) for side, own in zip(COLUMNS, ids, strict=False)]
+        for column, piece in zip(columns, [*codes, value], strict=True):
+            column.frombytes(piece.tobytes())
+    user, item, value = (np.frombuffer(column, column.typecode) for column in columns)
+    del columns, column  # so that each is freed when it has been put in order
+    if not len(user):
         raise DataError("found no ratings: expected at least one to fit on")
-    user, item, value = (np.concatenate(arrays) for arrays in zip(*pieces, strict=True))
-    del pieces
-    order = np.argsort(user, kind="stable")
-    user, item, value = user[order], item[order], value[order]
     counts = np.bincount(user)
-    made = Ratings(
-        user, item, value, np.concatenate([[0], np.cumsum(counts)]), (low, high),
-        plain_ids(ids[0]), plain_ids(ids[1]),
-    )  # fmt: skip
+    ptr = np.concatenate([[0], np.cumsum(counts)])
+    value = _by_user(user, ptr, value)
+    item = _by_user(user, ptr, item)
+    user = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    made = Ratings(user, item, value, ptr, (low, high), plain_ids(ids[0]), plain_ids(ids[1]))
     made.check()
     _check_pairs(made)
     return made
@@ -151,6 +149,19 @@ def _codes(name: str, column: Any, known: dict[Any, int]) -> Any:
         )
     codes = [known.setdefault(raw, len(known)) for raw in uniques.tolist()]
     return np.array(codes, np.int32)[own]
+
+
+def _by_user(user: Any, ptr: Any, column: Any) -> Any:
+    """A column in the order of users, and of one user's ratings as they came."""
+    made, free = np.empty_like(column), ptr[:-1].copy()
+    for first in range(0, len(user), _ROWS):
+        order = np.argsort(user[first : first + _ROWS], kind="stable") + first
+        ordered = user[order]
+        starts = np.flatnonzero(np.diff(ordered, prepend=-1))
+        counts, own = np.diff(starts, append=len(ordered)), ordered[starts]
+        made[np.repeat(free[own] - starts, counts) + np.arange(len(ordered))] = column[order]
+        free[own] += counts
+    return made
 
 
 def _check_pairs(ratings: Ratings) -> None:
