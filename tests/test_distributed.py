@@ -1,61 +1,28 @@
-"""One model, however many workers: the same samples, whatever happens on the way."""
+"""One model, from disk or on workers, however many there are: the same samples."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import subprocess
 import sys
-import threading
-import time
 
 import numpy as np
 import pandas as pd
 import pytest
 from algorithms import TOKENS
-from surprise import Dataset, Reader, accuracy
-from surprise.model_selection import KFold
+from sharded import FRAME, PARAMS, USERS, assert_same, trainset, workers
 
 import llmtokens
 from llmtokens import HashingEncoder, LLMTokens
 from llmtokens.algorithms.bpmf import LLMTokensBPMF, rated
-from llmtokens.algorithms.bpmf.sampler import Sampler
 from llmtokens.algorithms.bpmf.tree import TreeSum
 from llmtokens.datasets import load_movielens
-from llmtokens.distributed import disk, fit_bpmf
+from llmtokens.distributed import cluster, fit_bpmf
 from llmtokens.errors import (
     DataError,
     FileFormatError,
-    LLMTokensError,
     MissingExtraError,
     StorageError,
 )
-
-KILLS = int(os.environ.get("LLMTOKENS_KILLS", 3))
-PARAMS = {"n_factors": 3, "n_content": 4, "n_samples": 12, "burn_in": 8, "random_state": 7}
-USERS = LLMTokens.from_embeddings(
-    range(5000), np.random.default_rng(5).normal(size=(5000, 3)).astype(np.float32)
-)
-
-
-def made(n_users=5000, n_ratings=30_000) -> pd.DataFrame:
-    rng = np.random.default_rng(0)
-    frame = pd.DataFrame(
-        {
-            "user": rng.integers(0, n_users, n_ratings),
-            "item": (rng.random(n_ratings) ** 2 * 90).astype(int) + 1,
-            "rating": rng.integers(1, 6, n_ratings).astype(float),
-        }
-    )
-    return frame.drop_duplicates(["user", "item"], ignore_index=True)
-
-
-FRAME = made()
-
-
-def trainset(frame=FRAME):
-    return Dataset.load_from_df(frame, Reader(rating_scale=(1, 5))).build_full_trainset()
 
 
 @pytest.fixture(autouse=True)
@@ -64,29 +31,15 @@ def _many_shards(monkeypatch):
     monkeypatch.setattr(rated, "_RATINGS", 1)
 
 
-def cluster(n_workers):
-    distributed = pytest.importorskip("distributed")
-    return distributed.LocalCluster(
-        n_workers=n_workers, threads_per_worker=1, processes=True, dashboard_address=None
-    )
-
-
 @pytest.fixture(scope="module")
 def client():
-    distributed = pytest.importorskip("distributed")
-    with cluster(2) as two, distributed.Client(two) as found:
+    with workers(2) as found:
         yield found
 
 
 @pytest.fixture
 def whole(_many_shards):
     return LLMTokensBPMF(TOKENS, USERS, **PARAMS).fit(trainset())
-
-
-def assert_same(a, b):
-    assert a._parts.keys() == b._parts.keys()
-    for name, value in a._parts.items():
-        np.testing.assert_array_equal(value, b._parts[name], err_msg=name)
 
 
 # -- the same samples
@@ -132,20 +85,39 @@ def test_shards_of_another_size_give_the_same_up_to_rounding(whole, monkeypatch)
         np.testing.assert_allclose(one._parts[name], whole._parts[name], atol=1e-4)
 
 
-def test_real_data_on_two_workers(client, ml_small_folder):
+@pytest.fixture(scope="module")
+def many_real_users(ml_small_folder):
+    """Real ratings of six times as many users, and the model that one process makes of them."""
     data = load_movielens(ml_small_folder)
     tokens = LLMTokens.from_frame(
         data.items, "{title}", categorical=["genres"], numeric=["year"],
         encoder=HashingEncoder(), n_components=32,
     )  # fmt: skip
-    train, test = next(iter(KFold(5, random_state=0).split(data.dataset)))
-    small = {"n_samples": 12, "burn_in": 6, "random_state": 0}
-    rows = [(train.to_raw_uid(u), train.to_raw_iid(i), r) for u, i, r in train.all_ratings()]
-    frame = pd.DataFrame(rows, columns=["user", "item", "rating"])
-    here = LLMTokensBPMF(tokens, **small).fit(trainset(frame))
-    there = fit_bpmf(frame, tokens, client=client, rating_scale=(0.5, 5), **small)
-    rmse = [accuracy.rmse(algo.test(test), verbose=False) for algo in (here, there)]
-    assert rmse[0] == pytest.approx(rmse[1], abs=5e-4)
+    own = data.ratings[["user", "item", "rating"]]
+    frame = pd.concat([own.assign(user=own["user"] + 1000 * k) for k in range(6)])
+    small = {"n_samples": 4, "burn_in": 3, "random_state": 0}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rated, "_RATINGS", 1)
+        whole = LLMTokensBPMF(tokens, **small).fit(trainset(frame, (0.5, 5)))
+    return whole, lambda client: fit_bpmf(
+        frame, tokens, client=client, rating_scale=(0.5, 5), **small
+    )
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_real_data_give_the_same_samples_on_any_number_of_workers(n, many_real_users, monkeypatch):
+    whole, fit = many_real_users
+    hosts, opened = [], cluster.Cluster.open
+
+    def noted(self):
+        hosts.extend(self.hosts)
+        opened(self)
+
+    monkeypatch.setattr(cluster.Cluster, "open", noted)
+    with workers(n) as client:
+        assert_same(whole, fit(client))
+    assert len({address for address, _, _ in hosts}) == len(hosts) == n
+    assert all(first < end for _, first, end in hosts)
 
 
 # -- where ratings come from
@@ -249,6 +221,16 @@ def test_what_is_no_table_of_ratings_is_refused(tmp_path):
         fit_bpmf(FRAME, n_factors=0)
 
 
+def test_what_is_no_client_or_not_connected_is_refused():
+    distributed = pytest.importorskip("distributed")
+    with pytest.raises(DataError, match=r"found client='tcp://there:1'; expected a distributed\.C"):
+        fit_bpmf(FRAME, client="tcp://there:1")
+    with distributed.Client(n_workers=0, processes=False, dashboard_address=None) as client:
+        pass
+    with pytest.raises(DataError, match="found a client that is closed; expected one that is con"):
+        fit_bpmf(FRAME, client=client)
+
+
 # -- the result
 
 
@@ -263,165 +245,6 @@ def test_the_result_is_a_model_like_any_other(whole, tmp_path):
     assert again.test(pairs) == algo.test(pairs) == whole.test(pairs)
     algo.fold_in("new", [(2, 5.0), (3, 1.0)])
     assert 1 <= algo.predict("new", 4).est <= 5
-
-
-# -- faults
-
-
-class StoppedError(Exception):
-    pass
-
-
-def stopping(monkeypatch, after):
-    """Let a fit stop, as if the process had died, after so many sweeps."""
-    sweep, swept = Sampler.sweep, []
-
-    def limited(self):
-        if len(swept) == after:
-            raise StoppedError
-        swept.append(1)
-        sweep(self)
-
-    monkeypatch.setattr(Sampler, "sweep", limited)
-    return swept
-
-
-@pytest.mark.parametrize("tokens", [TOKENS, None])
-@pytest.mark.parametrize("after", [2, 11, 19])
-def test_a_restart_goes_on_from_the_last_checkpoint(tokens, after, tmp_path, monkeypatch):
-    given = {"folder": tmp_path, "checkpoint_every": 5, **PARAMS}
-    whole = LLMTokensBPMF(tokens, **PARAMS).fit(trainset())
-    with monkeypatch.context() as patch:
-        stopping(patch, after)
-        with pytest.raises(StoppedError):
-            fit_bpmf(FRAME, tokens, **given)
-    swept = stopping(monkeypatch, -1)
-    assert_same(whole, fit_bpmf(FRAME, tokens, **given))
-    assert len(swept) == 20 - after // 5 * 5
-
-
-def test_a_finished_fit_is_not_done_again(tmp_path, monkeypatch):
-    first = fit_bpmf(FRAME, folder=tmp_path, **PARAMS)
-    swept = stopping(monkeypatch, -1)
-    assert_same(first, fit_bpmf(FRAME, folder=tmp_path, **PARAMS))
-    assert not swept
-
-
-def test_a_checkpoint_of_another_fit_is_refused(tmp_path):
-    fit_bpmf(FRAME, folder=tmp_path, **PARAMS)
-    for change in ({"n_factors": 4}, {"random_state": 8}):
-        with pytest.raises(DataError, match="another fit"):
-            fit_bpmf(FRAME, folder=tmp_path, **PARAMS | change)
-    with pytest.raises(DataError, match="another fit"):
-        fit_bpmf(FRAME.head(20_000), folder=tmp_path, **PARAMS)
-
-
-@pytest.mark.parametrize("name", ["chain.safetensors", "users-00002-20.safetensors"])
-def test_a_damaged_checkpoint_is_named(name, tmp_path):
-    fit_bpmf(FRAME, folder=tmp_path, **PARAMS)
-    path = tmp_path / name
-    path.write_bytes(path.read_bytes()[:-3] + b"abc")
-    with pytest.raises(FileFormatError, match=name):
-        fit_bpmf(FRAME, folder=tmp_path, **PARAMS)
-
-
-@pytest.mark.parametrize("keep", [None, 40, -8])
-def test_samples_that_are_gone_are_not_taken_for_zeros(keep, tmp_path):
-    fit_bpmf(FRAME, folder=tmp_path, **PARAMS)
-    path = tmp_path / "samples-00001.npy"
-    content = path.read_bytes()
-    path.unlink()
-    if keep is not None:
-        path.write_bytes(content[:keep])
-    for _ in range(2):
-        with pytest.raises(FileFormatError, match="samples-00001.npy"):
-            fit_bpmf(FRAME, folder=tmp_path, **PARAMS)
-
-
-def test_workers_let_go_of_the_shards_of_a_fit_that_failed(client, monkeypatch):
-    def broken(*_):
-        raise np.linalg.LinAlgError("Matrix is not positive definite")
-
-    def held():
-        from llmtokens.distributed import cluster
-
-        return len(cluster._hosts)
-
-    monkeypatch.setattr(Sampler, "_scale", broken)
-    with pytest.raises(DataError, match="training broke down"):
-        fit_bpmf(FRAME, client=client, **PARAMS)
-    assert set(client.run(held).values()) == {0}
-
-
-def test_what_did_not_come_out_as_numbers_is_no_model(monkeypatch):
-    finished = LLMTokensBPMF._finished
-    monkeypatch.setattr(
-        LLMTokensBPMF, "_finished", lambda *args: finished(*args) | {"bu": np.full(3, np.nan)}
-    )
-    with pytest.raises(DataError, match="training diverged: bu"):
-        fit_bpmf(FRAME, **PARAMS)
-
-
-def test_a_damaged_shard_is_named(tmp_path, monkeypatch, client):
-    write = disk.write
-
-    def damaged(*args):
-        where = write(*args)
-        path = tmp_path / "shard-00003.safetensors"
-        path.write_bytes(path.read_bytes()[:-3] + b"abc")
-        return where
-
-    monkeypatch.setattr(disk, "write", damaged)
-    for given in ({}, {"client": client}):
-        with pytest.raises(FileFormatError, match="shard-00003"):
-            fit_bpmf(FRAME, folder=tmp_path, **given, **PARAMS)
-
-
-def test_killed_workers_are_replaced_and_change_nothing(tmp_path):
-    distributed = pytest.importorskip("distributed")
-    params = PARAMS | {"n_samples": 40 * KILLS}
-    whole = LLMTokensBPMF(TOKENS, USERS, **params).fit(trainset())
-    rng, killed, over = np.random.default_rng(), [], threading.Event()
-    with cluster(2) as two, distributed.Client(two) as client:
-
-        def kill():
-            while len(killed) < KILLS and not over.wait(float(rng.uniform(0.3, 3))):
-                with contextlib.suppress(OSError, TimeoutError):
-                    pids = list(client.run(os.getpid, on_error="ignore").values())
-                    if len(pids) == 2 and not over.is_set():
-                        os.kill(pids[rng.integers(2)], signal.SIGKILL)
-                        killed.append(time.monotonic())
-
-        killer = threading.Thread(target=kill)
-        killer.start()
-        try:
-            algo = fit_bpmf(
-                FRAME, TOKENS, USERS, client, folder=tmp_path, checkpoint_every=3, **params
-            )
-        finally:
-            over.set()
-            killer.join()
-    assert killed
-    assert_same(whole, algo)
-
-
-def test_no_fit_waits_for_workers_for_ever(monkeypatch):
-    distributed = pytest.importorskip("distributed")
-    from llmtokens.distributed import fit
-
-    monkeypatch.setattr(fit, "_PATIENCE", 0.3)
-    with cluster(1) as one, distributed.Client(one) as client:
-        read = fit.disk.write
-
-        def write_and_stop(*args):
-            one.scale(0)
-            while client.nthreads():
-                time.sleep(0.05)
-            return read(*args)
-
-        monkeypatch.setattr(fit.disk, "write", write_and_stop)
-        with pytest.raises(LLMTokensError, match="all workers are lost"):
-            fit_bpmf(FRAME, client=client, **PARAMS)
 
 
 # -- the extra

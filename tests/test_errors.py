@@ -126,6 +126,12 @@ def frame_of(**columns):
     return pd.DataFrame({"user": [1, 2], "item": [1, 2], "rating": [3.0, 4.0]} | columns)
 
 
+def fit_without_workers():
+    distributed = pytest.importorskip("distributed")
+    with distributed.Client(n_workers=0, processes=False, dashboard_address=None) as client:
+        fit_bpmf(frame_of(), client=client)
+
+
 def encode_without(at, encode):
     at.without("sentence_transformers")
     encode(SentenceEncoder(at.folder / "model", cache=False))
@@ -471,8 +477,9 @@ CASES = [
      "noise' is not a whole Parquet file", "restore it from a copy"),
     ("fit_bpmf", StorageError, lambda at: fit_bpmf(at.nowhere),
      "found no Parquet files at", "expected a folder"),
-    ("fit_bpmf", LLMTokensError,
-     lambda at: fit_bpmf(frame_of(), client=SimpleNamespace(nthreads=dict)),
+    ("fit_bpmf", DataError, lambda at: fit_bpmf(frame_of(), client="tcp://scheduler:8786"),
+     "found client='tcp://scheduler:8786'", r"expected a distributed\.Client, which"),
+    ("fit_bpmf", LLMTokensError, lambda at: fit_without_workers(),
      "all workers are lost", "start some, and fit again with the same folder"),
     ("fit_bpmf", MissingExtraError,
      lambda at: (at.without("pyarrow"), fit_bpmf(at.folder / "noise")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 import uuid
 from typing import Any, TypeVar
@@ -11,9 +12,9 @@ from numpy.typing import NDArray
 
 from ..algorithms.bpmf.linked import WIDE, Carry
 from ..algorithms.bpmf.tree import Parts, TreeSum
-from ..errors import LLMTokensError
+from ..errors import LLMTokensError, StorageError
 from ..threads import one_blas_thread
-from .disk import DiskShards, Where, collected
+from .disk import ROWS, DiskShards, Where, collected
 
 T = TypeVar("T")
 Floats = NDArray[np.float64]
@@ -160,6 +161,12 @@ def _open(key: str, where: Where, indices: range) -> None:
         old = other.partition("-")[0] != key.partition("-")[0]  # of an attempt that failed
         if old and host.where.folder == where.folder:
             _hosts.pop(other, None)
+    if not where.path(ROWS).exists():
+        raise StorageError(
+            f"a worker on {socket.gethostname()} does not see the folder {where.folder!r}, where "
+            "the client has put the shards; pass fit_bpmf a folder on a disk that the client and "
+            "all workers share"
+        )
     with one_blas_thread():
         _hosts[key] = DiskShards(where, indices)
 

@@ -28,8 +28,9 @@ from ..trainset import Ratings
 Floats = NDArray[np.float64]
 
 CHECKPOINT = "chain.safetensors"
+ROWS = "rows.safetensors"
 CHAIN = "chain"
-_RATINGS, _ROWS, _USERS = "shard", "rows", "users of a chain"
+_RATINGS, _KNOWN, _USERS = "shard", "rows", "users of a chain"
 
 
 class Where(NamedTuple):
@@ -55,7 +56,7 @@ class Where(NamedTuple):
 
 
 def write(
-    folder: Path, ratings: Ratings, y: Floats, known: Known, n_factors: int, seed: int, slots: int
+    folder: Path, ratings: Ratings, std: float, known: Known, n_factors: int, seed: int, slots: int
 ) -> Where:
     """Write the ratings, standardised, shard by shard.
 
@@ -64,24 +65,17 @@ def write(
     StorageError
         If the folder cannot be written to.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"could not make the folder {str(folder)!r} ({error}); choose another"
-        ) from error
     n_users, n_items = ratings.n_users, ratings.n_items
     size = users_a_shard(n_users, ratings.n, n_items)
     bounds = [*range(0, n_users, size), n_users]
     lead = known.lead[:n_items]
     where = Where(str(folder.resolve()), bounds, n_factors, lead.shape[1], seed, slots)
-    store.write(
-        where.path("rows.safetensors"), _ROWS, {}, {"lead": lead, "about": known.users[:n_users]}
-    )
+    store.write(where.path(ROWS), _KNOWN, {}, {"lead": lead, "about": known.users[:n_users]})
     for index, first in enumerate(bounds[:-1]):
         ptr = ratings.user_ptr[first : bounds[index + 1] + 1]
         at = slice(ptr[0], ptr[-1])
-        rated = Rated.of(ptr - ptr[0], ratings.item[at], y[at].astype(np.float32), n_items)
+        y = (ratings.deviation[at] / std).astype(np.float32)
+        rated = Rated.of(ptr - ptr[0], ratings.item[at], y, n_items)
         store.write(_shard_path(where, index), _RATINGS, {}, rated._asdict())
     return where
 
@@ -90,7 +84,7 @@ class DiskShards(Shards):
     """Some shards of a folder."""
 
     def __init__(self, where: Where, indices: Sequence[int]) -> None:
-        rows = store.read(where.path("rows.safetensors"), _ROWS)[2]
+        rows = store.read(where.path(ROWS), _KNOWN)[2]
         self.where, shards = where, []
         for index in indices:
             first, end = where.bounds[index], where.bounds[index + 1]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import tempfile
-import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,17 @@ from ..algorithms.bpmf.features import Known
 from ..algorithms.bpmf.model import spread
 from ..algorithms.bpmf.posterior import kept_samples
 from ..algorithms.bpmf.state import restore, state_of
-from ..errors import DataError, LLMTokensError, MissingExtraError
+from ..errors import DataError, LLMTokensError
 from ..roster import Roster
 from ..threads import one_blas_thread
 from ..tokens import LLMTokens
 from ..trainset import Ratings
 from . import disk, sources
 from .cluster import Cluster, WorkerLostError
+from .connection import check_client, wait_for
+from .folder import opened
 
-_PATIENCE = 60.0  # seconds for which lost workers may be replaced
+_MOST_LOSSES = 5  # with no checkpoint in between
 
 
 def fit_bpmf(
@@ -59,11 +60,15 @@ def fit_bpmf(
         no pair twice. Ids are numbered in the order in which they appear.
     item_tokens, user_tokens : LLMTokens, optional
     client : distributed.Client, optional
+        A client, connected; not an address. It holds all ratings and the finished model, as a fit
+        without one does.
     folder : path, optional
         Where shards, samples and checkpoints go: 16 bytes a rating, and the samples kept, at most
-        some 1 GiB. The client and all workers must see it. A fit that was interrupted goes on from
-        its last checkpoint when it is called again with the same folder, data and parameters. By
-        default a temporary folder, which is deleted in the end.
+        some 1 GiB. One fit at a time may use it. The client and all workers must see it: where
+        they are different machines, it must be on a disk that these share. A fit that was
+        interrupted goes on from its last checkpoint when it is called again with the same folder,
+        data and parameters. By default a temporary folder of this machine, which is deleted in the
+        end.
     rating_scale : tuple of float, default=(1, 5)
         As in Surprise's ``Reader``.
     checkpoint_every : int, default=10
@@ -84,15 +89,17 @@ def fit_bpmf(
         If no id of the ratings has a token.
     DataError
         For ratings that are NaN, outside the scale or rated twice, naming the piece; for parameters
-        out of range; for a folder with a checkpoint of another fit; if the training broke down.
+        out of range; for a client that is none, or not connected; for a folder where another fit
+        is running, or has left its checkpoint; if the training broke down.
     FileFormatError
         For a Parquet file, shard or checkpoint that is damaged, naming it.
     LLMTokensError
-        If all workers are lost, and none comes back within a minute.
+        If all workers are lost, and none comes back within a minute; if some are lost five times
+        with no checkpoint in between.
     MissingExtraError
         If pyarrow or Dask is needed and not installed: ``pip install 'llmtokens[distributed]'``.
     StorageError
-        If a file cannot be read or written.
+        If a file cannot be read or written, or a worker does not see the folder.
 
     Examples
     --------
@@ -104,7 +111,7 @@ def fit_bpmf(
     True
     """
     if client is not None:
-        _require_dask()
+        check_client(client)
     if isinstance(checkpoint_every, bool) or not (
         isinstance(checkpoint_every, (int, np.integer)) and checkpoint_every >= 1
     ):
@@ -114,7 +121,7 @@ def fit_bpmf(
     table = sources.read(ratings, rating_scale, client)
     users = Roster.build("user", table.user_ids, user_tokens)
     items = Roster.build("item", table.item_ids, item_tokens)
-    with _folder(folder) as place, one_blas_thread(), algo._threads(table.n), breakdowns_named():
+    with opened(folder) as place, one_blas_thread(), algo._threads(table.n), breakdowns_named():
         learned = _Job(algo, table, users, items, place, int(checkpoint_every)).run(client)
     require_finite(learned)
     algo.ratings_, algo.users_, algo.items_ = table, users, items
@@ -136,15 +143,16 @@ class _Job:
     ) -> None:
         self.algo, self.ratings, self.users, self.items = algo, ratings, users, items
         self.known: Known = algo._known(users, items)
-        self.std, self._every, self._path = spread(ratings), every, folder / disk.CHECKPOINT
+        passing = replace(ratings)  # what it works out and keeps is gone when the fit begins
+        self.std, self._every, self._path = spread(passing), every, folder / disk.CHECKPOINT
+        self._losses = 0
         self._fit = _digest(algo, ratings, self.known)
         saved = self._saved()
         self.seed = algo._seed() if saved is None else int(saved[0]["seed"])
         slots, _ = kept_samples(algo.n_samples, users.n_rows, self.known.lead, algo.n_factors)
         self.where = disk.write(
-            folder, ratings, ratings.deviation / self.std, self.known, algo.n_factors, self.seed,
-            slots,
-        )  # fmt: skip
+            folder, passing, self.std, self.known, algo.n_factors, self.seed, slots
+        )
 
     def run(self, client: Any) -> dict[str, Any]:
         """Sample, from the last checkpoint if there is one, until it is done."""
@@ -156,8 +164,19 @@ class _Job:
                 return self.algo._finished(
                     parts, self.ratings, self.users, self.items, self.known, self.std
                 )
-            except WorkerLostError:
-                _wait_for(client, workers)
+            except WorkerLostError as error:
+                self._bear(error)
+                wait_for(client, workers)
+
+    def _bear(self, error: WorkerLostError) -> None:
+        """Raise an error where starting anew would only lose workers again."""
+        self._losses += 1
+        if self._losses == _MOST_LOSSES:
+            raise LLMTokensError(
+                f"workers were lost {_MOST_LOSSES} times with no checkpoint in between, at last: "
+                f"{error}. They may be short of memory: give them more, start more of them, or "
+                "lower checkpoint_every, and fit again with the same folder"
+            ) from error
 
     @contextlib.contextmanager
     def _team(self, client: Any) -> Iterator[Any]:
@@ -193,6 +212,7 @@ class _Job:
         chain.team.save(sweeps)  # type: ignore[attr-defined]
         store.write(self._path, disk.CHAIN, {"fit": self._fit, "seed": self.seed}, state_of(chain))
         disk.forget(self.where, sweeps)
+        self._losses = 0
 
     def _saved(self) -> tuple[dict[str, Any], Any] | None:
         """The last checkpoint."""
@@ -207,15 +227,6 @@ class _Job:
         return payload, state
 
 
-@contextlib.contextmanager
-def _folder(folder: str | Path | None) -> Iterator[Path]:
-    if folder is not None:
-        yield Path(folder)
-        return
-    with tempfile.TemporaryDirectory(prefix="llmtokens-", ignore_cleanup_errors=True) as made:
-        yield Path(made)
-
-
 def _digest(algo: LLMTokensBPMF, ratings: Ratings, known: Known) -> str:
     """What a checkpoint must agree in: ratings, features and parameters."""
     names = ("n_factors", "n_content", "n_samples", "burn_in")
@@ -226,24 +237,3 @@ def _digest(algo: LLMTokensBPMF, ratings: Ratings, known: Known) -> str:
     for array in (ratings.user_ptr, ratings.item, ratings.value, *known[:3]):
         digest.update(memoryview(np.ascontiguousarray(array)).cast("B") if array.size else b"")
     return digest.hexdigest()
-
-
-def _wait_for(client: Any, workers: int) -> None:
-    """Until as many workers are there as at the start, or some after a while."""
-    end = time.monotonic() + _PATIENCE
-    while (found := len(client.nthreads())) < workers and time.monotonic() < end:
-        time.sleep(0.1)
-    if not found:
-        raise LLMTokensError(
-            f"all workers are lost, and none came back within {_PATIENCE:.0f} s; start some, and "
-            "fit again with the same folder: it goes on from the last checkpoint"
-        )
-
-
-def _require_dask() -> None:
-    try:
-        import distributed  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(
-            sources.MISSING.format(what="a cluster", package="distributed")
-        ) from error

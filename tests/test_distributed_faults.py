@@ -1,0 +1,342 @@
+"""Fits that are stopped, killed or deprived of their workers: the same model, or a clear error."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+from algorithms import TOKENS
+from faults import child, killed, needs_kill
+from sharded import FRAME, PARAMS, USERS, assert_same, trainset, workers
+
+from llmtokens.algorithms.bpmf import LLMTokensBPMF, rated
+from llmtokens.algorithms.bpmf.sampler import Sampler
+from llmtokens.distributed import cluster, connection, disk, fit, fit_bpmf
+from llmtokens.errors import DataError, FileFormatError, LLMTokensError, StorageError
+
+KILLS = int(os.environ.get("LLMTOKENS_KILLS", 3))
+
+
+@pytest.fixture(autouse=True)
+def _many_shards(monkeypatch):
+    """Five shards of 1024 users, where there would be one."""
+    monkeypatch.setattr(rated, "_RATINGS", 1)
+
+
+@pytest.fixture(scope="module")
+def client():
+    with workers(2) as found:
+        yield found
+
+
+@pytest.fixture
+def whole(_many_shards):
+    return LLMTokensBPMF(TOKENS, USERS, **PARAMS).fit(trainset())
+
+
+# -- the script
+
+
+class StoppedError(Exception):
+    pass
+
+
+def stopping(monkeypatch, after):
+    """Let a fit stop, as if the process had died, after so many sweeps."""
+    sweep, swept = Sampler.sweep, []
+
+    def limited(self):
+        if len(swept) == after:
+            raise StoppedError
+        swept.append(1)
+        sweep(self)
+
+    monkeypatch.setattr(Sampler, "sweep", limited)
+    return swept
+
+
+@pytest.mark.parametrize("tokens", [TOKENS, None])
+@pytest.mark.parametrize("after", [2, 11, 19])
+def test_a_restart_goes_on_from_the_last_checkpoint(tokens, after, tmp_path, monkeypatch):
+    given = {"folder": tmp_path, "checkpoint_every": 5, **PARAMS}
+    whole = LLMTokensBPMF(tokens, **PARAMS).fit(trainset())
+    with monkeypatch.context() as patch:
+        stopping(patch, after)
+        with pytest.raises(StoppedError):
+            fit_bpmf(FRAME, tokens, **given)
+    swept = stopping(monkeypatch, -1)
+    assert_same(whole, fit_bpmf(FRAME, tokens, **given))
+    assert len(swept) == 20 - after // 5 * 5
+
+
+_HALF = """
+import sys, time
+from algorithms import TOKENS
+from sharded import FRAME, PARAMS, USERS
+from llmtokens.algorithms.bpmf import rated
+from llmtokens.algorithms.bpmf.sampler import Sampler
+from llmtokens.distributed import fit_bpmf
+
+rated._RATINGS = 1
+sweep = Sampler.sweep
+
+def waiting(self):
+    sweep(self)
+    if self.sweeps == 13:
+        print("half", flush=True)
+        time.sleep(600)
+
+Sampler.sweep = waiting
+fit_bpmf(FRAME, TOKENS, USERS, folder=sys.argv[1], checkpoint_every=5, **PARAMS)
+"""
+
+
+@needs_kill
+def test_a_folder_is_that_of_one_script_until_it_is_killed(whole, tmp_path, monkeypatch):
+    pytest.importorskip("fcntl")
+    given = {"folder": tmp_path, "checkpoint_every": 5, **PARAMS}
+    script = child(_HALF, tmp_path)
+    try:
+        if script.stdout.readline() != "half\n":
+            raise AssertionError(script.communicate()[1])
+        with pytest.raises(DataError, match="another fit is running in the folder"):
+            fit_bpmf(FRAME, TOKENS, USERS, **given)
+    finally:
+        script.kill()
+        script.communicate()
+    swept = stopping(monkeypatch, -1)
+    assert_same(whole, fit_bpmf(FRAME, TOKENS, USERS, **given))
+    assert len(swept) == 20 - 10
+
+
+_AGAIN = """
+import sys
+from algorithms import TOKENS
+from sharded import FRAME, PARAMS, USERS
+from llmtokens.algorithms.bpmf import rated
+from llmtokens.distributed import fit_bpmf
+
+rated._RATINGS = 1
+
+def work():
+    fit_bpmf(FRAME, TOKENS, USERS, folder=sys.argv[1], checkpoint_every=2, **PARAMS)
+"""
+
+
+@needs_kill
+def test_a_script_that_is_killed_at_any_moment_goes_on_when_it_is_started_again(whole, tmp_path):
+    assert killed(_AGAIN, (tmp_path,), 1.5, lambda: None)
+    assert_same(
+        whole, fit_bpmf(FRAME, TOKENS, USERS, folder=tmp_path, checkpoint_every=2, **PARAMS)
+    )
+
+
+@pytest.mark.parametrize("what", ["made", "locked"])
+def test_a_folder_that_cannot_be_made_or_locked_is_named(what, tmp_path, monkeypatch):
+    place = tmp_path / "folder"
+    if what == "made":
+        place.write_text("a file")
+    else:
+        (place / "lock").mkdir(parents=True)
+    with pytest.raises(StorageError, match=r"could not .* the folder .*choose another"):
+        fit_bpmf(FRAME, folder=place, **PARAMS)
+
+
+def test_a_file_system_without_locks_is_refused(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def without(*_):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", without)
+    with pytest.raises(StorageError, match="could not lock the folder .*that has locks"):
+        fit_bpmf(FRAME, folder=tmp_path, **PARAMS)
+
+
+def test_a_finished_fit_is_not_done_again(tmp_path, monkeypatch):
+    first = fit_bpmf(FRAME, folder=tmp_path, **PARAMS)
+    swept = stopping(monkeypatch, -1)
+    assert_same(first, fit_bpmf(FRAME, folder=tmp_path, **PARAMS))
+    assert not swept
+
+
+def test_a_checkpoint_of_another_fit_is_refused(tmp_path):
+    fit_bpmf(FRAME, folder=tmp_path, **PARAMS)
+    for change in ({"n_factors": 4}, {"random_state": 8}):
+        with pytest.raises(DataError, match="another fit"):
+            fit_bpmf(FRAME, folder=tmp_path, **PARAMS | change)
+    with pytest.raises(DataError, match="another fit"):
+        fit_bpmf(FRAME.head(20_000), folder=tmp_path, **PARAMS)
+
+
+@pytest.mark.parametrize("name", ["chain.safetensors", "users-00002-20.safetensors"])
+def test_a_damaged_checkpoint_is_named(name, tmp_path):
+    fit_bpmf(FRAME, folder=tmp_path, **PARAMS)
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes()[:-3] + b"abc")
+    with pytest.raises(FileFormatError, match=name):
+        fit_bpmf(FRAME, folder=tmp_path, **PARAMS)
+
+
+@pytest.mark.parametrize("keep", [None, 40, -8])
+def test_samples_that_are_gone_are_not_taken_for_zeros(keep, tmp_path):
+    fit_bpmf(FRAME, folder=tmp_path, **PARAMS)
+    path = tmp_path / "samples-00001.npy"
+    content = path.read_bytes()
+    path.unlink()
+    if keep is not None:
+        path.write_bytes(content[:keep])
+    for _ in range(2):
+        with pytest.raises(FileFormatError, match="samples-00001.npy"):
+            fit_bpmf(FRAME, folder=tmp_path, **PARAMS)
+
+
+def test_workers_let_go_of_the_shards_of_a_fit_that_failed(client, monkeypatch):
+    def broken(*_):
+        raise np.linalg.LinAlgError("Matrix is not positive definite")
+
+    def held():
+        from llmtokens.distributed import cluster
+
+        return len(cluster._hosts)
+
+    monkeypatch.setattr(Sampler, "_scale", broken)
+    with pytest.raises(DataError, match="training broke down"):
+        fit_bpmf(FRAME, client=client, **PARAMS)
+    assert set(client.run(held).values()) == {0}
+
+
+def test_what_did_not_come_out_as_numbers_is_no_model(monkeypatch):
+    finished = LLMTokensBPMF._finished
+    monkeypatch.setattr(
+        LLMTokensBPMF, "_finished", lambda *args: finished(*args) | {"bu": np.full(3, np.nan)}
+    )
+    with pytest.raises(DataError, match="training diverged: bu"):
+        fit_bpmf(FRAME, **PARAMS)
+
+
+def test_a_damaged_shard_is_named(tmp_path, monkeypatch, client):
+    write = disk.write
+
+    def damaged(*args):
+        where = write(*args)
+        path = tmp_path / "shard-00003.safetensors"
+        path.write_bytes(path.read_bytes()[:-3] + b"abc")
+        return where
+
+    monkeypatch.setattr(disk, "write", damaged)
+    for given in ({}, {"client": client}):
+        with pytest.raises(FileFormatError, match="shard-00003"):
+            fit_bpmf(FRAME, folder=tmp_path, **given, **PARAMS)
+
+
+# -- the workers
+
+
+def losses(monkeypatch):
+    """Counts how often a fit found that workers were lost."""
+    waited, found = fit.wait_for, []
+
+    def noted(*args):
+        found.append(1)
+        waited(*args)
+
+    monkeypatch.setattr(fit, "wait_for", noted)
+    return found
+
+
+def test_killed_workers_are_replaced_and_change_nothing(tmp_path, monkeypatch):
+    params = PARAMS | {"n_samples": 40 * KILLS}
+    whole = LLMTokensBPMF(TOKENS, USERS, **params).fit(trainset())
+    rng, killed, over = np.random.default_rng(), [], threading.Event()
+    lost = losses(monkeypatch)
+    monkeypatch.setattr(fit, "_MOST_LOSSES", 100)  # they may well come in a row, at random moments
+    with workers(2) as client:
+
+        def kill():
+            while len(killed) < KILLS and not over.wait(float(rng.uniform(0.3, 3))):
+                with contextlib.suppress(OSError, TimeoutError):
+                    pids = list(client.run(os.getpid, on_error="ignore").values())
+                    if len(pids) == 2 and not over.is_set():
+                        os.kill(pids[rng.integers(2)], signal.SIGKILL)
+                        killed.append(time.monotonic())
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        try:
+            algo = fit_bpmf(
+                FRAME, TOKENS, USERS, client, folder=tmp_path, checkpoint_every=3, **params
+            )
+        finally:
+            over.set()
+            killer.join()
+    assert len(lost) >= len(killed) / 2 > 0  # the first and the last may come too soon or too late
+    assert_same(whole, algo)
+
+
+def test_a_fit_whose_workers_die_every_time_ends(monkeypatch):
+    def dies(key):
+        os._exit(1)
+
+    monkeypatch.setattr(cluster.Cluster, "open", lambda team: team._each(dies, [()]))
+    lost = losses(monkeypatch)
+    with (
+        workers(1) as client,
+        pytest.raises(LLMTokensError, match="lost 5 times with no checkpoint in between.*memory"),
+    ):
+        fit_bpmf(FRAME, client=client, **PARAMS)
+    assert len(lost) == 4
+
+
+@pytest.mark.parametrize("every", [3, 7])
+def test_losses_are_borne_as_long_as_there_is_a_checkpoint_in_between(every, whole, monkeypatch):
+    sweep, swept = Sampler.sweep, []
+
+    def losing(self):
+        swept.append(1)
+        if len(swept) % 5 == 0:
+            raise cluster.WorkerLostError("some worker")
+        sweep(self)
+
+    monkeypatch.setattr(Sampler, "sweep", losing)
+    monkeypatch.setattr(fit, "wait_for", lambda *_: None)
+    given = {"checkpoint_every": every, **PARAMS}
+    if every > 5:
+        with pytest.raises(LLMTokensError, match=r"at last: some worker\. .*checkpoint_every"):
+            fit_bpmf(FRAME, TOKENS, USERS, **given)
+        assert len(swept) == 5 * 5
+    else:
+        assert_same(whole, fit_bpmf(FRAME, TOKENS, USERS, **given))
+        assert len(swept) > 5 * 5
+
+
+def test_no_fit_waits_for_workers_for_ever(monkeypatch):
+    monkeypatch.setattr(connection, "_PATIENCE", 0.3)
+    with workers(1) as client:
+        write = disk.write
+
+        def write_and_stop(*args):
+            client.cluster.scale(0)
+            while client.nthreads():
+                time.sleep(0.05)
+            return write(*args)
+
+        monkeypatch.setattr(disk, "write", write_and_stop)
+        with pytest.raises(LLMTokensError, match="all workers are lost"):
+            fit_bpmf(FRAME, client=client, **PARAMS)
+
+
+def test_a_worker_that_does_not_see_the_folder_is_named(client, tmp_path, monkeypatch):
+    write = disk.write
+
+    def elsewhere(*args):
+        return write(*args)._replace(folder=str(tmp_path / "on another machine"))
+
+    monkeypatch.setattr(disk, "write", elsewhere)
+    with pytest.raises(StorageError, match=r"a worker on \S+ does not see .*another machine"):
+        fit_bpmf(FRAME, client=client, folder=tmp_path, **PARAMS)
