@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -277,6 +278,22 @@ def test_killed_workers_are_replaced_and_change_nothing(tmp_path, monkeypatch):
             killer.join()
     assert len(lost) >= len(killed) / 2 > 0  # the first and the last may come too soon or too late
     assert_same(whole, algo)
+
+
+def test_a_result_that_takes_long_to_fetch_is_waited_for():
+    class Large:
+        status, tried = "finished", 0
+
+        def result(self, timeout):
+            self.tried += 1
+            assert self.tried < 20
+            if timeout < 10:
+                raise TimeoutError
+            return "all of it"
+
+    team = cluster.Cluster.__new__(cluster.Cluster)
+    team.client, team.hosts = SimpleNamespace(nthreads=dict), []
+    assert team._result(Large()) == "all of it"
 
 
 def test_a_fit_whose_workers_die_every_time_ends(monkeypatch):

@@ -93,9 +93,8 @@ class Cluster:
         """Samples are in files, until they are collected."""
 
     def collect(self, table: NDArray[np.float32], n: int) -> Floats:
-        self._each(_call, [("flush",)] * len(self.hosts))
-        opened = self._each(_call, [("opened",)] * len(self.hosts))
-        return collected(self.where, table, n, [pair for pairs in opened for pair in pairs])
+        self._each(_call, [("hand_over",)] * len(self.hosts))
+        return collected(self.where, table, n)
 
     def _each(self, task: Any, args: list[tuple[Any, ...]]) -> list[Any]:
         return self._results([self._on(k, task, *args[k]) for k in range(len(self.hosts))])
@@ -112,13 +111,16 @@ class Cluster:
         return [self._result(future) for future in futures]
 
     def _result(self, future: Any) -> Any:
+        patience = _POLL
         while True:  # a task of a lost worker is never done, nor is its result ever fetched
             try:
-                return future.result(timeout=_POLL)
+                return future.result(timeout=patience)
             except TimeoutError:
                 self._check()
                 if future.status == "error":  # it was the task's own
                     raise
+                if future.status == "finished":  # large: fetching it was cut short
+                    patience *= 2
             except _UnknownError as error:
                 raise WorkerLostError("a worker was started anew") from error
             except Exception:

@@ -2,8 +2,8 @@
 
 A folder holds ``shard-<index>.safetensors`` (ratings) and ``rows.safetensors`` (what is known of
 users and items), written before the first sweep; ``samples-<index>.npy``, filled as the fit goes
-on; and for the last checkpoint ``users-<index>-<sweeps>.safetensors`` and ``chain.safetensors``,
-which alone says that it is whole.
+on; for the last checkpoint ``users-<index>-<sweeps>.safetensors`` and ``chain.safetensors``, which
+alone says that it is whole; and in the end ``open-<index>.safetensors``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from ..algorithms.bpmf.features import Known
 from ..algorithms.bpmf.rated import Rated, users_a_shard
 from ..algorithms.bpmf.shard import Shard
 from ..algorithms.bpmf.team import Shards
-from ..algorithms.bpmf.tree import Parts
 from ..errors import FileFormatError, StorageError
 from ..trainset import Ratings
 
@@ -30,7 +29,7 @@ Floats = NDArray[np.float64]
 CHECKPOINT = "chain.safetensors"
 ROWS = "rows.safetensors"
 CHAIN = "chain"
-_RATINGS, _KNOWN, _USERS = "shard", "rows", "users of a chain"
+_RATINGS, _KNOWN, _USERS, _OPEN = "shard", "rows", "users of a chain", "left open"
 
 
 class Where(NamedTuple):
@@ -139,26 +138,29 @@ class DiskShards(Shards):
         for shard in self.shards:
             shard.kept.flush()
 
-    def opened(self) -> list[tuple[int, Parts]]:
-        """What the samples of users leave open, shard by shard."""
-        return [(shard.index, (shard.open,)) for shard in self.shards]
+    def hand_over(self) -> None:
+        """Write what :func:`collected` reads: of many users more than can well be sent."""
+        self.flush()
+        for shard in self.shards:
+            store.write(_open_path(self.where, shard.index), _OPEN, {}, {"open": shard.open})
 
     def reserve(self, table: NDArray[np.float32]) -> None:
         """Samples are in files, until they are collected."""
 
     def collect(self, table: NDArray[np.float32], n: int) -> Floats:
-        self.flush()
-        return collected(self.where, table, n, self.opened())
+        self.hand_over()
+        return collected(self.where, table, n)
 
 
-def collected(
-    where: Where, table: NDArray[np.float32], n: int, opened: list[tuple[int, Parts]]
-) -> Floats:
-    """Fill the table of the users' samples from the files of all shards."""
+def collected(where: Where, table: NDArray[np.float32], n: int) -> Floats:
+    """Fill the table of the users' samples from the files of all shards, and return what these
+    leave open."""
+    opened = []
     for index, first in enumerate(where.bounds[:-1]):
         kept = np.lib.format.open_memmap(where.path(f"samples-{index:05d}.npy"), "r")
         table[first : where.bounds[index + 1], :n] = kept[:n].transpose(1, 0, 2)
-    return np.vstack([parts[0] for _, parts in sorted(opened, key=lambda pair: pair[0])])
+        opened.append(store.read(_open_path(where, index), _OPEN)[2]["open"])
+    return np.vstack(opened)
 
 
 def forget(where: Where, but: int) -> None:
@@ -170,6 +172,10 @@ def forget(where: Where, but: int) -> None:
 
 def _shard_path(where: Where, index: int) -> Path:
     return where.path(f"shard-{index:05d}.safetensors")
+
+
+def _open_path(where: Where, index: int) -> Path:
+    return where.path(f"open-{index:05d}.safetensors")
 
 
 def _state_path(where: Where, index: int, sweeps: int) -> Path:

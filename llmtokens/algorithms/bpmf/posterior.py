@@ -150,7 +150,8 @@ class Posterior:
         n = self.n
         made: dict[str, Any] = {"users": self.users[:, :n], "items": self.items[:, :n]}
         made |= {name: self._stacked(name) for name in _SMALL}
-        made["user_open"] = (np.vstack([warm_open, self.user_open]) / n).astype(np.float32)
+        both = (warm_open / n, self.user_open / n)  # of large catalogues the largest arrays here
+        made["user_open"] = np.concatenate(both, dtype=np.float32)
         made["item_open"] = (self.item_open / n).astype(np.float32)
         made["text_share"] = (self.text_share / n).astype(np.float32)
         return made | {"lead": self._lead}
