@@ -1,4 +1,4 @@
-"""What is said of the Bayesian sampler's growth, held against what ``benchmarks/scaling.py`` measured."""
+"""What is said of the Bayesian sampler's growth, and what ``benchmarks/scaling.py`` measured."""
 
 from __future__ import annotations
 
