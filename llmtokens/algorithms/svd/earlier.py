@@ -14,7 +14,7 @@ def brought_forward(state: dict[str, Any], n_item_rows: int) -> dict[str, Any]:
 
     A user's correction was one number, the last column of ``user_map`` what it was shrunk to.
     """
-    old, map_ = (state.get(name) for name in ("picks", "user_map"))
+    old, map_ = (np.asarray(state.get(name, 0.0)) for name in ("picks", "user_map"))
     if "lead" in state or old.ndim != 1 or map_.ndim != 2 or not map_.size:
         return state
     return state | {
