@@ -2,7 +2,8 @@
 
 All algorithms run on the same five folds of each split, with their defaults; Surprise's SVD also
 with settings found by a grid search on inner folds of the first training set. The controls: the
-user's mean, tokens of genres and year alone, shuffled tokens, random ones, and none.
+user's mean, a ridge on genres and year, tokens of genres and year alone, shuffled tokens, random
+ones, and none.
 
     python benchmarks/quality.py --data ml-latest-small
 """
@@ -76,6 +77,7 @@ def line_up(data: RatingData, tokens: LLMTokens) -> dict[str, AlgoBase]:
         "SVD": SVD(**svd),
         "SVD, tuned": tuned_svd(data),
         "KNNBaseline": KNNBaseline(sim_options=item_item, verbose=False),
+        "ridge on genres and year": LLMTokensContent(item_tokens=structure),
         "LLMTokensContent": LLMTokensContent(item_tokens=tokens),
         "LLMTokensSVD": LLMTokensSVD(item_tokens=tokens, **svd),
         "LLMTokensSVD, genres and year": LLMTokensSVD(item_tokens=structure, **svd),

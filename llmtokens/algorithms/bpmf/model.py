@@ -61,14 +61,14 @@ class LLMTokensBPMF(SampleModel):
 
     *Cold rows* get, in each sample, a ridge regression of drawn rows on tokens, its strength by the
     evidence. *Selection correction*: people rate what they expect to like, so that text fitted to
-    ratings is too low for items nobody has rated. A cold item gets :math:`D_u^T [x_i, 1]` added, by
-    how much a user's picks are better than their text says
+    ratings is too low for items nobody has rated. A cold item gets :math:`D_u^T [x_i - \bar x, 1]`
+    added, by how much a user's picks are better than their text says
     (:class:`~llmtokens.algorithms.picks.Correction`); one with few ratings half of the share that
     its estimate still owes to the prior.
 
     *Newcomers and influences.* ``fold_in`` draws a user once in each sample, from what they are
     given the items. An influence in ``explain`` is on the mean of that, in closed form, with
-    :math:`\delta_u` as it is: what folding in without the rating does, but for the noise of drawing
+    :math:`D_u` as it is: what folding in without the rating does, but for the noise of drawing
     and what the rating says of the user's picks.
 
     *Memory.* Every third sweep after the burn-in is kept, in single precision:

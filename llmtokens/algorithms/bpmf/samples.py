@@ -49,7 +49,7 @@ class Means:
 class SampleModel(GivenRatings):
     r"""Predicts, explains and folds in by the mean over samples of
 
-    .. math:: \mu + \sigma (a_u^T x_i + p_u^T q_i + b_u + b_i) + w_i \sigma D_u^T [x_i, 1]
+    .. math:: \mu + \sigma (a_u^T x_i + p_u^T q_i + b_u + b_i) + w_i \sigma D_u^T [x_i - \bar x, 1]
 
     Newcomers and influences: :class:`~llmtokens.algorithms.bpmf.given.GivenRatings`.
     """

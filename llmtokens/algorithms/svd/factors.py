@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 class FactorModel(TokenAlgoBase):
     r"""Predicts, explains and folds in by
 
-    .. math:: \hat r_{ui} = \mu + b_u + b_i + q_i^T p_u + w_i D_u^T [x_i, 1]
+    .. math:: \hat r_{ui} = \mu + b_u + b_i + q_i^T p_u + w_i D_u^T [x_i - \bar x, 1]
 
     A new user's :math:`[p_u, b_u]` is the ridge regression of :mod:`~llmtokens.algorithms.fold` on
     their ratings, towards what a user without ratings gets; an item's :math:`[q_i, b_i]` likewise,

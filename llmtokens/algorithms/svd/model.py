@@ -27,7 +27,7 @@ class LLMTokensSVD(FactorModel):
 
     The drop-in for :class:`surprise.SVD`, with its parameters and attributes:
 
-    .. math:: \hat r_{ui} = \mu + b_u + b_i + q_i^T p_u + w_i D_u^T [x_i, 1]
+    .. math:: \hat r_{ui} = \mu + b_u + b_i + q_i^T p_u + w_i D_u^T [x_i - \bar x, 1]
 
     *Seeds.* Two thirds of the factors start from the item's token, one third from who rated it; a
     user starts from the damped sum of the seeds rated, the biases from baselines that know the
