@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -21,7 +22,7 @@ import llmtokens
 from llmtokens import LLMTokens, LLMTokensSVD, SentenceEncoder
 from llmtokens.compare import compare
 from llmtokens.encode import models
-from llmtokens.errors import ModelNotFoundError
+from llmtokens.errors import DataError, ModelNotFoundError
 from llmtokens.parallel import Shared
 from llmtokens.threads import one_blas_thread
 
@@ -152,6 +153,51 @@ def test_dask_is_sent_the_algorithms_once_whatever_the_number_of_trials(cluster)
     with joblib.parallel_config("dask"):
         run(algorithms, DATA, {"a": KFold(6, random_state=0)})
     assert Noted.sent == 2
+
+
+def test_a_grid_search_on_dask_sends_tokens_on_the_workers_by_name(cluster, monkeypatch):
+    from llmtokens.distributed import on_workers
+
+    sent = []
+    monkeypatch.setattr(
+        LLMTokens, "__getstate__", lambda tokens: sent.append(1) or dict(tokens.__dict__)
+    )
+    there = on_workers(TOKENS, cluster)
+    placing = len(sent)
+    assert placing >= 1
+    grid = {"n_factors": [4, 8], "n_epochs": [2], "random_state": [0]}
+    results = []
+    for tokens, n_jobs in ((TOKENS, 1), (there, 2)):
+        with joblib.parallel_config("dask") if n_jobs == 2 else nullcontext():
+            search = GridSearchCV(
+                LLMTokensSVD, grid | {"item_tokens": [tokens]}, ["rmse"], FOLDS, n_jobs=n_jobs
+            )
+            search.fit(DATA.dataset)
+        results.append([search.cv_results[f"split{k}_test_rmse"].tolist() for k in range(3)])
+    assert results[0] == results[1]
+    assert len(sent) == placing
+    assert len(pickle.dumps(LLMTokensSVD(there))) < 2_000
+    assert pickle.loads(pickle.dumps(there)).ids == TOKENS.ids
+
+
+def test_tokens_on_workers_are_known_there_alone(cluster, tmp_path):
+    from llmtokens.controls import shuffled
+    from llmtokens.distributed import on_workers
+
+    there = on_workers(TOKENS, cluster)
+    other = pickle.loads(pickle.dumps(shuffled(there)))
+    assert other.ids == TOKENS.ids
+    (tmp_path / "tokens").write_bytes(pickle.dumps(there))
+    code = "import pickle, sys; print(len(pickle.load(open(sys.argv[1], 'rb'))))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "tokens")],
+        env={**os.environ, "PYTHONPATH": str(Path(llmtokens.__file__).parents[1])},
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode
+    assert "send it the tokens that on_workers was given" in done.stderr
+    with pytest.raises(DataError, match="expected a distributed.Client"):
+        on_workers(TOKENS, "tcp://scheduler:8786")
 
 
 def test_dask_is_sent_a_model_once_whatever_the_number_of_users(cluster, monkeypatch):

@@ -7,6 +7,7 @@ was found, and what was expected or what to do about it.
 from __future__ import annotations
 
 import copy
+import pickle
 import sys
 from types import SimpleNamespace
 
@@ -34,7 +35,7 @@ from llmtokens.compare import Comparison, compare
 from llmtokens.controls import UserMean
 from llmtokens.curves import learning_curve
 from llmtokens.datasets import load_items, load_movielens, load_ratings, synthetic
-from llmtokens.distributed import fit_bpmf
+from llmtokens.distributed import fit_bpmf, on_workers
 from llmtokens.encode import cached, check_texts, restore_encoder
 from llmtokens.errors import (
     AlignmentError,
@@ -130,6 +131,14 @@ def fit_without_workers():
     distributed = pytest.importorskip("distributed")
     with distributed.Client(n_workers=0, processes=False, dashboard_address=None) as client:
         fit_bpmf(frame_of(), client=client)
+
+
+def placed_elsewhere():
+    """The tokens of a cluster that is not this process's, as a pickle of them would come here."""
+    distributed = pytest.importorskip("distributed")
+    with distributed.Client(n_workers=0, processes=False, dashboard_address=None) as client:
+        pickled = pickle.dumps(on_workers(VECTORS, client))
+    return pickle.loads(pickled)
 
 
 def encode_without(at, encode):
@@ -484,6 +493,13 @@ CASES = [
     ("fit_bpmf", MissingExtraError,
      lambda at: (at.without("pyarrow"), fit_bpmf(at.folder / "noise")),
      "Parquet needs pyarrow, which is not installed", r"pip install 'llmtokens\[distributed\]'"),
+    ("on_workers", DataError, lambda at: on_workers(VECTORS, "tcp://scheduler:8786"),
+     "found client='tcp://scheduler:8786'", r"expected a distributed\.Client, which"),
+    ("on_workers", MissingExtraError,
+     lambda at: (at.without("distributed"), on_workers(VECTORS, None)),
+     "a cluster needs distributed", r"pip install 'llmtokens\[distributed\]'"),
+    ("on_workers", LLMTokensError, lambda at: placed_elsewhere().n_dims,
+     "on the workers of a Dask cluster", "send it the tokens that on_workers was given"),
     # plots and reports
     ("plots.token_map", DataError,
      lambda at: plots.token_map(LLMTokens.from_embeddings("ab", [[0.0], [1.0]])),
