@@ -50,7 +50,7 @@ def test_the_rows_of_users_and_their_prior_are_found(ratings):
     assert np.corrcoef(found[many].ravel(), rows.sum(axis=0)[many].ravel())[0, 1] > 0.9
     assert made.noise[0] == pytest.approx(0.49, rel=0.1)
     assert np.diag(made.spread[0]) == pytest.approx(np.full(C + 1, 0.25), rel=0.3)
-    assert made.usual == pytest.approx([0, 0, 0, 0.8], abs=0.15)
+    assert made.mean.sum(axis=0)[-1] == pytest.approx(0.8, abs=0.15)
 
 
 def test_a_step_of_em_expects_what_the_posterior_of_every_user_says(ratings):
@@ -89,7 +89,7 @@ def test_a_user_alone_gets_the_same_row(ratings):
         alone = made.row(*args, np.ones(len(args[1])))
         np.testing.assert_allclose(alone, rows[u], rtol=1e-8, atol=1e-10)
     nothing = made.row(lead[:0], np.zeros(0), np.zeros(0), np.zeros(0))
-    np.testing.assert_allclose(nothing, made.usual, atol=1e-12)
+    np.testing.assert_allclose(nothing, [0, 0, 0, made.mean[:, -1].sum()], atol=1e-12)
 
 
 def test_users_beyond_the_judges_get_their_rows_too(ratings, monkeypatch):
@@ -112,6 +112,15 @@ def test_what_all_users_share_is_left_to_the_text(ratings):
     _, rows = learn(ratings, lead, gap + common, rest + common)
     assert np.abs(rows[:, :C]).max() < 0.2
     assert np.abs(rows[:, :C]).mean() < 0.05
+
+
+def test_a_user_without_ratings_gets_what_a_rating_is_corrected_by_on_average(ratings):
+    lead, _, x, gap, rest = planted(ratings)
+    made, rows = learn(ratings, lead, gap, rest)
+    usual = np.mean(np.sum(x * rows[ratings.user], axis=1))
+    picks = made.entries(rows, ratings.n_users + 2)["picks"]
+    np.testing.assert_allclose(picks[-2:], [[0, 0, 0, usual]] * 2, atol=1e-6)
+    np.testing.assert_allclose(picks[:-2], rows, atol=1e-6)
 
 
 def test_ratings_of_another_size_have_corrections_of_that_size(ratings):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import picks as kernels
-from ..layout import Array, Layout
+from ..layout import Array, Layout, Scalar
 from ..roster import Roster
 from ..trainset import Ratings
 
@@ -85,17 +85,20 @@ class Correction(NamedTuple):
     Attributes
     ----------
     mean : (2, d), spread : (2, d, d), noise : (2,), centre : (d - 1,)
+    usual : float
+        The mean correction over all ratings, which users without ratings get.
     """
 
     mean: Floats
     spread: Floats
     noise: Floats
     centre: Floats
+    usual: float
 
     @classmethod
     def none(cls, d: int) -> Correction:
         """The one that corrects nothing."""
-        return cls(np.zeros((2, d)), np.zeros((2, d, d)), np.ones(2), np.zeros(d - 1))
+        return cls(np.zeros((2, d)), np.zeros((2, d, d)), np.ones(2), np.zeros(d - 1), 0.0)
 
     @classmethod
     def learn(
@@ -120,6 +123,8 @@ class Correction(NamedTuple):
         judged = evidence(judges)
         made, rows = cls._of(judged, centre), np.empty((n, x.shape[1]))
         rows[judges] = made._rows(judged)
+        total = judged.square[:, -1]  # of the rows of X
+        made = made._replace(usual=float(np.sum(rows[judges] * total) / total[:, -1].sum()))
         others = np.setdiff1d(np.arange(n), judges)
         for k in range(0, len(others), _JUDGES):
             rows[others[k : k + _JUDGES]] = made._rows(evidence(others[k : k + _JUDGES]))
@@ -131,7 +136,7 @@ class Correction(NamedTuple):
         first = _learned(square, along[:, 0], size[:, 0])
         second = _learned(square, *evidence.without(_expected(square, along[:, 0], *first)))
         mean, spread, noise = (np.array(pair) for pair in zip(first, second, strict=True))
-        return cls(mean, spread, noise, centre)
+        return cls(mean, spread, noise, centre, 0.0)
 
     def row(self, lead: Singles, gap: Floats, rest: Floats, weights: Floats) -> Floats:
         """``D_u`` of one user, whose ratings have weights, shape (d,)."""
@@ -149,18 +154,10 @@ class Correction(NamedTuple):
         rows[:, :-1] -= self.mean.sum(axis=0)[:-1]
         return rows
 
-    @property
-    def usual(self) -> Floats:
-        """The row of a user without ratings, shape (d,)."""
-        out = np.zeros(self.mean.shape[1])
-        out[-1] = self.mean[:, -1].sum()
-        return out
-
     def times(self, factor: float) -> Correction:
         """That of ratings ``factor`` times as large."""
-        return Correction(
-            self.mean * factor, self.spread * factor**2, self.noise * factor**2, self.centre
-        )
+        scaled = self.mean * factor, self.spread * factor**2, self.noise * factor**2
+        return Correction(*scaled, self.centre, self.usual * factor)
 
     # -- as entries of a fitted model ----------------------------------------------------------
 
@@ -174,11 +171,13 @@ class Correction(NamedTuple):
             "pick_spread": Array((2, d, d)),
             "pick_noise": Array((2,)),
             "pick_centre": Array((lead,)),
+            "pick_usual": Scalar(float),
         }
 
     def entries(self, rows: Floats, n_user_rows: int) -> dict[str, Any]:
-        """Their values; users without ratings have the usual row."""
-        picks = np.tile(self.usual, (n_user_rows, 1))
+        """Their values; users without ratings have the usual one for all items."""
+        picks = np.zeros((n_user_rows, rows.shape[1]))
+        picks[:, -1] = self.usual
         picks[: len(rows)] = rows
         return {
             "picks": picks.astype(np.float32),
@@ -186,6 +185,7 @@ class Correction(NamedTuple):
             "pick_spread": self.spread,
             "pick_noise": self.noise,
             "pick_centre": self.centre,
+            "pick_usual": self.usual,
         }
 
     @classmethod

@@ -23,6 +23,7 @@ def brought_forward(state: dict[str, Any], n_item_rows: int) -> dict[str, Any]:
         "pick_spread": np.array([[[1.0]], [[0.0]]]),
         "pick_noise": np.array([_DAMP, 1.0]),
         "pick_centre": np.zeros(0),
+        "pick_usual": float(map_[-1, -1]),
         "lead": np.zeros((n_item_rows, 0), np.float32),
         "lead_centre": np.zeros(0, np.float32),
         "lead_scale": 0.0,
