@@ -88,9 +88,9 @@ class Sides(NamedTuple):
         share = np.ones(items.n_rows)
         share[: ratings.n_items] = item_share(ratings.item_counts)
         qi, bi = q_text.copy(), b_text.copy()
-        for rows, learned in ((qi, f.qi), (bi, f.bi)):
+        for rows, trained in ((qi, f.qi), (bi, f.bi)):
             blend = share[: ratings.n_items].reshape(-1, *[1] * (rows.ndim - 1))
-            rows[: ratings.n_items] += (1 - blend) * (learned - rows[: ratings.n_items])
+            rows[: ratings.n_items] += (1 - blend) * (trained - rows[: ratings.n_items])
 
         known = np.column_stack([f.pu, f.bu])
         user_map = TokenRidge(users.tokens, counts).learn(known, _judge(f.qi, ratings.item_counts))
