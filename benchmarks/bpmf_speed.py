@@ -28,7 +28,7 @@ from common import load, movie_tokens, parser, save
 
 from llmtokens import LLMTokens
 from llmtokens.algorithms.bpmf import LLMTokensBPMF
-from llmtokens.algorithms.bpmf.features import Known, histories, leading
+from llmtokens.algorithms.bpmf.features import Known, centred_lead, histories
 from llmtokens.roster import Roster
 from llmtokens.trainset import Ratings
 
@@ -130,7 +130,7 @@ def main() -> None:
     users, items = (Roster.build("user", ratings.user_ids, None),
                     Roster.build("item", ratings.item_ids, tokens))  # fmt: skip
     text = Known.of(users, items, 16).text[: ratings.n_items]
-    history = histories(ratings.user_ptr, ratings.item, leading(text, ratings.item_counts))
+    history = histories(ratings.user_ptr, ratings.item, centred_lead(text, ratings.item_counts))
     history /= np.sqrt(np.mean(history**2))
     LLMTokensBPMF(tokens, n_samples=1, burn_in=1).fit(trainset)  # compile before the clock runs
 
