@@ -18,7 +18,7 @@ Singles = NDArray[np.float32]
 Rows = NDArray[np.int64]
 Said = tuple[Any, Any, Any]  # of ratings: items, gaps and rests
 
-_JUDGES = 2000  # users from whom the priors are learned, and users at a time
+_JUDGES = 800  # users from whom the priors are learned, and users at a time
 _ROUNDS = 20
 _LEAST = 1e-3  # variance of a coefficient that one user without ratings would have
 
@@ -106,7 +106,7 @@ class Correction(NamedTuple):
     ) -> tuple[Correction, Floats]:
         """The most likely priors, and the rows of all users with ratings.
 
-        Of very many users, some two thousand, evenly chosen, judge the priors. ``said`` is asked
+        Of very many users, some eight hundred, evenly chosen, judge the priors. ``said`` is asked
         for some ratings, by where they are.
         """
         centre = ratings.item_counts @ lead.astype(np.float64) / ratings.n

@@ -8,7 +8,7 @@ from numba import njit, prange
 from .twice import twice
 
 
-@twice(cache=True, nogil=True, error_model="numpy")
+@twice(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def user_products(
     ptr: np.ndarray,
     item: np.ndarray,
@@ -42,7 +42,7 @@ def user_products(
                 square[u, j, i] = square[u, i, j]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def expected_rows(
     square: np.ndarray,
     along: np.ndarray,
@@ -63,41 +63,39 @@ def expected_rows(
     sum of squared errors: an E-step.
     """
     n, d = along.shape
-    root, half = np.empty((d, d)), np.empty((d, d))
+    root, half, open_ = np.empty((d, d)), np.empty((d, d)), np.empty((d, d))
     prior, z, errors = precision @ mean, np.empty(d), 0.0
     for u in range(n):
-        for i in range(d):  # root root' = V_u^-1, half = root^-1
+        for i in range(d):  # root root' = V_u^-1
             for j in range(i + 1):
                 s = precision[i, j] + square[u, i, j] / noise
                 for h in range(j):
                     s -= root[i, h] * root[j, h]
                 root[i, j] = np.sqrt(s) if i == j else s / root[j, j]
-        for j in range(d):
-            for i in range(j, d):
-                s = 1.0 if i == j else 0.0
-                for h in range(j, i):
-                    s -= root[i, h] * half[h, j]
-                half[i, j] = s / root[i, i]
-        for i in range(d):
-            s = 0.0
+        half[:] = 0.0
+        open_[:] = 0.0
+        row = rows[u]
+        row[:] = 0.0
+        for i in range(d):  # half = root^-1, V_u = half' half
+            half[i, i] = 1.0
+            for h in range(i):
+                for j in range(h + 1):
+                    half[i, j] -= root[i, h] * half[h, j]
+            z[i] = 0.0
             for j in range(i + 1):
-                s += half[i, j] * (prior[j] + along[u, j] / noise)
-            z[i] = s
+                half[i, j] /= root[i, i]
+                z[i] += half[i, j] * (prior[j] + along[u, j] / noise)
+            for j in range(i + 1):
+                row[j] += half[i, j] * z[i]
+                for h in range(j + 1):
+                    open_[j, h] += half[i, j] * half[i, h]
         errors += size[u]
         for i in range(d):
-            s = 0.0
-            for h in range(i, d):
-                s += half[h, i] * z[h]
-            rows[u, i] = s
-            errors -= 2.0 * s * along[u, i]
-        for i in range(d):
+            errors -= 2.0 * row[i] * along[u, i]
             for j in range(i + 1):
-                s = 0.0
-                for h in range(i, d):
-                    s += half[h, i] * half[h, j]
-                spread[i, j] += s
-                s += rows[u, i] * rows[u, j]
-                errors += (s if i == j else 2.0 * s) * square[u, i, j]
+                spread[i, j] += open_[i, j]
+                both = (open_[i, j] + row[i] * row[j]) * square[u, i, j]
+                errors += both if i == j else 2.0 * both
     for i in range(d):
         for j in range(i):
             spread[j, i] = spread[i, j]
