@@ -63,10 +63,8 @@ def test_a_step_of_em_expects_what_the_posterior_of_every_user_says(ratings):
     )
     mean, root = rng.standard_normal(d), rng.standard_normal((d, d))
     precision, noise = root @ root.T + np.eye(d), 0.6
-    rows, spread = np.empty((n, d)), np.zeros((d, d))
-    errors = kernels.expected_rows(
-        square, along[:, 0], size[:, 0], mean, precision, noise, rows, spread
-    )
+    prior = mean, np.linalg.inv(precision), noise
+    rows, spread, errors = picks._expectation(square, along[:, 0], size[:, 0], *prior)
     total, open_ = 0.0, np.zeros((d, d))
     for u in range(n):
         mine = ratings.user == u

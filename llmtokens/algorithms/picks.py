@@ -237,12 +237,20 @@ def _learned(square: Floats, along: Floats, size: Floats) -> tuple[Floats, Float
     n, d = along.shape
     n_ratings = float(square[:, -1, -1].sum())
     noise = max(float(size.sum()) / n_ratings, 1e-12)
-    mean, spread, rows = np.zeros(d), np.eye(d) * (noise / 20), np.empty((n, d))
+    mean, spread = np.zeros(d), np.eye(d) * (noise / 20)
     mean[-1] = along[:, -1].sum() / n_ratings
     for _ in range(_ROUNDS):
-        open_ = np.zeros((d, d))
-        precision = np.linalg.inv(spread)
-        errors = kernels.expected_rows(square, along, size, mean, precision, noise, rows, open_)
+        rows, open_, errors = _expectation(square, along, size, mean, spread, noise)
         noise, mean = max(errors / n_ratings, 1e-12), rows.mean(axis=0)
         spread = ((rows - mean).T @ (rows - mean) + open_ + np.eye(d) * _LEAST) / (n + 1)
     return mean, spread, noise
+
+
+def _expectation(
+    square: Floats, along: Floats, size: Floats, mean: Floats, spread: Floats, noise: float
+) -> tuple[Floats, Floats, float]:
+    """Users' rows, the sum of what is open of them, and the expected squared errors of ratings."""
+    precision, rows, open_ = np.linalg.inv(spread), np.empty_like(along), np.zeros_like(spread)
+    kernels.expected_rows(square, along, mean, precision, noise, rows, open_)
+    pulled = np.sum(rows @ precision * (mean - rows)) + rows.size - np.sum(precision * open_)
+    return rows, open_, float(size.sum() - np.sum(rows * along) + noise * pulled)

@@ -7,6 +7,8 @@ from numba import njit, prange
 
 from .twice import twice
 
+_LANES = 8
+
 
 @twice(cache=True, nogil=True, fastmath=True, error_model="numpy")
 def user_products(
@@ -46,57 +48,76 @@ def user_products(
 def expected_rows(
     square: np.ndarray,
     along: np.ndarray,
-    size: np.ndarray,
     mean: np.ndarray,
     precision: np.ndarray,
     noise: float,
     rows: np.ndarray,
     spread: np.ndarray,
-) -> float:
+) -> None:
     r"""What is expected of users' rows ``z_u ~ N(mean, precision^-1)``, given their ratings.
 
     .. math:: y_{ut} \sim N(x_t^T z_u, \sigma^2): \quad
               V_u = (\Lambda + X^T X / \sigma^2)^{-1}, \quad
               E z_u = V_u (\Lambda m + X^T y / \sigma^2)
 
-    Writes the means to ``rows`` (n, d), adds the V_u to ``spread`` (d, d), and returns the expected
-    sum of squared errors: an E-step.
+    Writes the means to ``rows`` (n, d) and adds the V_u to ``spread`` (d, d): an E-step. Innermost
+    loops run over several users, so that they fill vector registers.
     """
     n, d = along.shape
-    root, half, open_ = np.empty((d, d)), np.empty((d, d)), np.empty((d, d))
-    prior, z, errors = precision @ mean, np.empty(d), 0.0
-    for u in range(n):
-        for i in range(d):  # root root' = V_u^-1
+    prior = precision @ mean
+    root, half = np.empty((d, d, _LANES)), np.empty((d, d, _LANES))
+    right, z, open_ = np.empty((d, _LANES)), np.empty((d, _LANES)), np.empty(_LANES)
+    for first in range(0, n, _LANES):
+        n_users = min(_LANES, n - first)
+        for k in range(_LANES):  # beyond the last user, this one once more
+            u = min(first + k, n - 1)
+            for i in range(d):
+                right[i, k] = prior[i] + along[u, i] / noise
+                for j in range(i + 1):
+                    root[i, j, k] = precision[i, j] + square[u, i, j] / noise
+        _invert_roots(root, half)
+        z[:] = 0.0
+        for i in range(d):  # z = half' half right
+            open_[:] = 0.0
             for j in range(i + 1):
-                s = precision[i, j] + square[u, i, j] / noise
-                for h in range(j):
-                    s -= root[i, h] * root[j, h]
-                root[i, j] = np.sqrt(s) if i == j else s / root[j, j]
-        half[:] = 0.0
-        open_[:] = 0.0
-        row = rows[u]
-        row[:] = 0.0
-        for i in range(d):  # half = root^-1, V_u = half' half
-            half[i, i] = 1.0
-            for h in range(i):
-                for j in range(h + 1):
-                    half[i, j] -= root[i, h] * half[h, j]
-            z[i] = 0.0
+                for k in range(_LANES):
+                    open_[k] += half[i, j, k] * right[j, k]
             for j in range(i + 1):
-                half[i, j] /= root[i, i]
-                z[i] += half[i, j] * (prior[j] + along[u, j] / noise)
-            for j in range(i + 1):
-                row[j] += half[i, j] * z[i]
-                for h in range(j + 1):
-                    open_[j, h] += half[i, j] * half[i, h]
-        errors += size[u]
-        for i in range(d):
-            errors -= 2.0 * row[i] * along[u, i]
-            for j in range(i + 1):
-                spread[i, j] += open_[i, j]
-                both = (open_[i, j] + row[i] * row[j]) * square[u, i, j]
-                errors += both if i == j else 2.0 * both
+                for k in range(_LANES):
+                    z[j, k] += half[i, j, k] * open_[k]
+        for j in range(d):
+            for k in range(n_users):
+                rows[first + k, j] = z[j, k]
+            for h in range(j + 1):  # V = half' half
+                open_[:] = 0.0
+                for i in range(j, d):
+                    for k in range(_LANES):
+                        open_[k] += half[i, j, k] * half[i, h, k]
+                for k in range(n_users):
+                    spread[j, h] += open_[k]
     for i in range(d):
         for j in range(i):
             spread[j, i] = spread[i, j]
-    return errors
+
+
+@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def _invert_roots(root: np.ndarray, half: np.ndarray) -> None:
+    """Inverses of Cholesky factors, of lower triangles (d, d, _LANES), which are overwritten."""
+    for i in range(root.shape[0]):
+        for j in range(i + 1):
+            for h in range(j):
+                for k in range(_LANES):
+                    root[i, j, k] -= root[i, h, k] * root[j, h, k]
+            if j < i:
+                for k in range(_LANES):
+                    root[i, j, k] *= half[j, j, k]
+            else:
+                for k in range(_LANES):
+                    half[i, i, k] = 1.0 / np.sqrt(root[i, i, k])
+        for j in range(i):
+            half[i, j] = 0.0
+            for h in range(j, i):
+                for k in range(_LANES):
+                    half[i, j, k] -= root[i, h, k] * half[h, j, k]
+            for k in range(_LANES):
+                half[i, j, k] *= half[i, i, k]
