@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from ...kernels import sgd
 from ...roster import Roster
 from ...trainset import Ratings
-from ..picks import Correction, leading
+from ..picks import Correction, Said, leading
 from ..ridge import TokenRidge, apply_map
 
 _FEW = 2.0  # ratings at which half of an item's estimate still comes from its text
@@ -72,18 +73,10 @@ class Sides(NamedTuple):
         kind = f.qi.dtype
         q_text, b_text = from_text[:, :-1].astype(kind), from_text[:, -1]
 
-        user, item = ratings.user.astype(np.int64), ratings.item.astype(np.int64)
-        learned, gap = np.zeros(ratings.n, kind), np.zeros(ratings.n, kind)
-        sgd.pair_dots_fast(user, item, f.pu, f.qi, learned)
-        better = np.ascontiguousarray(f.qi - q_text[: ratings.n_items])
-        sgd.pair_dots_fast(user, item, f.pu, better, gap)
-        gap = gap + (f.bi - b_text[: ratings.n_items])[item]
-        rest = y - learned - f.bu[user] - f.bi[item] + gap
+        said = _said(ratings, y, f, q_text[: ratings.n_items], b_text[: ratings.n_items])
         lead, lead_centre, lead_scale = leading(items, _LEAD)
         tells = item_map[:-1].any()  # else the tokens foretell no user's picks either
-        correction, picks = Correction.learn(
-            ratings, lead[: ratings.n_items] * tells, lambda at: (item[at], gap[at], rest[at])
-        )
+        correction, picks = Correction.learn(ratings, lead[: ratings.n_items] * tells, said)
 
         share = np.ones(items.n_rows)
         share[: ratings.n_items] = item_share(ratings.item_counts)
@@ -100,6 +93,27 @@ class Sides(NamedTuple):
             np.ascontiguousarray(rows[:, :-1], kind), qi, rows[:, -1], bi, user_map, item_map,
             share, correction, picks, lead, lead_centre, lead_scale,
         )  # fmt: skip
+
+
+def _said(
+    ratings: Ratings,
+    y: NDArray[np.float64],
+    f: Factors,
+    q_text: NDArray[Any],
+    b_text: NDArray[np.float64],
+) -> Callable[[NDArray[np.int64]], Said]:
+    """What the selection correction is learned from, of some ratings at a time."""
+    kind, better, b_better = f.qi.dtype, np.ascontiguousarray(f.qi - q_text), f.bi - b_text
+
+    def said(at: NDArray[np.int64]) -> Said:
+        user, item = ratings.user[at].astype(np.int64), ratings.item[at].astype(np.int64)
+        learned, gap = np.zeros(len(at), kind), np.zeros(len(at), kind)
+        sgd.pair_dots_fast(user, item, f.pu, f.qi, learned)
+        sgd.pair_dots_fast(user, item, f.pu, better, gap)
+        gap = gap + b_better[item]
+        return item, gap, y[at] - learned - f.bu[user] - f.bi[item] + gap
+
+    return said
 
 
 def item_share(counts: NDArray[Any]) -> NDArray[np.float64]:
