@@ -486,6 +486,50 @@ def test_digests_tell_settings_apart_by_content():
     assert len({digest(value) for value in distinct}) == len(distinct)
 
 
+@pytest.mark.parametrize(
+    ("program", "one", "other"),
+    [
+        ("f = lambda x: x > K", "K = 3", "K = 4"),
+        ("f = lambda x: [y for y in x if y > K]", "K = 3", "K = 4"),
+        ("f = lambda x: K(x)", "def K(x): return x", "def K(x): return -x"),
+        ("f = lambda x: K(x)\ndef K(x): return x + L + M(x)\ndef M(x): return K(x)",
+         "L = [1]", "L = [2]"),
+        ("class f:\n def fit(self): return K", "K = {'a': 1}", "K = {'a': 2}"),
+        ("class f:\n k = K", "K = 3", "K = 4"),
+        ("class f:\n @property\n def k(self): return K", "K = 3", "K = 4"),
+        ("class f:\n @staticmethod\n def k(): return K", "K = 3", "K = 4"),
+        ("class f(K): pass", "class K: k = 3", "class K: k = 4"),
+        ("import pandas\nf = pandas.Series([[K]])", "K = 3", "K = 4"),
+    ],
+)  # fmt: skip
+def test_what_a_function_or_a_class_reads_from_its_module_is_part_of_it(program, one, other):
+    def result(given):
+        space = {"__name__": "a module"}
+        exec(f"{given}\nunused = {given!r}\n{program}", space)
+        return digest(space["f"])
+
+    assert result(one) == result(one)
+    assert result(one) != result(other)
+
+
+def test_a_digest_is_quick_where_functions_call_each_other_in_many_ways():
+    lines = [f"def f{k}(): return f{k + 1}() + f{k + 1}() + f{k + 2}()" for k in range(60)]
+    space: dict[str, object] = {"f60": 0, "f61": 0}
+    exec("\n".join(lines), space)
+    assert len(digest(space["f0"])) == 32
+
+
+LENGTH = 1
+
+
+def test_a_measure_whose_length_changed_is_taken_anew(data, tmp_path, monkeypatch):
+    measures = {"ndcg": lambda predictions: ndcg_at_k(predictions, LENGTH)}
+    once = partial(run, {"a": BaselineOnly()}, data, None, measures, folder=tmp_path)
+    first = values(once())
+    monkeypatch.setattr(sys.modules[__name__], "LENGTH", 5)
+    assert not values(once()).equals(first)
+
+
 def test_digests_are_the_same_in_every_process():
     program = (
         "from surprise import SVD; from llmtokens.compare.digest import digest;"

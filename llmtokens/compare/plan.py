@@ -45,7 +45,7 @@ class Plan:
         self.failure: Exception | None = None
         self.total = _n_folds(self.splits.values()) * len(self.algorithms) or None
         if self.folder is not None:
-            shared = [sorted(versions().items()), self.measures]
+            shared = digest(sorted(versions().items()), self.measures)
             self.keys = [digest(algorithm, shared) for algorithm in self.algorithms.values()]
 
     def todo(

@@ -57,8 +57,9 @@ def compare(
         same to the last bit wherever they run.
     folder : str or path, optional
         Where each finished trial is kept, on this machine. A run that was interrupted, and one
-        with an algorithm or a fold more, computes only what is missing. Trials that failed are
-        tried again, but for those in which all that failed is a measure, with a DataError.
+        with an algorithm or a fold more, computes only what is missing; an algorithm or a measure
+        whose code changed, or a value it reads from its module, is another one. Trials that failed
+        are tried again, but for those in which all that failed is a measure, with a DataError.
     reference : str, optional
         What :meth:`Comparison.differences` compares with; by default the first algorithm.
     keep_predictions : bool, default=False
