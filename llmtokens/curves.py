@@ -48,10 +48,10 @@ class LearningCurve:
         """Mean over folds with its t interval, for curves to be compared by.
 
         Some folds are harder than others, for all algorithms alike: where there are several, the
-        level of a fold is taken out before its spread is measured (Cousineau 2005, corrected as in
-        Morey 2008, "Confidence intervals from normalized data", Tutorials in Quantitative Methods
-        for Psychology 4). As in :meth:`Comparison.differences`, the variance is also corrected for
-        the overlap of training sets.
+        level of a fold, of those that failed in none, is taken out before its spread is measured
+        (Cousineau 2005, corrected as in Morey 2008, "Confidence intervals from normalized data",
+        Tutorials in Quantitative Methods for Psychology 4). As in :meth:`Comparison.differences`,
+        the variance is also corrected for the overlap of training sets.
 
         Returns
         -------
@@ -187,9 +187,10 @@ def learning_curve(
 
 def _reach(values: pd.DataFrame, name: str, overlap: float, confidence: float) -> float:
     """Half the width of an algorithm's interval, from values by fold (rows) and algorithm."""
-    whole = values.dropna(axis=1, how="all").dropna()
-    n, own, inflate = whole.shape[1], values[name].dropna(), 1.0
-    if n > 1 and name in whole:
+    complete = values.columns[values.notna().all()].union([name])
+    whole, own, inflate = values[complete].dropna(), values[name].dropna(), 1.0
+    n = whole.shape[1]
+    if n > 1:
         own = whole[name] - whole.mean(axis=1)
         inflate = (n / (n - 1)) ** 0.5
     mean, _, high, _, _ = t_interval(own.to_numpy(float), overlap, confidence)

@@ -118,6 +118,29 @@ def test_bands_are_free_of_what_makes_a_fold_hard_for_all():
     assert width * 2**0.5 == pytest.approx((difference["high"] - difference["low"]).iloc[0])
 
 
+def test_an_algorithm_that_fails_in_one_fold_leaves_the_bands_of_the_others_alone():
+    rng = np.random.default_rng(0)
+    rows = [
+        {"algorithm": name, "fold": fold, "value": value, "measure": "m", "split": "s"}
+        for name in ("a", "b", "c")
+        for fold, value in enumerate(rng.normal(size=3), start=1)
+    ]
+    frame = pd.DataFrame(rows).assign(n_train=90, n_test=10, error="")
+    failed = (frame["algorithm"] == "c") & (frame["fold"] > 1)
+    broken = frame.assign(value=frame["value"].mask(failed), error=np.where(failed, "no luck", ""))
+
+    def bands(table):
+        points = LearningCurve("item", (3,), Comparison(table, "a")).points()
+        return points.set_index("algorithm").loc[["a", "b"]]
+
+    pd.testing.assert_frame_equal(bands(broken), bands(frame[frame["algorithm"] != "c"]))
+    failed = (frame["algorithm"] == "c") & (frame["fold"] > 2)
+    some = LearningCurve(
+        "item", (3,), Comparison(frame.assign(value=frame["value"].mask(failed)), "a")
+    )
+    assert some.points()[["low", "high"]].notna().all(axis=None)
+
+
 def test_an_algorithm_that_fails_has_no_point_and_the_others_keep_theirs(data):
     class Broken(UserMean):
         def fit(self, trainset):
