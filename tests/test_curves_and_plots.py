@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import warnings
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -193,7 +195,7 @@ def test_the_figures_show_the_numbers(comparison, curve):
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "4", "12"]
     assert len(ax.collections) == 2  # a band each
     line = plots.residuals(comparison).lines[1]
-    assert len(line.get_xdata()) == 15
+    assert list(line.get_xdata()) == list(range(7))  # of whole numbers, a point each
     line = plots.reliability(comparison).lines[0]
     np.testing.assert_allclose(line.get_data(), 1)
     ax = plots.paired_differences(comparison)
@@ -208,6 +210,48 @@ def test_a_figure_is_drawn_whatever_the_names_are(comparison, curve, plot, tmp_p
     axes = getattr(plots, plot)(curve if plot == "learning_curve" else comparison)
     axes.figure.savefig(tmp_path / "out.png")
     assert (tmp_path / "out.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    "plot", ["learning_curve", "residuals", "reliability", "paired_differences"]
+)
+def test_nothing_is_cut_off_or_covered_where_names_are_long_and_many(comparison, plot):
+    name = "a model whose name says everything there is to say about it, number"
+    split = "a split, of which as much can be said, with its seed and number of folds"
+    names = [f"{name} {k}" for k in range(14)]
+
+    def many(frame):
+        mine = frame[frame["algorithm"] == "one"]
+        return pd.concat([mine.assign(algorithm=own, split=split) for own in names])
+
+    given = Comparison(many(comparison.table), names[0], {}, many(comparison.predictions))
+    made = LearningCurve("item", (3,), given) if plot == "learning_curve" else given
+    axes = getattr(plots, plot)(made)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        axes.figure.draw_without_rendering()
+    whole, drawn = axes.figure.bbox, axes.get_tightbbox()
+    (legend,) = axes.figure.legends
+    for box in (drawn, legend.get_window_extent()):
+        assert whole.x0 <= box.x0 < box.x1 <= whole.x1
+        assert whole.y0 <= box.y0 < box.y1 <= whole.y1
+    assert legend.get_window_extent().y1 <= drawn.y0 + 1
+    ticks = [tick.get_window_extent() for tick in axes.get_yticklabels()]
+    assert not any(one.overlaps(other) for one, other in pairwise(ticks))
+    assert axes.bbox.width > 0.4 * whole.width
+    assert axes.bbox.height > 150
+
+
+def test_equal_estimates_are_one_point_of_the_residuals(comparison):
+    rng = np.random.default_rng(0)
+    rows = comparison.predictions.assign(est=lambda t: rng.normal(size=len(t)))
+    line = plots.residuals(Comparison(comparison.table, "one", {}, rows)).lines[1]
+    mine = rows[rows["algorithm"] == "one"].sort_values("est")
+    bins = np.arange(1200) * 15 // 1200
+    assert list(line.get_xdata()) == pytest.approx(mine.groupby(bins)["est"].mean())
+    rows = comparison.predictions.assign(est=lambda t: t["rating"].mean())
+    (line, *_) = plots.residuals(Comparison(comparison.table, "one", {}, rows)).lines[1:]
+    np.testing.assert_allclose(line.get_ydata(), [rows["rating"][:1200].mean() - rows["est"][0]])
 
 
 def test_a_figure_goes_into_axes_that_are_given(comparison):

@@ -10,7 +10,7 @@ from surprise import Prediction
 
 from ..errors import DataError, sample
 from ..metrics import reliability as reliability_table
-from .style import INK, finish, new_axes, plain_text, style
+from .style import INK, LINE, WIDE, finish, new_axes, plain_text, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +47,8 @@ def learning_curve(
     ax.set_xticks(np.log1p(curve.n_given).tolist(), [str(n) for n in curve.n_given])
     ax.minorticks_off()
     label = f"training ratings of the {curve.by}"
-    ax.set(xlabel=label, ylabel=plain_text(measure.upper() if measure.islower() else measure))
+    shown = measure.upper() if measure.islower() else measure
+    ax.set(xlabel=label, ylabel=plain_text(shown, WIDE))
     return finish(ax, own)
 
 
@@ -71,7 +72,10 @@ def paired_differences(
     if table.empty:
         raise DataError("found one algorithm only; expected another to compare it with")
     names = [name for name in comparison.algorithms if name != comparison.reference]
-    ax, own = new_axes(ax, height=1.6 + 0.3 * len(names) * max(1, len(comparison.splits) / 2))
+    shown = [plain_text(name) for name in names]
+    lines = max(name.count("\n") + 1 for name in shown)
+    room = max(0.3, 0.15 * len(comparison.splits), LINE * lines)
+    ax, own = new_axes(ax, height=1.6 + room * len(names))
     ax.axvline(0, color=INK if own else "gray", lw=1)
     ax.locator_params(axis="x", nbins=4)
     for k, split in enumerate(comparison.splits):
@@ -80,16 +84,17 @@ def paired_differences(
         reach = (rows["high"] - rows["difference"]).fillna(0)
         look = style(k) | {"linestyle": "none"}
         ax.errorbar(rows["difference"], y, xerr=reach, capsize=3, label=plain_text(split), **look)
-    ax.set_yticks(range(len(names)), [plain_text(name) for name in names])
+    ax.set_yticks(range(len(names)), shown)
     ax.set_ylim(len(names) - 0.5, -0.5)
-    ax.set(xlabel=plain_text(f"{measure}, difference to {comparison.reference}"))
+    ax.set(xlabel=plain_text(f"{measure}, difference to {comparison.reference}", WIDE))
     return finish(ax, own)
 
 
 def residuals(comparison: Comparison, split: str | None = None, ax: Axes | None = None) -> Axes:
-    """Mean of rating minus estimate against the estimate, in 15 bins of equal size.
+    """Mean of rating minus estimate against the estimate, in 15 bins of about equal size.
 
-    A line at zero is an algorithm that is right on average, wherever its estimate lies.
+    Equal estimates stay together. A line at zero is an algorithm that is right on average, wherever
+    its estimate lies.
 
     Raises
     ------
@@ -105,11 +110,13 @@ def residuals(comparison: Comparison, split: str | None = None, ax: Axes | None 
     for k, name in enumerate(comparison.algorithms):
         mine = rows[rows["algorithm"] == name].sort_values("est", kind="stable")
         pairs = mine[["est", "rating"]].to_numpy(float)
-        parts = [part for part in np.array_split(pairs, 15) if len(part)]
-        if parts:
+        if len(pairs):
+            cuts = pairs[np.arange(15) * len(pairs) // 15, 0]
+            starts = np.unique(np.searchsorted(pairs[:, 0], cuts))
+            parts = np.split(pairs, starts[1:])
             est, rating = np.array([part.mean(axis=0) for part in parts]).T
             ax.plot(est, rating - est, label=plain_text(name), **style(k))
-    ax.set(xlabel="estimate", ylabel="mean of rating minus estimate", title=plain_text(split))
+    ax.set(xlabel="estimate", ylabel="mean of rating minus estimate", title=plain_text(split, WIDE))
     return finish(ax, own)
 
 
@@ -139,7 +146,9 @@ def reliability(comparison: Comparison, split: str | None = None, ax: Axes | Non
     ends = np.array([ax.get_xlim(), ax.get_ylim()])
     span = [ends.min(), ends.max()]
     ax.plot(span, span, color=INK if own else "gray", lw=1, ls=":", label="as predicted")
-    ax.set(xlabel="predicted standard deviation", ylabel="observed RMSE", title=plain_text(split))
+    ax.set(
+        xlabel="predicted standard deviation", ylabel="observed RMSE", title=plain_text(split, WIDE)
+    )
     return finish(ax, own)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingExtraError
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
 PALETTE = ("#0072b2", "#c44e00", "#00795a", "#a63d7e", "#8a6500", "#5c5c5c")
 INK, GRID = "#222222", "#c8c8c8"
+WIDE, LINE = 48, 0.19  # characters of a title, inches of a line of names
 _MARKERS, _DASHES = "osD^vPX*", ("-", "--", ":", "-.")
 
 
@@ -37,13 +39,23 @@ def new_axes(ax: Axes | None, height: float = 3.8, grid: bool = True) -> tuple[A
 
 
 def finish(ax: Axes, own: bool, legend: bool = True) -> Axes:
-    if legend and ax.get_legend_handles_labels()[0]:
+    names = ax.get_legend_handles_labels()[1]
+    if legend and names:
         options: dict[str, Any] = {"frameon": False, "fontsize": 10}
         if own:
-            ax.figure.legend(loc="outside lower center", ncols=2, labelcolor=INK, **options)
+            figure = ax.get_figure(root=True)
+            assert figure is not None
+            figure.legend(loc="outside lower center", ncols=2, labelcolor=INK, **options)
+            half = -(-len(names) // 2)
+            lines = max(map(_n_lines, (names[:half], names[half:])))
+            figure.set_figheight(figure.get_figheight() + LINE * max(0, lines - 2))
         else:
             ax.legend(**options)
     return ax
+
+
+def _n_lines(names: list[str]) -> int:
+    return sum(name.count("\n") + 1 for name in names)
 
 
 def style(k: int) -> dict[str, Any]:
@@ -55,7 +67,10 @@ def style(k: int) -> dict[str, Any]:
     }
 
 
-def plain_text(name: str) -> str:
-    """A name that matplotlib takes as it is: no formulas, no hiding of what starts with "_"."""
-    shown = str(name).replace("$", r"\$")
+def plain_text(name: str, width: int = 30) -> str:
+    """A name that matplotlib takes as it is: no formulas, no hiding of what starts with "_".
+
+    Lines are broken at ``width`` characters, so that long names leave room for what is drawn.
+    """
+    shown = textwrap.fill(str(name), width).replace("$", r"\$")
     return f" {shown}" if shown.startswith("_") else shown

@@ -161,8 +161,8 @@ _WHY_DIFFERENCES = (
     "whose variance is corrected for overlapping training sets (Nadeau & Bengio 2003)."
 )
 _WHY_RESIDUALS = (
-    "Mean of rating minus estimate, in 15 bins of equal size: above zero, the algorithm predicts "
-    "too low."
+    "Mean of rating minus estimate, in 15 bins of about equal size: above zero, the algorithm "
+    "predicts too low."
 )
 _WHY_RELIABILITY = (
     "Observed error against the standard deviation the algorithm states, in 10 bins of equal size: "
