@@ -154,6 +154,22 @@ def test_without_predictions_and_tokens_there_is_a_smaller_page(comparison, tmp_
     assert not re.search("Learning curves|Residuals|Token map", html)
 
 
+def test_tokens_of_one_dimension_have_no_map_and_spoil_nothing(comparison, tmp_path):
+    flat = LLMTokens.from_embeddings([1, 2], [[0.0], [1.0]])
+    text = report(comparison, tmp_path / "out.html", flat).read_text()
+    assert "<h2>Token map</h2>" not in text
+    assert "<h2>Reliability</h2>" in text
+
+
+def test_a_measure_without_differences_has_no_empty_figure(comparison, tmp_path):
+    table = comparison.table
+    lacking = table[table["measure"] == "rmse"].assign(measure="lacking", value=np.nan)
+    both = replace(comparison, table=pd.concat([table, lacking]), predictions=None)
+    text = report(both, tmp_path / "out.html").read_text()
+    assert "Differences in rmse to mean" in text
+    assert "Differences in lacking to mean" not in text
+
+
 def test_one_algorithm_alone_has_a_report(tmp_path):
     data = synthetic(n_users=50, n_items=60, n_ratings=800)
     alone = compare({"mean": UserMean()}, data, progress=False, keep_predictions=True)

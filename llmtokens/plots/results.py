@@ -86,7 +86,7 @@ def paired_differences(
         ax.errorbar(rows["difference"], y, xerr=reach, capsize=3, label=plain_text(split), **look)
     ax.set_yticks(range(len(names)), shown)
     ax.set_ylim(len(names) - 0.5, -0.5)
-    ax.set(xlabel=plain_text(f"{measure}, difference to {comparison.reference}", WIDE))
+    ax.set(xlabel=plain_text(f"{measure}, difference to {comparison.reference}"))
     return finish(ax, own)
 
 

@@ -47,7 +47,7 @@ def report(
     path : str or path
         Ends in ``.html``; the others are named alike and end in ``.md`` and ``.csv``.
     tokens : LLMTokens, optional
-        For a map with the names of the items.
+        For a map with the names of the items; none if they have one dimension.
     title : str
     settings : mapping, optional
         More to say on how the results were made.
@@ -76,7 +76,7 @@ def report(
     source = files(__package__).joinpath("report.html").read_text(encoding="utf-8")
     page = Environment(autoescape=True, undefined=StrictUndefined).from_string(source)
     made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    mapped = svg.token_map(tokens) if tokens is not None else None
+    mapped = svg.token_map(tokens) if tokens is not None and tokens.n_dims > 1 else None
     html = page.render(
         title=title,
         made=made,
@@ -130,12 +130,15 @@ def _figures(comparison: Comparison) -> list[tuple[str, str, list[str]]]:
     """Heading, explanation and drawings of each section that there is something for."""
     found = []
     if len(comparison.algorithms) > 1:
+        differences = comparison.differences()
+        known = set(differences.loc[differences["difference"].notna(), "measure"])
         drawn = [
             svg.figure(
                 partial(plots.paired_differences, comparison, measure),
                 f"Differences in {measure} to {comparison.reference}",
             )
             for measure in comparison.measures
+            if measure in known
         ]
         found.append(("Paired differences", _WHY_DIFFERENCES, drawn))
     if comparison.predictions is None:
