@@ -567,6 +567,11 @@ def test_peak_memory_sees_what_was_allocated_and_freed():
         ({"algorithms": {"a": SVD}}, r"add \( \)"),
         ({"splits": {"a": 5}}, "cv iterator"),
         ({"splits": {}}, "no splits"),
+        ({"algorithms": [SVD()]}, "algorithms of type list; expected a mapping"),
+        ({"algorithms": SVD()}, "algorithms of type SVD; expected a mapping"),
+        ({"splits": KFold(2)}, "splits of type KFold; expected a mapping"),
+        ({"n_jobs": 0}, "n_jobs=0; expected a number of processes"),
+        ({"n_jobs": "2"}, "n_jobs='2'"),
         ({"measures": "rmse"}, "a list"),
         ({"measures": ["rsme"]}, "'rsme'.*rmse, mae"),
         ({"measures": []}, "no measures"),
@@ -604,6 +609,14 @@ def test_a_split_that_cannot_be_made_is_named(data):
     splits = {"warm": KFold(2, random_state=0), "later": TimeSplit(2)}
     with pytest.raises(DataError, match="split 'later': .*timestamps"):
         run({"a": BaselineOnly(verbose=False)}, bare, splits)
+
+
+def test_a_split_that_cannot_be_made_is_known_before_the_first_trial(data, tmp_path):
+    bare = Dataset.load_from_df(data.ratings[["user", "item", "rating"]], Reader())
+    splits = {"warm": KFold(2, random_state=0), "later": TimeSplit(2)}
+    with pytest.raises(DataError, match="split 'later'"):
+        run({"a": Counted(tmp_path / "fits")}, bare, splits)
+    assert not (tmp_path / "fits").exists()
 
 
 def test_a_folder_that_cannot_be_made_is_a_storage_error(data, tmp_path):

@@ -70,14 +70,21 @@ class Plan:
             self.failure = error
 
     def _folds(self) -> Iterator[tuple[int, int, Fold]]:
-        for s, (name, cv) in enumerate(self.splits.items()):
-            where = f"split {name!r}"
-            try:
-                for f, (trainset, testset) in enumerate(cv.split(self.dataset)):
+        where = ""
+        try:
+            begun = []
+            for name, cv in self.splits.items():
+                where = f"split {name!r}"
+                begun.append(
+                    cv.split(self.dataset)
+                )  # ours check their folds here, before any trial
+            for s, name in enumerate(self.splits):
+                where = f"split {name!r}"
+                for f, (trainset, testset) in enumerate(begun.pop(0)):
                     where = f"split {name!r}, fold {f + 1}"
                     yield s, f, Fold.pack(trainset, testset)
-            except ValueError as error:  # as ours are, and Surprise's for a number of folds
-                raise DataError(f"{where}: {error}") from error
+        except ValueError as error:  # as ours are, and Surprise's for a number of folds
+            raise DataError(f"{where}: {error}") from error
 
     def _missing(self, s: int, f: int, fold: Fold, advance: Callable[[], None]) -> list[At]:
         """The trials of a fold that are to be run; those on disk are read."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +107,7 @@ def compare(
     dataset = getattr(data, "dataset", data)
     splits = {"warm": KFold(5, random_state=0)} if splits is None else splits
     named = named_measures(measures)
-    _check(algorithms, dataset, splits, reference)
+    _check(algorithms, dataset, splits, reference, n_jobs)
     plan = Plan(algorithms, dataset, splits, named, _make(folder), keep_predictions)
     pool = Parallel(n_jobs, return_as="generator_unordered", batch_size=1, prefer="processes")
     try:
@@ -131,11 +132,22 @@ def _check(
     dataset: Any,
     splits: Mapping[str, Any],
     reference: str | None,
+    n_jobs: int | None,
 ) -> None:
     if not isinstance(dataset, Dataset):
         raise DataError(
             f"found data of type {type(dataset).__name__}; expected a surprise Dataset: a frame "
             "becomes one through Dataset.load_from_df"
+        )
+    for what, given in (("algorithms", algorithms), ("splits", splits)):
+        if not isinstance(given, Mapping):
+            raise DataError(
+                f"found {what} of type {type(given).__name__}; expected a mapping from names to "
+                f"{what}, such as a dict"
+            )
+    if not (n_jobs is None or (isinstance(n_jobs, Integral) and n_jobs != 0)):
+        raise DataError(
+            f"found n_jobs={n_jobs!r}; expected a number of processes, -1 for one a core"
         )
     if not (algorithms and splits):
         raise DataError("found no algorithms or no splits; name at least one of each")
