@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from surprise.utils import get_rng
 
 from .algorithms.base import Scores, TokenAlgoBase
 from .errors import DataError
 from .roster import Roster
+from .seeds import generator
 from .tokens import LLMTokens
 from .trainset import Ratings
 
@@ -32,6 +32,11 @@ def shuffled(tokens: LLMTokens, random_state: int | np.random.RandomState | None
     LLMTokens
         The same ids and rows; no id keeps its own row (a random cycle through all ids).
 
+    Raises
+    ------
+    DataError
+        If ``random_state`` is none.
+
     Examples
     --------
     >>> from llmtokens import LLMTokens
@@ -42,7 +47,7 @@ def shuffled(tokens: LLMTokens, random_state: int | np.random.RandomState | None
     >>> sorted(other.vectors[:, 0]) == sorted(tokens.vectors[:, 0])
     True
     """
-    order = get_rng(random_state).permutation(len(tokens))
+    order = generator(random_state).permutation(len(tokens))
     vectors = np.empty_like(tokens.vectors)
     vectors[order] = tokens.vectors[np.roll(order, 1)]
     return replace(tokens, vectors=vectors)
@@ -63,6 +68,11 @@ def random_like(
     LLMTokens
         The same ids; rows drawn from N(mean, diag(variance)) of the given rows.
 
+    Raises
+    ------
+    DataError
+        If ``random_state`` is none.
+
     Examples
     --------
     >>> from llmtokens import LLMTokens
@@ -71,7 +81,7 @@ def random_like(
     True
     """
     rows = tokens.vectors.astype(np.float64)
-    noise = get_rng(random_state).standard_normal(rows.shape)
+    noise = generator(random_state).standard_normal(rows.shape)
     return replace(tokens, vectors=(rows.mean(0) + noise * rows.std(0)).astype(np.float32))
 
 

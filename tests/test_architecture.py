@@ -37,6 +37,7 @@ LAYERS = [
         "trainset",
         "kernels",
         "layout",
+        "seeds",
         "threads",
         "times",
     },

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from surprise import Trainset
 
-from ..errors import AlignmentError, sample
+from ..errors import AlignmentError, DataError, sample
 from ..tokens import LLMTokens
 from .lists import Predictions, Rankings, as_rankings
 
@@ -51,8 +51,8 @@ def catalogue_coverage(predictions: Predictions, k: int = 10) -> float:
 def exposure_gini(predictions: Predictions, k: int = 10) -> float:
     """Gini coefficient of how often each item of the catalogue is recommended.
 
-    0 if all are recommended equally often, towards 1 if a few take all places. Parameters and
-    errors are those of :func:`catalogue_coverage`.
+    0 if all are recommended equally often, towards 1 if a few take all places. Empty lists have no
+    value. Parameters and errors are those of :func:`catalogue_coverage`.
 
     Examples
     --------
@@ -62,6 +62,11 @@ def exposure_gini(predictions: Predictions, k: int = 10) -> float:
     0.0
     """
     times = np.sort(_exposure(as_rankings(predictions), k))
+    if not times.any():
+        raise DataError(
+            "found lists without an item; expected some: rank_all leaves out what a user rated in "
+            "training"
+        )
     n = len(times)
     return float(np.sum((2 * np.arange(1, n + 1) - n - 1) * times) / (n * times.sum()))
 

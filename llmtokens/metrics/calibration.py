@@ -10,6 +10,7 @@ continuous, though most scales are coarse.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from statistics import NormalDist
 
 import numpy as np
@@ -53,8 +54,8 @@ def interval_coverage(
     >>> interval_coverage(rows, levels=(0.5, 0.8, 0.99)).tolist()
     [0.2, 0.6, 1.0]
     """
-    if len(levels) == 0 or not all(0 < level < 1 for level in levels):
-        raise DataError(f"found levels={levels!r}; expected numbers between 0 and 1, as 0.95")
+    if np.ndim(levels) != 1 or len(levels) == 0 or not all(0 < level < 1 for level in levels):
+        raise DataError(f"found levels={levels!r}; expected a list of numbers between 0 and 1")
     error, std = _errors_and_std(predictions)
     size = np.abs(error) / std
     z = [NormalDist().inv_cdf((1 + level) / 2) for level in levels]
@@ -92,8 +93,8 @@ def reliability(predictions: Iterable[Prediction], n_bins: int = 10) -> pd.DataF
     {'n': [1, 1], 'std': [1.0, 2.0], 'rmse': [1.0, 2.0]}
     """
     error, std = _errors_and_std(predictions)
-    if not 1 <= n_bins <= len(std):
-        raise DataError(f"found n_bins={n_bins}; expected 1 to {len(std)}, one prediction each")
+    if not isinstance(n_bins, Integral) or not 1 <= n_bins <= len(std):
+        raise DataError(f"found n_bins={n_bins!r}; expected 1 to {len(std)}, one prediction each")
     bins = np.array_split(np.argsort(std, kind="stable"), n_bins)
     return pd.DataFrame(
         {

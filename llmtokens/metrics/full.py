@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -57,8 +58,8 @@ def rank_all(
     NotFittedError
         Before ``algo.fit``.
     DataError
-        For an empty testset, one with items that are not in ``items``, scores that are NaN, or n
-        out of range.
+        For an empty testset, one that holds something else or items that are not in ``items``,
+        scores that are NaN, or n out of range.
 
     Examples
     --------
@@ -74,12 +75,17 @@ def rank_all(
     True
     """
     known, rated = _training(algo)
-    if n < 1:
-        raise DataError(f"found n={n}; expected to keep at least one entry of each list")
+    if not isinstance(n, Integral) or n < 1:
+        raise DataError(f"found n={n!r}; expected to keep at least one entry of each list")
     testset = list(testset)
     if not testset:
         raise DataError("found an empty testset; expected (user, item, rating) tuples")
-    uids, iids, truths = zip(*testset, strict=True)
+    try:
+        uids, iids, truths = zip(*testset, strict=True)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"found a testset of {sample(testset[:1])}; expected (user, item, rating) tuples"
+        ) from error
     users, user = codes(uids)
     catalogue = _catalogue(known, iids, items)
     place = {raw: k for k, raw in enumerate(catalogue)}

@@ -34,10 +34,14 @@ class Judged:
         good = lists.rating >= relevant
         if not good.any():
             known = lists.rating[~np.isnan(lists.rating)]
-            found = f"from {known.min():g} to {known.max():g}" if len(known) else "all None"
+            if not len(known):
+                raise DataError(
+                    "found no true ratings in the lists; expected those of a testset that was held "
+                    "out: rank_all leaves out what a user rated in training"
+                )
             raise DataError(
-                f"found true ratings {found}; expected some of at least relevant={relevant:g}: "
-                "set relevant to what counts as liked on this scale"
+                f"found true ratings from {known.min():g} to {known.max():g}; expected some of at "
+                f"least relevant={relevant:g}: set relevant to what counts as liked on this scale"
             )
         return cls(lists, good, good if k is None else good & (lists.rank <= k))
 

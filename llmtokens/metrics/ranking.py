@@ -194,9 +194,11 @@ def ndcg_at_k(
     if relevant is None:
         lists = as_rankings(predictions)
         gain = np.nan_to_num(lists.rating, nan=0.0)
-        if (gain < 0).any():
+        known = lists.rating[~np.isnan(lists.rating)]
+        if len(known) and (known.min() < 0 or known.max() == 0):
             raise DataError(
-                f"found ratings down to {gain.min():g}; a gain must not be below 0: set relevant"
+                f"found ratings from {known.min():g} to {known.max():g}; a gain must not be below "
+                "0, nor all of them 0: set relevant"
             )
         judged = Judged.of(lists, np.nextafter(0, 1), k)
     else:

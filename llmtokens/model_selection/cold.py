@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from surprise.utils import get_rng
 
 from ..errors import DataError
+from ..seeds import generator
 from .split import SIDES, Mask, Split, require_at_least, sorted_codes
 
 
@@ -28,7 +28,7 @@ class _KFold(Split):
     def _masks(self, raw: Sequence[tuple[Any, ...]]) -> list[tuple[Mask, Mask]]:
         for name in ("n_given", "n_reserved"):
             require_at_least(name, getattr(self, name), 0)
-        rng = get_rng(self.random_state)
+        rng = generator(self.random_state)
         own, n_ids = sorted_codes(raw, SIDES.index(self._side))
         if self.n_splits > n_ids:
             raise DataError(

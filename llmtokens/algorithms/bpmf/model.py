@@ -8,10 +8,10 @@ from typing import Any
 
 import numba
 import numpy as np
-from surprise.utils import get_rng
 
 from ...errors import DataError
 from ...roster import Roster
+from ...seeds import generator
 from ...threads import most_threads
 from ...tokens import LLMTokens
 from ...trainset import Ratings
@@ -163,7 +163,7 @@ class LLMTokensBPMF(SampleModel):
             return self._finished(chain.run(), ratings, users, items, known, std)
 
     def _seed(self) -> int:
-        return int(get_rng(self.random_state).randint(2**31 - 1))
+        return int(generator(self.random_state).randint(2**31 - 1))
 
     @property
     def _plain(self) -> bool:

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from surprise.utils import get_rng
 
 from ...errors import DataError
 from ...kernels import sgd
 from ...roster import Roster
+from ...seeds import generator
 from ...tokens import LLMTokens
 from ...trainset import Ratings
 from ..ridge import TokenRidge
@@ -144,7 +144,7 @@ class LLMTokensSVD(FactorModel):
 
     def _learn_plain(self, ratings: Ratings, users: Roster, items: Roster) -> dict[str, Any]:
         """Surprise's SVD; strangers have no bias and no factors."""
-        rng = get_rng(self.random_state)
+        rng = generator(self.random_state)
         normal = [
             rng.normal(self.init_mean, self.init_std_dev, (n, self.n_factors)).astype(self.dtype)
             for n in (ratings.n_users, ratings.n_items)
@@ -160,7 +160,7 @@ class LLMTokensSVD(FactorModel):
         self, ratings: Ratings, items: Roster, ridge: TokenRidge
     ) -> tuple[Factors, float]:
         """Factors on residuals of standard deviation 1, and that standard deviation."""
-        rng = get_rng(self.random_state)
+        rng = generator(self.random_state)
         start = baselines(ratings, ridge)
         if self.biased:
             value, residual, std = ratings.deviation, start.residual, start.std
