@@ -45,6 +45,7 @@ def folder(tmp_path_factory):
         *("--param", "n_factors=8", "--param", "random_state=0", "--param", "dtype=float64"),
         cwd=folder,
     )
+    (folder / "short.csv").write_text("user,item,rating\na,b,1\na,c,2\nb,d,3\n")
     return folder
 
 
@@ -167,6 +168,28 @@ def test_a_trial_that_failed_is_exit_status_3(folder):
     assert "found k=5000" in done.stdout
 
 
+def test_algorithms_that_know_no_text_need_none(folder):
+    out = run(
+        *("benchmark", "--data", "ratings.csv", "--user", "userId", "--item", "movieId"),
+        *("--folds", 2, "--split", "warm", "--algo", "SVD", "--out", "plain.html"),
+        cwd=folder,
+    )
+    assert "SVD" in out
+    assert "Token map" not in (folder / "plain.html").read_text(encoding="utf-8")
+
+
+def test_a_learning_curve_goes_as_far_as_the_data(folder):
+    frame = pd.read_csv(folder / "ratings.csv").groupby("userId").head(12)
+    frame.to_csv(folder / "few.csv", index=False)
+    out = run(
+        *("benchmark", "--data", "few.csv", "--user", "userId", "--item", "movieId"),
+        *("--folds", 2, "--split", "warm", "--algo", "UserMean", "--curve", "user", "--json"),
+        cwd=folder,
+    )
+    splits = {row["split"] for row in json.loads(out)}
+    assert splits == {"warm", *(f"user, {n} ratings" for n in (0, 1, 2, 3, 5, 10))}
+
+
 def test_benchmark_writes_a_report_with_learning_curves(folder):
     run(
         *("benchmark", "--data", ".", "--encoder", "hashing"),
@@ -197,7 +220,12 @@ def test_benchmark_writes_a_report_with_learning_curves(folder):
           "--algo", "StructureRidge"), "neither genres nor year: rename yours"),
         (("benchmark", "--measure", "ndgc@10"), "expected one of rmse"),
         (("benchmark", "--measure", "auc@10"), "such as ndcg@10"),
-        (("benchmark", "--folds", "1", "--split", "warm", "--json"), "split 'warm'"),
+        (("benchmark", "--folds", "1", "--split", "warm", "--json"), "--split warm; expected"),
+        (("benchmark", "--measure", "ndcg@0"), "such as ndcg@10"),
+        (("benchmark", "--data", "ratings.csv", "--user", "userId", "--item", "movieId"),
+         "expected a title or a text among them: name yours with --text"),
+        (("benchmark", "--data", "short.csv", "--curve", "item", "--algo", "SVD"),
+         "found --curve item and too few items with more than one rating"),
         (("benchmark", "--split", "lukewarm"), "expected one of warm, cold-item"),
         (("benchmark", "--curve", "genre"), "expected one of item, user"),
         (("embed", "movies.csv", "-o", "x.safetensors"), "no column 'item'"),

@@ -245,7 +245,7 @@ def test_a_window_without_new_items_names_the_fold():
 @pytest.mark.parametrize("cv", [TimeSplit(), ColdItemTimeSplit()])
 def test_missing_timestamps_are_an_error_that_says_how_to_get_them(cv, missing):
     rows = [("u", k, 3.0, k) for k in range(9)] + [("u", "last", 3.0, missing)]
-    with pytest.raises(DataError, match=r"llmtokens\.datasets, which keeps.*load_from_df"):
+    with pytest.raises(DataError, match=r"llmtokens\.datasets and name their column.*load_from_df"):
         cv.split(as_data(rows))
 
 

@@ -56,7 +56,7 @@ def benchmark(
     folds: Annotated[int, typer.Option(min=1, help="Of every split; those by time may be 1.")] = 5,
     curve: Annotated[
         list[str] | None,
-        typer.Option(help="item or user: also errors by its number of training ratings, 0 to 50."),
+        typer.Option(help="item or user: also errors by its training ratings, 0 to 50 at most."),
     ] = None,
     jobs: Annotated[int, typer.Option(help="Processes.")] = 1,
     seed: Annotated[int, typer.Option(help="Of folds and algorithms.")] = 0,
@@ -93,17 +93,21 @@ def benchmark(
     ratings = sources.open_data(data, items, columns, implicit)
     names = choices.algorithm_names(names, ratings, implicit)
     measures = choices.make_measures(measure or (), ratings, relevant)
+    numbers = {by: choices.numbers(ratings, by, folds) for by in sides}
+    table = None
     if tokens is not None:
         table = LLMTokens.load(tokens)
-    else:
+    elif text or not choices.OURS.keys().isdisjoint(names):
         table = sources.make_tokens(ratings.items, text or (), sources.open_encoder(encoder, data))
     if not json:
-        typer.echo(f"{ratings}\n{table}\n")
+        typer.echo("\n".join(str(shown) for shown in (ratings, table) if shown is not None) + "\n")
     algorithms = choices.make_algorithms(names, ratings, table, seed, implicit)
     how: dict[str, Any] = {"n_jobs": jobs, "folder": folder, "progress": not json}
     found = compare(algorithms, ratings, splits, measures, keep_predictions=out is not None, **how)
     curves = [
-        learning_curve(algorithms, ratings, by, n_splits=folds, random_state=seed, **how)
+        learning_curve(
+            algorithms, ratings, by, numbers[by], n_splits=folds, random_state=seed, **how
+        )
         for by in sides
     ]
     everything = [found, *(part.comparison for part in curves)]

@@ -12,6 +12,7 @@ from surprise.model_selection import KFold
 from ..algorithms.content import LLMTokensContent
 from ..compare import full_ranking
 from ..controls import UserMean, shuffled
+from ..curves import N_GIVEN
 from ..datasets import RatingData
 from ..errors import DataError
 from ..metrics import (
@@ -87,14 +88,17 @@ def algorithm_names(asked: Sequence[str], data: RatingData, implicit: bool) -> l
 
 
 def make_algorithms(
-    names: Sequence[str], data: RatingData, tokens: LLMTokens, seed: int, implicit: bool
+    names: Sequence[str], data: RatingData, tokens: LLMTokens | None, seed: int, implicit: bool
 ) -> dict[str, AlgoBase]:
-    """Algorithms by name, each of ours followed by its control: the same with shuffled tokens."""
+    """Algorithms by name, each of ours followed by its control: the same with shuffled tokens.
+
+    ``tokens`` may be None where none of ours is among them.
+    """
     made: dict[str, AlgoBase] = {}
     for name in names:
         if name == STRUCTURE:
             made[name] = LLMTokensContent(_structure(data))
-        elif name in OURS:
+        elif name in OURS and tokens is not None:
             for label, own in (
                 (name, tokens),
                 (f"{name}, shuffled tokens", shuffled(tokens, seed)),
@@ -110,6 +114,11 @@ def make_splits(names: Sequence[str], folds: int, seed: int) -> dict[str, Any]:
     made = {}
     for name in known("split", names, SPLITS) or ("warm", "cold-item"):
         ordered = name.endswith("time")
+        if folds < 2 and not ordered:
+            raise DataError(
+                f"found --folds {folds} and --split {name}; expected at least 2: only splits by "
+                "time may have 1"
+            )
         made[name] = SPLITS[name](folds) if ordered else SPLITS[name](folds, random_state=seed)
     return made
 
@@ -130,7 +139,7 @@ def _measure(text: str, relevant: float) -> Any:
     name, at, k = text.partition("@")
     if text in ACCURACY:
         return text
-    if name not in RANKING or (at and (name == "auc" or not k.isdecimal())):
+    if name not in RANKING or (at and (name == "auc" or not k.isdecimal() or not int(k))):
         raise DataError(
             f"found --measure {text}; expected one of {', '.join((*ACCURACY, *RANKING))}, those of "
             "rankings with a length where they take one, such as ndcg@10"
@@ -142,6 +151,22 @@ def sides(names: Sequence[str]) -> list[Side]:
     """What learning curves are asked for, each once."""
     asked = known("curve", names, get_args(Side))
     return [side for side in get_args(Side) if side in asked]
+
+
+def numbers(data: RatingData, side: Side, folds: int) -> list[int]:
+    """The training ratings that a learning curve goes through: 0 to 50, as far as the data go.
+
+    Ten ids a fold have more than the largest number, or all have, so that no fold is without.
+    """
+    counts = data.ratings[side].value_counts()
+    most = int(counts.iloc[min(10 * folds, len(counts)) - 1]) if len(counts) >= folds else 0
+    found = [n for n in N_GIVEN if n < most]
+    if len(found) < 2:
+        raise DataError(
+            f"found --curve {side} and too few {side}s with more than one rating; expected ten for "
+            "each fold: leave it out, or ask for fewer --folds"
+        )
+    return found
 
 
 def _structure(data: RatingData) -> LLMTokens:

@@ -18,7 +18,7 @@ from ..algorithms.svd import LLMTokensSVD
 from ..blocks import fields
 from ..datasets import RatingData, load_items, load_movielens, load_ratings, synthetic
 from ..encode import Encoder, HashingEncoder, SentenceEncoder
-from ..errors import DataError
+from ..errors import DataError, sample
 from ..ids import IdIndex
 from ..roster import Roster
 from ..tokens import LLMTokens
@@ -72,7 +72,12 @@ def make_tokens(
     usual_categories, usual_numbers = usual_structure(items)
     if not texts:
         usual = ("{title}. {description}", "{title}. Genres: {genres}", "{title}", "{text}")
-        texts = [next((text for text in usual if have >= set(fields(text))), usual[2])]
+        texts = [text for text in usual if have >= set(fields(text))][:1]
+        if not texts:
+            raise DataError(
+                f"found items with the columns {sample(items.columns, 20)}; expected a title or a "
+                'text among them: name yours with --text "{column}", or give a table with --items'
+            )
     return LLMTokens.from_frame(
         items,
         list(texts),

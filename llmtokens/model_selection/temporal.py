@@ -94,8 +94,8 @@ def _timestamps(raw: Sequence[tuple[Any, ...]]) -> NDArray[np.float64]:
         odd = [value for value in dict.fromkeys(values) if not _is_number(value)]
         raise DataError(
             f"found {len(values)} ratings with timestamps such as {sample(odd, 3) or 'none'}; "
-            "expected a number (say, seconds) for each: load the data with llmtokens.datasets, "
-            "which keeps timestamps (Dataset.load_from_df drops them)"
+            "expected a number (say, seconds) for each: load the data with llmtokens.datasets and "
+            "name their column, timestamp=... (Dataset.load_from_df drops them)"
         )
     return time
 
