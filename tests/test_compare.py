@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 from surprise import SVD, BaselineOnly, Dataset, KNNBasic, NormalPredictor, Reader
-from surprise.model_selection import KFold, cross_validate
+from surprise.model_selection import KFold, PredefinedKFold, cross_validate
 
 import llmtokens
 from llmtokens import HashingEncoder, LLMTokens, LLMTokensContent, LLMTokensEASE
@@ -449,6 +449,40 @@ def test_a_measure_that_gives_no_number_says_so(data, given):
 
 
 # -- what it is made of ----------------------------------------------------------------------------
+
+
+def test_measures_without_a_name_are_called_by_what_they_are_made_of(data):
+    class Constant:
+        def __call__(self, predictions):
+            return 1.0
+
+    groups = dict.fromkeys(range(61), "a")
+    measures = [
+        Constant(), partial(ndcg_at_k, k=3), full_ranking(ndcg_at_k, k=5, relevant=3.5),
+        full_ranking(group_gap, groups=groups, measure=ndcg_at_k),
+    ]  # fmt: skip
+    assert run({"a": BaselineOnly()}, data, measures=measures).measures == [
+        "Constant", "ndcg_at_k(k=3)", "ndcg_at_k(k=5, relevant=3.5)",
+        "group_gap(measure=ndcg_at_k)",
+    ]  # fmt: skip
+
+
+def test_a_name_such_as_nan_stays_in_the_table_of_differences(data):
+    algorithms = {"mean": UserMean(), "nan": BaselineOnly()}
+    shown = run(algorithms, data, measures=["rmse"]).to_markdown()
+    assert "| warm | nan | rmse | " in shown
+
+
+def test_data_with_folds_of_their_own_are_compared_on_these(data, tmp_path):
+    columns = data.ratings[["user", "item", "rating"]]
+    columns[:1200].to_csv(tmp_path / "train", index=False, header=False)
+    columns[1200:].to_csv(tmp_path / "test", index=False, header=False)
+    reader = Reader(line_format="user item rating", sep=",", rating_scale=(0.5, 5))
+    folds = Dataset.load_from_folds([(tmp_path / "train", tmp_path / "test")], reader)
+    table = run({"a": BaselineOnly()}, folds, {"mine": PredefinedKFold()}).table
+    assert set(table["n_train"]) == {1200}
+    with pytest.raises(DataError, match=r"folds of their own; expected PredefinedKFold\(\)"):
+        run({"a": BaselineOnly()}, folds)
 
 
 def test_a_packed_fold_comes_back_as_it_was(data):

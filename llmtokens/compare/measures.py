@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 from typing import Any, SupportsFloat
 
 import numpy as np
@@ -24,10 +25,6 @@ class FullRanking:
     """A ranking measure to be taken over the whole catalogue; see :func:`full_ranking`."""
 
     measure: Function
-
-    @property
-    def __name__(self) -> str:
-        return getattr(self.measure, "__name__", repr(self.measure))
 
 
 def full_ranking(measure: Function, /, **options: Any) -> FullRanking:
@@ -79,7 +76,19 @@ def named_measures(measures: Measures) -> dict[str, Measure]:
 
 
 def _name(measure: Any) -> str:
-    return measure if isinstance(measure, str) else getattr(measure, "__name__", repr(measure))
+    """What to call a measure: by its function, and by the numbers and names that it is given."""
+    if isinstance(measure, FullRanking):
+        return _name(measure.measure)
+    if isinstance(measure, partial):
+        given = [f"{k}={_name(v)}" for k, v in measure.keywords.items() if _is_short(v)]
+        return f"{_name(measure.func)}({', '.join(given)})" if given else _name(measure.func)
+    if isinstance(measure, (str, Real)):
+        return str(measure)
+    return str(getattr(measure, "__name__", type(measure).__name__))
+
+
+def _is_short(value: Any) -> bool:
+    return isinstance(value, (str, Real)) or callable(value)
 
 
 def take(

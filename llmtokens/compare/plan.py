@@ -167,5 +167,7 @@ def run_at(at: At, work: Shared[trial.Work], fold: Shared[Fold]) -> tuple[At, tr
 
 def _n_folds(splits: Iterable[Any]) -> int:
     """Folds of all splits, 0 where one does not say: for the progress bar only."""
-    counts = [int(cv.get_n_folds()) if hasattr(cv, "get_n_folds") else 0 for cv in splits]
-    return sum(counts) if all(counts) else 0
+    try:
+        return sum(int(cv.get_n_folds()) for cv in splits)
+    except AttributeError:  # PredefinedKFold knows after it was given the data
+        return 0

@@ -194,8 +194,9 @@ class Comparison:
         parts = [f"### {s}: {m}\n\n{markdown(shown)}" for s, m, shown in self.blocks()]
         differences = self.differences()
         if len(differences):
-            shown = differences.map(lambda v: f"{v:.4f}" if isinstance(v, float) else str(v))
-            shown = shown.replace("nan", "-")
+            shown = differences.map(
+                lambda v: f"{v:.4f}".replace("nan", "-") if isinstance(v, float) else str(v)
+            )
             parts.append(f"### Differences to {_cell(self.reference)}\n\n{markdown(shown)}")
         failures = self.failures()
         if failures:

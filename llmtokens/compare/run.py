@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from surprise import AlgoBase
-from surprise.dataset import Dataset
-from surprise.model_selection import KFold
+from surprise.dataset import Dataset, DatasetUserFolds
+from surprise.model_selection import KFold, PredefinedKFold
 
 from ..errors import DataError, StorageError, sample
 from . import trial
@@ -160,6 +160,11 @@ def _check(
     for name, cv in splits.items():
         if not hasattr(cv, "split") or isinstance(cv, str):
             raise DataError(f"split {name!r} is {cv!r}; expected a cv iterator such as KFold")
+        if isinstance(dataset, DatasetUserFolds) and not isinstance(cv, PredefinedKFold):
+            raise DataError(
+                f"split {name!r} is {cv!r}, and the data come with folds of their own; expected "
+                "PredefinedKFold(), or data with the folds still to make"
+            )
     if reference is not None and reference not in algorithms:
         raise DataError(f"found reference={reference!r}; expected one of {sample(algorithms, 20)}")
 

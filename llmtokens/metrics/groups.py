@@ -59,6 +59,8 @@ def group_gap(
     """
     try:
         values = measure(predictions, per_user=True, **arguments)
+        if not isinstance(values, pd.Series):
+            raise TypeError(f"it gave a {type(values).__name__}")
     except TypeError as error:
         raise DataError(
             f"the measure cannot be taken user by user ({error}); expected one that takes "

@@ -16,6 +16,13 @@ from .lists import Predictions, as_rankings
 Result = float | pd.Series
 
 
+def _at(k: int, predictions: Predictions, relevant: float) -> Judged:
+    """Lists that are cut at ``k``, which cannot be left out."""
+    if k is None:
+        raise DataError("found k=None; expected the length of the lists, such as 10")
+    return Judged.of(predictions, relevant, k)
+
+
 def precision_at_k(
     predictions: Predictions, k: int = 10, *, relevant: float = 4.0, per_user: bool = False
 ) -> Result:
@@ -48,7 +55,7 @@ def precision_at_k(
     >>> precision_at_k([Prediction("u", i, r, est, {}) for i, r, est in rows], k=2)
     0.5
     """
-    judged = Judged.of(predictions, relevant, k)
+    judged = _at(k, predictions, relevant)
     return judged.result(judged.hits / k, per_user)
 
 
@@ -66,7 +73,7 @@ def recall_at_k(
     >>> recall_at_k([Prediction("u", i, r, est, {}) for i, r, est in rows], k=1)
     0.5
     """
-    judged = Judged.of(predictions, relevant, k)
+    judged = _at(k, predictions, relevant)
     return judged.result(judged.hits / judged.n_relevant, per_user)
 
 
@@ -84,7 +91,7 @@ def f1_at_k(
     >>> f1_at_k([Prediction("u", i, r, est, {}) for i, r, est in rows], k=2)
     0.5
     """
-    judged = Judged.of(predictions, relevant, k)
+    judged = _at(k, predictions, relevant)
     return judged.result(2 * judged.hits / (k + judged.n_relevant), per_user)
 
 
@@ -102,7 +109,7 @@ def hit_rate_at_k(
     >>> hit_rate_at_k([Prediction("u", i, r, est, {}) for i, r, est in rows], k=1)
     0.0
     """
-    judged = Judged.of(predictions, relevant, k)
+    judged = _at(k, predictions, relevant)
     return judged.result((judged.hits > 0).astype(np.float64), per_user)
 
 
