@@ -113,6 +113,7 @@ def test_benchmark_compares_on_the_generated_data(folder):
         cwd=folder,
     )
     table = pd.DataFrame(json.loads(out))
+    assert (table["value"] != table["value"].round(12)).all()
     mean = table[table["measure"] == "rmse"].groupby("algorithm")["value"].mean()
     assert mean["LLMTokensSVD"] < mean["LLMTokensSVD, shuffled tokens"]
     assert mean["LLMTokensSVD"] < mean["SVD"]

@@ -113,7 +113,7 @@ def benchmark(
     everything = [found, *(part.comparison for part in curves)]
     if json:
         whole = pd.concat([part.table for part in everything])
-        typer.echo(whole.to_json(orient="records"))
+        typer.echo(whole.to_json(orient="records", double_precision=15))
     else:
         typer.echo("\n\n".join(map(str, [found, *curves])))
     if out is not None:
