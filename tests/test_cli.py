@@ -149,12 +149,14 @@ def test_pairs_without_ratings_are_fitted_and_compared_as_ones(folder):
     assert set(model.ratings_.value) == {1.0}
     out = run(
         *("benchmark", "--data", "pairs.csv", *named, "--tokens", "tokens.safetensors"),
-        *("--folds", 1, "--split", "time", "--json"),
+        *("--folds", 2, "--split", "time", "--json", "--curve", "user"),
         cwd=folder,
     )
     table = pd.DataFrame(json.loads(out))
     assert table["error"].eq("").all()
     assert set(table["measure"]) == {"ndcg@10", "recall@10"}
+    curve = table[table["split"].str.startswith("user, ")]
+    assert set(curve["measure"]) == {"ndcg@10"}  # of pairs that are all 1 an error says nothing
     assert table["value"].gt(0).all()
 
 
@@ -219,6 +221,8 @@ def test_benchmark_writes_a_report_with_learning_curves(folder):
         (("benchmark", "--data", "absent", "--out", "no/x.html"), "could not write 'no/x.html'"),
         (("benchmark", "--data", "ratings.csv", "--user", "userId", "--item", "movieId",
           "--algo", "StructureRidge"), "neither genres nor year: rename yours"),
+        (("benchmark", "--data", "ratings.csv", "--out", "ratings.html"),
+         "found 'ratings.csv', which a report at 'ratings.html' would replace"),
         (("benchmark", "--measure", "ndgc@10"), "expected one of rmse"),
         (("benchmark", "--measure", "auc@10"), "such as ndcg@10"),
         (("benchmark", "--folds", "1", "--split", "warm", "--json"), "--split warm; expected"),

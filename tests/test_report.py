@@ -185,6 +185,17 @@ def test_a_path_that_will_not_do_is_refused(comparison, tmp_path):
         report(comparison, tmp_path / "absent" / "report.html")
 
 
+@pytest.mark.parametrize("suffix", [".md", ".csv"])
+def test_a_file_that_no_report_wrote_is_not_replaced(comparison, tmp_path, suffix):
+    mine = (tmp_path / "ratings.html").with_suffix(suffix)
+    mine.write_text("mine")
+    with pytest.raises(DataError, match="which no report has written; choose another name"):
+        report(comparison, tmp_path / "ratings.html")
+    assert mine.read_text() == "mine"
+    for _ in range(2):
+        report(comparison, tmp_path / "other.html")
+
+
 def test_without_jinja2_the_error_names_the_extra(comparison, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(MissingExtraError, match=r"llmtokens\[plots\]"):

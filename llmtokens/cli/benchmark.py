@@ -56,7 +56,7 @@ def benchmark(
     folds: Annotated[int, typer.Option(min=1, help="Of every split; those by time may be 1.")] = 5,
     curve: Annotated[
         list[str] | None,
-        typer.Option(help="item or user: also errors by its training ratings, 0 to 50 at most."),
+        typer.Option(help="item or user: the first error by its training ratings too, 0 to 50."),
     ] = None,
     jobs: Annotated[int, typer.Option(help="Processes.")] = 1,
     seed: Annotated[int, typer.Option(help="Of folds and algorithms.")] = 0,
@@ -81,7 +81,8 @@ def benchmark(
 
     from ..compare import compare
     from ..curves import learning_curve
-    from ..report.write import report, require_page
+    from ..report.place import require_page
+    from ..report.write import report
     from ..tokens import LLMTokens
     from . import choices, sources
 
@@ -93,6 +94,7 @@ def benchmark(
     ratings = sources.open_data(data, items, columns, implicit)
     names = choices.algorithm_names(names, ratings, implicit)
     measures = choices.make_measures(measure or (), ratings, relevant)
+    first = choices.first_error(measures)
     numbers = {by: choices.numbers(ratings, by, folds) for by in sides}
     table = None
     if tokens is not None:
@@ -106,7 +108,7 @@ def benchmark(
     found = compare(algorithms, ratings, splits, measures, keep_predictions=out is not None, **how)
     curves = [
         learning_curve(
-            algorithms, ratings, by, numbers[by], n_splits=folds, random_state=seed, **how
+            algorithms, ratings, by, numbers[by], first, n_splits=folds, random_state=seed, **how
         )
         for by in sides
     ]

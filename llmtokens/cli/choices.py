@@ -135,6 +135,12 @@ def make_measures(names: Sequence[str], data: RatingData, relevant: float | None
     return {name: _measure(name, least) for name in names or usual}
 
 
+def first_error(measures: dict[str, Any]) -> dict[str, Any]:
+    """What a learning curve shows: the first error asked for, or else the first measure."""
+    name = next((name for name in measures if name in ACCURACY), next(iter(measures)))
+    return {name: measures[name]}
+
+
 def _measure(text: str, relevant: float) -> Any:
     name, at, k = text.partition("@")
     if text in ACCURACY:

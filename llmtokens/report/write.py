@@ -16,9 +16,9 @@ import pandas as pd
 
 from .. import plots
 from ..compare.results import markdown
-from ..errors import DataError, MissingExtraError
-from ..files import require_place, write_text
+from ..files import write_text
 from . import svg
+from .place import require_page
 
 if TYPE_CHECKING:
     from ..compare import Comparison
@@ -64,7 +64,8 @@ def report(
     MissingExtraError
         Without jinja2 and matplotlib.
     DataError
-        If ``path`` does not end in ``.html``.
+        If ``path`` does not end in ``.html``, or a file beside it is in the way that no report
+        wrote: one ending in ``.md`` or ``.csv``, but none in ``.html``.
     StorageError
         If a file cannot be written; older ones are left as they were.
     """
@@ -92,37 +93,10 @@ def report(
         n_tokens=len(tokens) if tokens is not None else 0,
         settings=known,
     )
+    write_text(path, html)  # first: it tells the other two from files that are not ours
     write_text(path.with_suffix(".md"), _markdown(comparison, title, made, known, curves))
     tables = pd.concat([comparison.table, *(curve.comparison.table for curve in curves)])
     replace(comparison, table=tables).to_csv(path.with_suffix(".csv"))
-    write_text(path, html)
-    return path
-
-
-def require_page(path: str | os.PathLike[str]) -> Path:
-    """Ask whether a report can be written at ``path`` before the work that it is to show.
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    MissingExtraError, DataError, StorageError
-        As :func:`report`.
-    """
-    path = Path(path)
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise DataError(f"found the path {str(path)!r}; expected one that ends in .html")
-    try:
-        import jinja2  # noqa: F401
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(
-            f"a report needs {error.name}, which is not installed; "
-            "run: pip install 'llmtokens[plots]'"
-        ) from error
-    require_place(path)
     return path
 
 
