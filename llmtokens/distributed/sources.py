@@ -124,7 +124,7 @@ def _values(name: str, frame: pd.DataFrame, low: float, high: float) -> Any:
         raise DataError(f"{name} has ratings that are not numbers ({error})") from error
     bad = np.flatnonzero(~((value >= low) & (value <= high)))
     if len(bad):
-        rows = frame.iloc[bad[:6]][COLUMNS].itertuples(index=False, name=None)
+        rows = frame.iloc[bad[:6]][COLUMNS].astype(object).itertuples(index=False, name=None)
         raise DataError(
             f"{name} has {len(bad)} ratings that are NaN or outside the scale from {low:g} to "
             f"{high:g}, the first (user, item, rating) being {sample(rows)}; drop them, or pass "
