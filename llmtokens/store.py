@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import mmap
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,7 @@ VERSION = 1
 _FORMAT = "llmtokens"
 _JSON = "__json__"
 ID_TYPES = (str, int, float)
+_LONGEST_HEADER = 1 << 20  # those of the library take a few thousand bytes
 _DTYPES = {"F32": "<f4", "F64": "<f8", "I32": "<i4", "I64": "<i8", "U8": "|u1", "BOOL": "|b1"}
 
 
@@ -74,6 +76,8 @@ def read(
     """Read a file written by :func:`write`: its kind, payload and arrays.
 
     The arrays are memory-mapped, read-only: processes that load the same file share its pages.
+    They are no ``np.memmap``, which joblib would send to its workers as a path and an offset: by
+    then there may be another file in that place.
 
     Raises
     ------
@@ -128,10 +132,13 @@ def _tensors(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
     try:
         with open(os.fspath(path), "rb") as file:  # once: it may be replaced at any moment
             metadata, entries, start = _header(file)
-            tensors = {name: _array(file, start, entry) for name, entry in entries.items()}
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            tensors = {name: _array(mapped, start, entry) for name, entry in entries.items()}
     except OSError as error:
         raise StorageError(f"could not read {str(path)!r} ({error}); check the path") from error
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
+    ) as error:  # fmt: skip
         raise FileFormatError(
             f"{str(path)!r} is not a whole safetensors file ({error!s:.200}); it is damaged, cut "
             "short, or was written by something else"
@@ -145,10 +152,14 @@ def _header(file: BinaryIO) -> tuple[dict[str, str], dict[str, Any], int]:
     length = int.from_bytes(file.read(8), "little")
     if not 2 <= length <= size - 8:
         raise ValueError(f"a header of {length} bytes in a file of {size}")
+    if length > _LONGEST_HEADER:  # parsed, it may take thirty times the memory
+        raise ValueError(f"a header of {length} bytes; expected at most {_LONGEST_HEADER}")
     entries = json.loads(file.read(length))
     metadata = entries.pop("__metadata__", {})
     if not all(isinstance(text, str) for text in metadata.values()):
         raise ValueError("metadata that is not text")
+    for name in entries:
+        name.encode()  # a ValueError for half of a surrogate pair
     spans = [entry["data_offsets"] for entry in entries.values()]
     claimed = sum(end - begin for begin, end in spans)
     if claimed != size - 8 - length:  # bytes in no array, or in several
@@ -156,7 +167,7 @@ def _header(file: BinaryIO) -> tuple[dict[str, str], dict[str, Any], int]:
     return metadata, entries, 8 + length
 
 
-def _array(file: BinaryIO, start: int, entry: Mapping[str, Any]) -> NDArray[Any]:
+def _array(mapped: mmap.mmap, start: int, entry: Mapping[str, Any]) -> NDArray[Any]:
     begin, end = entry["data_offsets"]
     shape, dtype = tuple(entry["shape"]), np.dtype(_DTYPES[entry["dtype"]])
     if not all(type(n) is int and n >= 0 for n in (*shape, begin, end)):
@@ -165,7 +176,7 @@ def _array(file: BinaryIO, start: int, entry: Mapping[str, Any]) -> NDArray[Any]
         raise ValueError(f"{end - begin} bytes for an array of the shape {shape!r:.60}")
     if 0 in shape:
         return np.zeros(shape, dtype)
-    return np.memmap(file, dtype, "r", start + begin, shape)
+    return np.frombuffer(mapped, dtype, math.prod(shape), start + begin).reshape(shape)
 
 
 def _digest(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) -> str:

@@ -360,6 +360,10 @@ def test_kept_predictions_of_another_shape_or_name_are_computed_again(tmp_path):
         '{"a": {"dtype": "O", "shape": [1], "data_offsets": [0, 8]}}',
         '{"a": {"dtype": ["F32"], "shape": [2], "data_offsets": [0, 8]}}',
         '{"a": {"dtype": "F32", "shape": [0, 4611686018427387904], "data_offsets": [8, 8]}}',
+        '{"a": {"dtype": "F32", "shape": [2], "data_offsets": [1' + "0" * 30 + ", 1" + "0" * 29
+        + "8]}}",
+        '{"__metadata__": {"format": "llmtokens", "version": "1"}, '
+        '"\\ud800": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}',
         '{"__metadata__": [1]}', '{"__metadata__": {"a": 1}}', '{"__metadata__": null}',
         "[" * 50_000,
     ],
@@ -368,6 +372,13 @@ def test_a_header_that_says_nothing_sensible_is_refused(tmp_path, header):
     data = header.encode()
     (tmp_path / "m").write_bytes(len(data).to_bytes(8, "little") + data + b"\0" * 8)
     with guarded(), pytest.raises(FileFormatError):
+        store.read(tmp_path / "m")
+
+
+def test_a_header_that_would_fill_the_memory_is_refused(tmp_path):
+    data = b"{" + b",".join(b'"%d":{}' % k for k in range(400_000)) + b"}"
+    (tmp_path / "m").write_bytes(len(data).to_bytes(8, "little") + data)
+    with guarded(), pytest.raises(FileFormatError, match="expected at most"):
         store.read(tmp_path / "m")
 
 

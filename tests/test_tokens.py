@@ -292,6 +292,21 @@ def test_a_loaded_table_travels_by_reference_to_other_processes(tmp_path):
     assert kinds == ["memmap", "memmap"]
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_other_processes_get_the_table_that_was_loaded_whatever_became_of_the_file(tmp_path, gone):
+    path, rng = tmp_path / "big.safetensors", np.random.default_rng(0)
+    LLMTokens.from_embeddings(range(5000), rng.normal(size=(5000, 64))).save(path)
+    tokens = LLMTokens.load(path)
+    if gone:
+        path.unlink()
+    else:
+        LLMTokens.from_embeddings(range(5001), rng.normal(size=(5001, 64))).save(path)
+    found = joblib.Parallel(n_jobs=2)(
+        joblib.delayed(lambda t: np.array(t.vectors))(tokens) for _ in range(2)
+    )
+    assert all(np.array_equal(vectors, tokens.vectors) for vectors in found)
+
+
 def test_it_cannot_be_changed(tokens):
     with pytest.raises(AttributeError):
         tokens.ids = []
