@@ -185,6 +185,40 @@ def test_a_second_run_computes_only_what_is_new(data, tmp_path):
     assert log.read_text() == "x" * 20
 
 
+_MANY = """
+import resource, sys
+from surprise import BaselineOnly
+from surprise.model_selection import KFold
+from llmtokens.compare import compare
+from llmtokens.datasets import synthetic
+
+class Counted(BaselineOnly):
+    n = 0
+
+    def fit(self, trainset):
+        Counted.n += 1
+        return super().fit(trainset)
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+data = synthetic(n_users=20, n_items=20, n_ratings=100)
+compare({"a": Counted(verbose=False)}, data, {"s": KFold(50, random_state=0)}, folder=sys.argv[1],
+        keep_predictions=True, progress=False)
+print(Counted.n)
+"""
+
+
+def test_more_predictions_are_resumed_than_a_process_may_open_files(tmp_path):
+    pytest.importorskip("resource")
+    env = {**os.environ, "PYTHONPATH": _ROOT}
+    fitted = [
+        subprocess.run(
+            [sys.executable, "-c", _MANY, tmp_path], env=env, check=True, capture_output=True
+        ).stdout.strip()
+        for _ in range(2)
+    ]
+    assert fitted == [b"50", b"0"]
+
+
 def test_predictions_are_resumed_too_and_asked_for_later_they_are_computed(data, tmp_path):
     log = tmp_path / "log"
     algorithms = {"a": Counted(str(log))}

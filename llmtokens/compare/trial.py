@@ -67,6 +67,7 @@ class Outcome:
                 est, std = (("est", (n_predictions,), "f"), ("std", (n_predictions,), "f"))
                 if shapes not in ({est}, {est, std}):
                     return None
+                arrays = {name: np.array(array) for name, array in arrays.items()}  # close the file
         except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
             return None
         return cls(values, errors, fit, test, peak, arrays)
