@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,8 @@ from .errors import StorageError
 def written_whole(path: str | Path) -> Iterator[str]:
     """A name beside ``path`` to write to; the file is moved to ``path`` when the block ends.
 
+    It gets the permissions of the file it replaces, or those of any new file.
+
     Raises
     ------
     StorageError
@@ -25,14 +29,17 @@ def written_whole(path: str | Path) -> Iterator[str]:
     path = Path(path)
     temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(".tmp", f".{path.name}.", path.parent)
+        beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+        old = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+        mode = 0o666 if old is None else old | stat.S_IRUSR | stat.S_IWUSR
+        handle = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
+        temporary = str(beside)
+        new = stat.S_IMODE(os.fstat(handle).st_mode)
         os.close(handle)
         yield temporary
         with open(temporary, "r+b") as file:
             os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
+        os.chmod(temporary, new if old is None else old)  # safetensors makes a file of its own
         os.replace(temporary, path)
     except Exception as error:
         raise _not_written(path, error) from error

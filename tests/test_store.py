@@ -7,6 +7,7 @@ from corruption import corrupted
 
 from llmtokens import store
 from llmtokens.errors import DataError, FileFormatError, LLMTokensError, StorageError
+from llmtokens.files import written_whole
 
 PAYLOAD = {"ids": ["a", 1, 2.5, True, "é\ud800"], "note": None}
 
@@ -70,6 +71,25 @@ def test_a_file_gets_ordinary_permissions(file):
     mask = os.umask(0)
     os.umask(mask)
     assert stat.S_IMODE(file.stat().st_mode) == 0o666 & ~mask
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444])
+def test_a_file_keeps_its_permissions_when_it_is_written_again(file, mode):
+    file.chmod(mode)
+    store.write(file, "test", {}, {"rows": np.arange(2)})
+    assert stat.S_IMODE(file.stat().st_mode) == mode
+
+
+def test_what_replaces_a_private_file_is_private_from_the_start(file):
+    file.chmod(0o600)
+    with written_whole(file) as temporary:
+        assert stat.S_IMODE(os.stat(temporary).st_mode) == 0o600
+
+
+def test_writing_does_not_touch_the_mask_that_all_threads_share(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "umask", None)
+    store.write(tmp_path / "new", "test", {}, {"rows": np.arange(2)})
+    assert os.listdir(tmp_path) == ["new"]
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_scraps(file, monkeypatch):
