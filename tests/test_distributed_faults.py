@@ -18,6 +18,7 @@ from sharded import FRAME, PARAMS, USERS, assert_same, trainset, workers
 from llmtokens.algorithms.bpmf import LLMTokensBPMF, rated
 from llmtokens.algorithms.bpmf.sampler import Sampler
 from llmtokens.distributed import cluster, connection, disk, fit, fit_bpmf
+from llmtokens.distributed.folder import opened
 from llmtokens.errors import DataError, FileFormatError, LLMTokensError, StorageError
 
 KILLS = int(os.environ.get("LLMTOKENS_KILLS", 3))
@@ -146,6 +147,13 @@ def test_a_folder_that_cannot_be_made_or_locked_is_named(what, tmp_path, monkeyp
         (place / "lock").mkdir(parents=True)
     with pytest.raises(StorageError, match=r"could not .* the folder .*choose another"):
         fit_bpmf(FRAME, folder=place, **PARAMS)
+
+
+def test_a_file_of_the_name_of_the_lock_keeps_what_is_in_it(tmp_path):
+    (tmp_path / "lock").write_text("mine")
+    with opened(tmp_path):
+        pass
+    assert (tmp_path / "lock").read_text() == "mine"
 
 
 def test_a_file_system_without_locks_is_refused(tmp_path, monkeypatch):

@@ -48,7 +48,7 @@ def _locked(folder: Path) -> Iterator[None]:
     """The system lifts the lock when the process ends, however it ends; the file stays, since one
     that is deleted could still be locked by somebody who opened it before."""
     try:
-        file = (folder / _LOCK).open("w")
+        file = (folder / _LOCK).open("a")
     except OSError as error:
         raise StorageError(
             f"could not write to the folder {str(folder)!r} ({error}); choose another"
