@@ -26,5 +26,7 @@ def seconds(times: Any) -> NDArray[np.float64]:
             return np.asarray(numbers, np.float64)
         texts = column.where(numbers.isna(), None)
         column = pd.to_datetime(texts, utc=True, format="ISO8601", errors="coerce")
-    since = (column - pd.Timestamp(0, tz=column.dt.tz)) / pd.Timedelta(1, "s")
+    unit = column.dt.unit  # nanoseconds would end in the year 2262
+    epoch, second = pd.Timestamp(0, tz=column.dt.tz).as_unit(unit), pd.Timedelta(1, "s")
+    since = (column - epoch) / second.as_unit(unit)
     return np.asarray(since, np.float64)

@@ -374,3 +374,10 @@ def test_a_trigger_in_a_cache_does_not_fire(tmp_path):
     db = sqlite3.connect(tmp_path / "embeddings.sqlite")
     assert db.execute("SELECT count(*) FROM embeddings").fetchone() == (len(TEXTS),)
     db.close()
+
+
+def test_a_date_beyond_the_nanoseconds_is_read_or_refused(tmp_path):
+    (tmp_path / "ratings.csv").write_text(RATINGS.replace("2001-01-01", "3001-01-01"))
+    with contextlib.suppress(LLMTokensError):  # pandas 2 has no such dates
+        times = load_ratings(tmp_path / "ratings.csv").ratings["timestamp"]
+        assert times.tolist() == [32535216000.0, 978429600.0]
