@@ -376,6 +376,30 @@ def test_a_trigger_in_a_cache_does_not_fire(tmp_path):
     db.close()
 
 
+def test_the_database_of_somebody_else_is_left_as_it_is(tmp_path):
+    path = tmp_path / "embeddings.sqlite"
+    db = sqlite3.connect(path)
+    db.execute("CREATE TABLE mine (x)")
+    db.commit()
+    db.close()
+    before = path.read_bytes()
+    with pytest.warns(llmtokens.errors.LLMTokensWarning, match="other tables"):
+        cached(Counting(), TEXTS, EmbeddingCache(tmp_path))
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_cache_with_a_name_that_is_no_text_is_begun_anew(tmp_path):
+    path = tmp_path / "embeddings.sqlite"
+    whole = Cache().seeds[0]
+    path.write_bytes(whole.replace(b"tableembeddingsemb", b"table\xe5mbeddingsemb", 1).replace(
+        b"CREATE TABLE", b"CREATE CABLE"))  # fmt: skip
+    with pytest.warns(llmtokens.errors.LLMTokensWarning, match="is damaged"):
+        rows = cached(Counting(), TEXTS, EmbeddingCache(tmp_path))
+    assert np.array_equal(rows, Counting().encode(TEXTS))
+    assert (tmp_path / "embeddings.sqlite.corrupt-1").exists()
+
+
 def test_a_date_beyond_the_nanoseconds_is_read_or_refused(tmp_path):
     (tmp_path / "ratings.csv").write_text(RATINGS.replace("2001-01-01", "3001-01-01"))
     with contextlib.suppress(LLMTokensError):  # pandas 2 has no such dates

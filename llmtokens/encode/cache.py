@@ -114,10 +114,11 @@ class EmbeddingCache:
                 break
             try:
                 return work(self._open())
-            except (sqlite3.Error, OSError) as error:
+            except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
                 self.close()
-                code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-                if code in _DAMAGED and self._off is None and not last:
+                damaged = isinstance(error, UnicodeDecodeError)  # in a name, or SQLite's message
+                damaged |= getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+                if damaged and self._off is None and not last:
                     self._move_aside(error)
                 else:
                     self._step_aside(error)
@@ -171,11 +172,13 @@ def _set_up(db: sqlite3.Connection) -> None:
     """Write-ahead log (readers never wait) and the table; safe for two processes at once."""
     for wait in (0.01, 0.05, 0.2, 1.0, None):
         try:
+            _check_schema(db, new=True)  # before anything is changed: it may be somebody else's
             if db.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                 db.execute("PRAGMA journal_mode = WAL")
             break
         except sqlite3.OperationalError as error:  # the switch to WAL does not wait by itself
-            if wait is None or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if wait is None or code != sqlite3.SQLITE_BUSY:
                 raise
             time.sleep(wait)
     db.execute("PRAGMA synchronous = NORMAL")  # a crash of the machine costs rows, not the file
@@ -184,10 +187,10 @@ def _set_up(db: sqlite3.Connection) -> None:
     _check_schema(db)
 
 
-def _check_schema(db: sqlite3.Connection) -> None:
+def _check_schema(db: sqlite3.Connection, new: bool = False) -> None:
     """Raise unless the one table is ours: views, triggers and computed columns can run for ever."""
     found = [sql for (sql,) in db.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")]
-    if [str(sql).split() for sql in found] != [_SCHEMA.split()]:
+    if [str(sql).split() for sql in found] != [_SCHEMA.split()] and (found or not new):
         raise sqlite3.DatabaseError("it holds other tables than this library writes")
 
 
