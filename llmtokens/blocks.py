@@ -7,6 +7,7 @@ learned (vocabulary, knots) is in its ``spec``, plain data that a file can hold.
 from __future__ import annotations
 
 import contextlib
+import re
 import string
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from .errors import DataError, FileFormatError, sample
 
 Encode = Callable[[list[str]], NDArray[np.float32]]
 Features = tuple[NDArray[np.float64], NDArray[np.bool_]]
+# of text: fill, width and length; a width from a file must not fill the memory
+_SPEC = re.compile(r"(.?[<>^])?\d{0,3}(\.\d{1,9})?s?", re.DOTALL)
 _LARGEST = 1e60  # of an embedding: a file holds a little more
 
 
@@ -143,9 +146,11 @@ def restore_block(spec: Any, width: int) -> Block:
         If anything about it is not as this library writes it.
     """
     kind = spec.get("kind") if isinstance(spec, dict) else None
-    if kind not in BLOCKS or spec.keys() - {"kind"} != {
-        f.name for f in dataclass_fields(BLOCKS[kind])
-    }:
+    if (
+        not isinstance(kind, str)
+        or kind not in BLOCKS
+        or spec.keys() - {"kind"} != {f.name for f in dataclass_fields(BLOCKS[kind])}
+    ):
         raise FileFormatError(f"found an unknown block {spec!r:.80}")
     given: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value
@@ -188,6 +193,13 @@ def fields(template: str) -> list[str]:
             f"found the template {template!r}; expected plain column names in braces, "
             'such as "{title}. Genres: {genres}"'
         )
+    for _, name, spec, conversion in parts:
+        if conversion not in (None, "r", "s", "a") or not _SPEC.fullmatch(spec or ""):
+            raise DataError(
+                f"the template {template!r:.200} asks for {{{name}}} in the format "
+                f"{spec or conversion!r:.40}; every column is text there: expected {{{name}}}, or "
+                f"{{{name}:.200}} for its first 200 characters"
+            )
     return list(dict.fromkeys(names))
 
 

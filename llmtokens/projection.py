@@ -132,8 +132,8 @@ class Projection:
         ]
         return self._project(
             [
-                None if frame is None else _features(block, frame, self.encoders)
-                for block, frame in zip(self.blocks, frames, strict=True)
+                None if frame is None else _features(block, frame, self.encoders, width)
+                for block, frame, width in zip(self.blocks, frames, self.widths, strict=True)
             ]
         )
 
@@ -147,8 +147,8 @@ class Projection:
                 "of from_frame or from_texts"
             )
         said = {
-            block: _row(_encoder(block, self.encoders), text.strip())
-            for block in set(self.blocks)
+            block: _row(_encoder(block, self.encoders, width), text.strip())
+            for block, width in set(zip(self.blocks, self.widths, strict=True))
             if isinstance(block, TextBlock)
         }
         known = np.ones(1, bool)
@@ -198,14 +198,16 @@ class Projection:
         specs: Any = payload.get("blocks")
         widths: Any = payload.get("widths")
         groups: Any = payload.get("groups")
-        for numbers, total in ((widths, len(arrays["mean"])), (groups, len(specs or []))):
+        if not isinstance(specs, list):
+            raise FileFormatError(f"found blocks {specs!r:.60}; expected a list")
+        for numbers, total in ((widths, len(arrays["mean"])), (groups, len(specs))):
             if not (
                 isinstance(numbers, list)
                 and all(type(x) is int and x > 0 for x in numbers)
                 and sum(numbers) == total
             ):
                 raise FileFormatError(f"found widths or groups {numbers!r:.60} that do not add up")
-        if not isinstance(specs, list) or len(specs) != len(widths):
+        if len(specs) != len(widths):
             raise FileFormatError(f"found blocks {specs!r:.60}; expected one for each width")
         return cls(
             blocks=tuple(restore_block(spec, n) for spec, n in zip(specs, widths, strict=True)),
@@ -233,19 +235,28 @@ def _as_frame(data: Any) -> Any:
     return data
 
 
-def _features(block: Block, data: Any, encoders: Encoders) -> Features:
+def _features(block: Block, data: Any, encoders: Encoders, width: int | None = None) -> Features:
     wants_frame = isinstance(block, (TextBlock, CategoryBlock, NumberBlock))
     if wants_frame != isinstance(data, pd.DataFrame):
         expected = "a DataFrame (or texts)" if wants_frame else "an array of embeddings"
         raise DataError(f"found {type(data).__name__}; these tokens were made from {expected}")
     if isinstance(block, TextBlock):
-        return block.features(data, _encoder(block, encoders).encode)
+        return block.features(data, _encoder(block, encoders, width).encode)
     return block.features(data)
 
 
-def _encoder(block: TextBlock, encoders: Encoders) -> Encoder:
+def _encoder(block: TextBlock, encoders: Encoders, width: int | None) -> Encoder:
     key = (block.encoder, block.revision)
-    return encoders[key] if key in encoders else _restored(*key)
+    if key in encoders:
+        return encoders[key]
+    encoder = _restored(*key)
+    found = getattr(encoder, "n_features", width)
+    if found != width:  # a file that lies: noticed before there are rows of millions
+        raise DataError(
+            f"the tokens name {block.encoder!r} with {found} features, and have {width}; build "
+            "them again, or hand the encoder over, as in LLMTokens.load(path, encoder=...)"
+        )
+    return encoder
 
 
 def _row(encoder: Encoder, text: str) -> NDArray[np.float64]:

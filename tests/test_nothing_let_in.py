@@ -382,6 +382,42 @@ def test_a_header_that_would_fill_the_memory_is_refused(tmp_path):
         store.read(tmp_path / "m")
 
 
+@pytest.fixture
+def lying(tmp_path):
+    """Tokens with a text block, and a function that reads them with another description."""
+    whole = LLMTokens.from_texts("abc", ["a b", "b c", "c d"], encoder=HashingEncoder(16))
+    whole.save(tmp_path / "tokens")
+    _, payload, arrays = store.read(tmp_path / "tokens")
+
+    def read(changes, **block):
+        changes = {"blocks": [payload["blocks"][0] | block]} | changes
+        store.write(tmp_path / "lie", "tokens", payload | changes, arrays)
+        return LLMTokens.load(tmp_path / "lie")
+
+    assert len(read({}).transform(["a film"])) == 1
+    return read
+
+
+@pytest.mark.parametrize("blocks", [5, None, {}, [5], [{"kind": []}], [{"kind": {}}]])
+def test_tokens_of_blocks_that_are_none_are_refused(lying, blocks):
+    with pytest.raises(FileFormatError):
+        lying({"blocks": blocks})
+
+
+def test_a_template_that_would_fill_the_memory_is_refused(lying):
+    for template in ("{text:>300000000}", "{text:" + "9" * 30 + "}", "{text:{text}}", "{text!x}"):
+        with guarded(), pytest.raises(FileFormatError, match="damaged block"):
+            lying({}, template=template)
+
+
+def test_an_encoder_of_more_features_than_the_tokens_have_is_refused_before_it_encodes(lying):
+    tokens = lying({}, revision="1-9999999-words1to1-chars3to5")
+    with guarded(), pytest.raises(DataError, match="9999999 features, and have 16"):
+        tokens.transform(["a film"] * 20)
+    with guarded(), pytest.raises(DataError, match="9999999 features, and have 16"):
+        tokens.query("a film")
+
+
 def test_arrays_that_share_their_bytes_are_refused(tmp_path):
     """A small header could make the checksum read a large file a million times."""
     one = '{"dtype": "U8", "shape": [1000000], "data_offsets": [0, 1000000]}'

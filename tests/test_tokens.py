@@ -330,3 +330,14 @@ def test_importing_the_library_imports_nothing_heavy():
 
 def test_warnings_are_the_librarys_own():
     assert issubclass(LLMTokensWarning, UserWarning)
+
+
+def test_a_template_may_cut_a_text_and_says_so_where_it_asks_for_more():
+    frame = pd.DataFrame({"item": [1, 2], "title": ["abcdef", "ghi"], "year": [1999.0, 2001.0]})
+    encoder = HashingEncoder(16)
+    cut = LLMTokens.from_frame(frame, "{title:.3}", encoder=encoder)
+    assert np.array_equal(
+        cut.vectors, LLMTokens.from_texts([1, 2], ["abc", "ghi"], encoder=encoder).vectors
+    )
+    with pytest.raises(DataError, match=r"every column is text there: expected \{year\}"):
+        LLMTokens.from_frame(frame, "{title} {year:.0f}", encoder=encoder)
