@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from algorithms import ALGORITHMS, dataset, full
 from fuzzing import guarded, mutations
@@ -33,7 +34,7 @@ from llmtokens.compare import compare
 from llmtokens.datasets import load_movielens, load_ratings
 from llmtokens.datasets.tables import load_items
 from llmtokens.encode import EmbeddingCache, cached
-from llmtokens.errors import LLMTokensError
+from llmtokens.errors import FileFormatError, LLMTokensError
 
 SECONDS = float(os.environ.get("LLMTOKENS_FUZZ_SECONDS", "0"))
 SEED = int(os.environ.get("LLMTOKENS_SEED", "0"))
@@ -160,6 +161,21 @@ class Tokens:
         LLMTokens.load(folder / "file").transform(["a film"])
 
 
+class ResealedTokens:
+    """The JSON inside, mutated, with a right checksum."""
+
+    parts = property(lambda self: small_model(MODELS[0])[2].to_parts())
+    seeds = property(lambda self: [json.dumps(self.parts[0]).encode()])
+
+    def read(self, data, folder):
+        with contextlib.suppress(ValueError, RecursionError):
+            payload = json.loads(data)
+            store.write(folder / "file", "tokens", payload, self.parts[1])
+            tokens = LLMTokens.load(folder / "file")
+            tokens.transform(["a film"] * 20)
+            tokens.query("a film")
+
+
 class Cache:
     @property
     def seeds(self):
@@ -246,6 +262,19 @@ class Compressed(Ratings):
         return [gzip.compress(NUMBERS.encode()), gzip.compress(RATINGS.encode())]
 
 
+class Parquet:
+    @property
+    def seeds(self):
+        pytest.importorskip("pyarrow")
+        buffer = io.BytesIO()
+        pd.read_csv(io.StringIO(NUMBERS)).to_parquet(buffer)
+        return [buffer.getvalue()]
+
+    def read(self, data, folder):
+        (folder / "ratings.parquet").write_bytes(data)
+        load_ratings(folder / "ratings.parquet").dataset.build_full_trainset()
+
+
 class Items:
     seeds = property(lambda self: [ITEMS.encode()])
 
@@ -291,6 +320,7 @@ READERS = {
     "resealed models": ResealedModels(),
     "resealed arrays": ResealedArrays(),
     "tokens": Tokens(),
+    "resealed tokens": ResealedTokens(),
     "cache": Cache(),
     "ml-100k": Layout("ml-100k"),
     "ml-1m": Layout("ml-1m"),
@@ -298,6 +328,7 @@ READERS = {
     "archives": Archives(),
     "ratings": Ratings(),
     "compressed ratings": Compressed(),
+    "parquet": Parquet(),
     "items": Items(),
     "results": Results(),
 }
@@ -405,3 +436,14 @@ def test_a_date_beyond_the_nanoseconds_is_read_or_refused(tmp_path):
     with contextlib.suppress(LLMTokensError):  # pandas 2 has no such dates
         times = load_ratings(tmp_path / "ratings.csv").ratings["timestamp"]
         assert times.tolist() == [32535216000.0, 978429600.0]
+
+
+def test_a_parquet_file_with_a_type_that_pandas_does_not_have_is_a_format_error(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    table = pyarrow.Table.from_pandas(pd.read_csv(io.StringIO(NUMBERS)))
+    said = {b"pandas": table.schema.metadata[b"pandas"].replace(b'"float64"', b'"eloat64"')}
+    parquet.write_table(table.replace_schema_metadata(said), tmp_path / "ratings.parquet")
+    with pytest.raises(FileFormatError, match="is not Parquet"):
+        load_ratings(tmp_path / "ratings.parquet")

@@ -20,6 +20,7 @@ import llmtokens
 from llmtokens import HashingEncoder, LLMTokens, store
 from llmtokens.compare.trial import Outcome
 from llmtokens.datasets import archive, load_movielens, load_ratings
+from llmtokens.datasets.tables import load_items
 from llmtokens.errors import DataError, FileFormatError, LLMTokensError, StorageError
 
 PACKAGE = Path(llmtokens.__file__).parent
@@ -231,6 +232,57 @@ def test_a_compressed_table_that_would_fill_the_memory_is_refused(tmp_path, zero
             content.writestr("ratings.csv", b"0" * (1 << 27))
     with guarded(), pytest.raises(FileFormatError, match="unpack it yourself"):
         load_ratings(tmp_path / name)
+
+
+WIDE = "," * 200_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"user,item,rating{WIDE}\n1,2,3\n",
+        f"user,item,rating{WIDE.replace(',', ',a')}\n1,2,3\n",
+        f'\ufeff \n"us""er\n",item,rating{WIDE}\n1,2,3\n',
+        f"user,item,rating\r\n\r\n1,2,3{WIDE}\r\n",
+        f'user,item,"{"x" * (1 << 24)}"{WIDE}\n1,2,3\n',
+    ],
+)
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zip"])
+def test_a_table_so_wide_that_it_would_take_for_ever_is_refused(tmp_path, text, suffix):
+    path, data = tmp_path / f"ratings.csv{suffix}", text.encode()
+    if suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as content:
+            content.writestr("ratings.csv", data)
+    else:
+        path.write_bytes(gzip.compress(data, 1) if suffix else data)
+    with guarded(), pytest.raises(FileFormatError, match="more than 10,000 fields"):
+        load_ratings(path)
+
+
+@pytest.mark.parametrize("file", ["ratings.csv", "movies.csv"])
+def test_a_wide_table_of_movielens_is_refused(tmp_path, file):
+    for name, text in FILES_25M.items():
+        (tmp_path / name).write_text(text.replace("\n", WIDE + "\n") if name == file else text)
+    with guarded(), pytest.raises(FileFormatError, match=f"{file}: a row of more than"):
+        load_movielens(tmp_path)
+
+
+def test_commas_in_quotes_and_later_rows_are_not_counted(tmp_path):
+    (tmp_path / "items.csv").write_text(f'item,title\n1,"{WIDE}"\n2,"""{WIDE}\n"\n')
+    assert load_items(tmp_path / "items.csv")["item"].tolist() == [1, 2]
+
+
+def test_a_parquet_file_that_would_fill_the_memory_is_refused(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = tmp_path / "ratings.parquet"
+    rows = pyarrow.table({name: np.ones(1 << 18) for name in ("user", "item", "rating")})
+    with parquet.ParquetWriter(path, rows.schema) as writer:
+        for _ in range(40):
+            writer.write_table(rows)
+    with guarded(), pytest.raises(FileFormatError, match="unpack to 251,658,240 or more"):
+        load_ratings(path)
 
 
 def peak(work):

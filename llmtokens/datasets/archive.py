@@ -10,12 +10,13 @@ import zipfile
 from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
+import pandas as pd
 from surprise.builtin_datasets import get_dataset_dir
 
 from ..errors import DataError, FileFormatError, LLMTokensError, StorageError, sample
-from .unpack import UNREADABLE, check_size
+from .unpack import UNREADABLE, check_size, check_width
 
 _URL = "https://files.grouplens.org/datasets/movielens/{}.zip"
 NAMES = (
@@ -80,6 +81,13 @@ class Source:
             return (self._path / member).open("rb")
         except (OSError, *UNREADABLE) as error:
             raise StorageError(f"{self}: {file} cannot be read: {error}") from error
+
+    def table(self, file: str, sep: str = ",", **options: Any) -> pd.DataFrame:
+        """A file as pandas reads it."""
+        with self.open(file) as stream:
+            check_width(stream, sep, f"{self}: {file}")
+        with self.open(file) as stream:
+            return pd.read_csv(stream, sep=sep, **options)
 
     def lines(self, file: str) -> list[str]:
         """The lines of a small file: UTF-8 where it is, else the latin-1 of the older sets."""

@@ -106,10 +106,7 @@ _Parts = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, tuple[float, float]]
 
 def _read_100k(source: Source) -> _Parts:
     """Tabs in u.data, pipes in u.item (with 19 genre flags) and u.user."""
-    with source.open("u.data") as stream:
-        ratings = pd.read_csv(
-            stream, sep="\t", header=None, names=_RATING_COLUMNS, dtype=_RATING_TYPES
-        )
+    ratings = source.table("u.data", "\t", header=None, names=_RATING_COLUMNS, dtype=_RATING_TYPES)
     rows = [line.split("|") for line in source.lines("u.item")]
     genres = [
         tuple(g for g, flag in zip(_GENRES_100K, row[5:], strict=True) if flag.strip() == "1")
@@ -130,10 +127,9 @@ def _read_100k(source: Source) -> _Parts:
 
 def _read_dat(source: Source) -> _Parts:
     """``::`` between fields: ml-1m (users.dat) and ml-10m (half stars, tags.dat)."""
-    with source.open("ratings.dat") as stream:
-        # With ":" the C parser sees an empty field in every "::"; a two-character separator
-        # would mean the Python parser, thirty times slower.
-        ratings = pd.read_csv(stream, sep=":", header=None, usecols=[0, 2, 4, 6])
+    # With ":" the C parser sees an empty field in every "::"; a two-character separator
+    # would mean the Python parser, thirty times slower.
+    ratings = source.table("ratings.dat", ":", header=None, usecols=[0, 2, 4, 6])
     ratings = ratings.set_axis(_RATING_COLUMNS, axis=1).astype(_RATING_TYPES)
     rows = [_outer_fields(line, 1) for line in source.lines("movies.dat")]
     items = _items([row[0] for row in rows], [row[1] for row in rows])
@@ -158,26 +154,23 @@ def _read_csv(source: Source) -> _Parts:
     """CSV with a header: ml-20m, ml-25m, ml-32m, ml-latest and ml-latest-small."""
     names = {"userId": "user", "movieId": "item"}
     types = {"userId": "int32", "movieId": "int32", "rating": "float64", "timestamp": "int64"}
-    with source.open("ratings.csv") as stream:
-        ratings = pd.read_csv(stream, usecols=list(types), dtype=types)
+    ratings = source.table("ratings.csv", usecols=list(types), dtype=types)
     ratings = ratings.rename(columns=names)[_RATING_COLUMNS]
-    with source.open("movies.csv") as stream:  # a film may well be called "NaN" or "Null"
-        movies = pd.read_csv(stream, dtype=str, keep_default_na=False)
+    # a film may well be called "NaN" or "Null"
+    movies = source.table("movies.csv", dtype=str, keep_default_na=False)
     items = _items(movies["movieId"].tolist(), movies["title"].tolist())
     items["genres"] = genre_tuples(movies["genres"])
     tags = pd.DataFrame({"movieId": pd.Series(dtype="int32"), "tag": pd.Series(dtype=str)})
     if "tags.csv" in source:
-        with source.open("tags.csv") as stream:
-            tags = pd.read_csv(
-                stream,
-                usecols=["movieId", "tag"],
-                dtype={"movieId": "int32", "tag": "str"},
-                keep_default_na=False,
-            )
+        tags = source.table(
+            "tags.csv",
+            usecols=["movieId", "tag"],
+            dtype={"movieId": "int32", "tag": "str"},
+            keep_default_na=False,
+        )
     items["tags"] = tag_tuples(items["item"], tags["movieId"], tags["tag"])
     if "links.csv" in source:
-        with source.open("links.csv") as stream:
-            links = pd.read_csv(stream, dtype={"movieId": "int32", "imdbId": "str"})
+        links = source.table("links.csv", dtype={"movieId": "int32", "imdbId": "str"})
         links = links.rename(columns=names | {"imdbId": "imdb_id", "tmdbId": "tmdb_id"})
         items = items.merge(links[["item", "imdb_id", "tmdb_id"]], how="left", on="item")
     return ratings, items, _users(None, ratings), (0.5, 5)

@@ -19,7 +19,7 @@ from ..errors import (
 from ..errors import sample as first_of
 from .columns import numbers, same_kind, seconds
 from .ratings import RatingData, check_ratings, check_unique
-from .unpack import UNREADABLE, check_compressed
+from .unpack import UNREADABLE, check_compressed, check_parquet, check_width, open_table
 
 Table = str | os.PathLike[str] | pd.DataFrame
 
@@ -193,9 +193,12 @@ def _read(path: str | os.PathLike[str], source: str, ids: tuple[str, ...]) -> pd
     suffix = _suffix(path)
     try:
         if suffix in _PARQUET:
+            check_parquet(path)
             return pd.read_parquet(path)
         if suffix in _SEPARATORS:
             check_compressed(path)
+            with open_table(path) as stream:
+                check_width(stream, _SEPARATORS[suffix], source)
             # An empty cell is missing; "NA", "None" and "null" are ids and titles to somebody.
             return pd.read_csv(
                 path,
@@ -214,7 +217,7 @@ def _read(path: str | os.PathLike[str], source: str, ids: tuple[str, ...]) -> pd
         raise DataError(f"{source}: the file is empty.") from error
     except LLMTokensError:
         raise
-    except UNREADABLE as error:  # parser, encoding and Parquet errors: ValueErrors
+    except (*UNREADABLE, TypeError, ArithmeticError, AttributeError) as error:
         kind = "Parquet" if suffix in _PARQUET else "UTF-8 text with one header line"
         raise FileFormatError(f"{source}: is not {kind}: {error}") from error
     known = " ".join([*_SEPARATORS, *_PARQUET])
