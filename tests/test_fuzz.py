@@ -100,13 +100,18 @@ def use(algo):
 
 
 class Models:
-    """Whole files, mutated: the checksum notices."""
+    """Whole files, mutated: the checksum notices, and what is read is what was written."""
 
     seeds = property(lambda self: [small_model(name)[0] for name in MODELS])
 
     def read(self, data, folder):
         (folder / "file").write_bytes(data)
         use(llmtokens.load(folder / "file"))
+        name, payload, arrays = store.read(folder / "file")
+        _, written, honest = small_model(name)[1]
+        assert payload == written
+        assert arrays.keys() == honest.keys()
+        assert all(np.array_equal(arrays[key], honest[key]) for key in honest)
 
 
 class ResealedModels:
