@@ -1,4 +1,5 @@
 import copy
+import re
 
 import numpy as np
 import pytest
@@ -22,6 +23,16 @@ def test_terms_add_up_to_the_prediction(name, fitted):
         why = algo.explain(uid, iid)
         assert sum(why.terms.values()) == pytest.approx(algo.predict(uid, iid).est, abs=1e-6)
         assert why.est == pytest.approx(algo.predict(uid, iid).est, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_what_single_precision_rounds_is_not_called_the_end_of_the_scale(name, fitted):
+    algo = fitted(name)
+    for uid, iid, _ in ROWS[::50]:
+        why = algo.explain(uid, iid)
+        if 1.2 < algo.predict(uid, iid, clip=False).est < 4.8:  # where nothing is cut or bent
+            assert "end of the rating scale" not in why.terms
+            assert sum(why.terms.values()) == pytest.approx(why.est, abs=1e-12)
 
 
 def test_the_terms_of_a_factor_model_are_its_parameters(fitted):
@@ -220,6 +231,24 @@ def test_the_sentence_names_item_estimate_and_mean(name, fitted):
     assert f"{why.est:.1f}" in shown
     assert f"{TRAIN.global_mean:.1f}" in shown
     assert shown.endswith(".")
+
+
+@pytest.mark.parametrize("name", ["LLMTokensSVD", "LLMTokensBPMF", "LLMTokensContent"])
+def test_the_reason_in_the_sentence_leads_where_the_estimate_is(name, fitted):
+    sides = set()
+    for uid, iid, _ in ROWS[::5]:
+        why = fitted(name).explain(uid, iid)
+        said = why.sentence.partition(";")[0]
+        reason = re.search(r"mostly for .* \(([+-])", said)
+        if abs(why.est - TRAIN.global_mean) < 0.05:
+            assert "about the average rating" in said
+            assert reason is None
+        elif reason:
+            side = "above" if why.est > TRAIN.global_mean else "below"
+            assert f"{side} the average rating" in said
+            assert reason[1] == {"above": "+", "below": "-"}[side]
+            sides.add(side)
+    assert sides == {"above", "below"}
 
 
 def test_the_sentence_says_when_the_user_is_unknown(fitted):

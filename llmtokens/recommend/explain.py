@@ -33,6 +33,8 @@ _UNKNOWN = {
     "popular": "nothing is known of the user",
 }
 _SPEAKS = 0.005  # influence, as a share of the rating scale, that is worth a word
+_WRITTEN = 0.05  # what is less is 0 as it is written
+_ROUNDING = 1e-6  # of the largest rating: what float32 leaves open in a sum of terms
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,9 @@ def explain(algo: Serving, uid: Hashable, iid: Hashable, n: int) -> Explanation:
     est, _, impossible = algo._estimates(np.array([user]), np.array([item]), True)
     terms = {"mean": algo.default_prediction()} if impossible[0] else algo._terms(user, item)
     excess = float(est[0]) - sum(terms.values())
-    if abs(excess) > 1e-9:
-        terms["end of the rating scale"] = excess
+    rounding = _ROUNDING * max(map(abs, algo.ratings_.scale))
+    name = "end of the rating scale" if abs(excess) > rounding else list(terms)[-1]
+    terms[name] = terms.get(name, 0.0) + excess
     similar = cosines(algo.items_.tokens, algo.items_.tokens[item])
     rated = _rated(algo, user, item, similar)
     how = basis(algo, user)
@@ -132,20 +135,25 @@ def _sentence(
     rated: pd.DataFrame,
 ) -> str:
     low, high = algo.ratings_.scale
-    mean = algo.default_prediction()
     name = (labels(algo, [iid]) or [str(iid)])[0]
-    side = "above" if est >= mean else "below"
     opinions = not getattr(algo, "implicit", False)
+    usual = algo.default_prediction() if opinions else low
     if opinions:
         words = (
             f"{name} is expected to get {est:.1f} on a scale from {low:g} to {high:g}, "
-            f"{abs(est - mean):.1f} {side} the average rating of {mean:.1f}"
+            f"{_beside(est - usual)} the average rating of {usual:.1f}"
         )
     else:
         words = f"{name} has a score of {est:.2f} on a scale from {low:g} to {high:g}"
     least = _SPEAKS * (high - low)
     said = _because(rated, least, opinions) if how == "ratings" else [_UNKNOWN[how]]
-    return "; ".join([words + _mostly(terms), *said]) + "."
+    return "; ".join([words + _mostly(terms, est - usual), *said]) + "."
+
+
+def _beside(distance: float) -> str:
+    if abs(distance) < _WRITTEN:
+        return "about"
+    return f"{abs(distance):.1f} {'above' if distance > 0 else 'below'}"
 
 
 def _because(rated: pd.DataFrame, least: float, opinions: bool) -> list[str]:
@@ -161,9 +169,10 @@ def _because(rated: pd.DataFrame, least: float, opinions: bool) -> list[str]:
     return said
 
 
-def _mostly(terms: dict[str, float]) -> str:
-    """The largest of the terms that can be put in words, and is not 0 as it is written."""
-    parts = {k: value for k, value in terms.items() if k in _WORDS and abs(value) >= 0.05}
+def _mostly(terms: dict[str, float], distance: float) -> str:
+    """The largest of the terms that can be put in words and lead where the estimate is."""
+    sign = np.sign(distance) if abs(distance) >= _WRITTEN else 0
+    parts = {k: value for k, value in terms.items() if k in _WORDS and sign * value >= _WRITTEN}
     if not parts:
         return ""
     most = max(parts, key=lambda name: abs(parts[name]))
