@@ -48,7 +48,7 @@ class TextBlock:
 
     def features(self, frame: pd.DataFrame, encode: Encode) -> Features:
         texts = self.texts(frame)
-        present = np.array([bool(text) for text in texts])
+        present = np.array([bool(text) for text in texts], bool)
         vectors = encode([text for text in texts if text])
         out = np.zeros((len(texts), vectors.shape[1]))
         out[present] = vectors
@@ -114,6 +114,8 @@ class NumberBlock:
             return np.zeros((len(values), 1)), present
         knots = np.array(self.knots)[:, None]
         spline = SplineTransformer(knots=knots, extrapolation="constant").fit(knots)
+        if len(values) == 0:
+            return np.zeros((0, spline.n_features_out_)), present
         basis = np.asarray(spline.transform(np.where(present, values, knots[0, 0])[:, None]))
         return basis * present[:, None], present
 

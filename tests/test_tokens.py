@@ -158,6 +158,10 @@ def test_its_own_content_projects_onto_itself(tokens, frame):
     np.testing.assert_allclose(tokens.transform(frame), tokens.vectors, atol=1e-5)
 
 
+def test_no_new_content_is_no_new_tokens(tokens, frame):
+    assert tokens.transform(frame[:0]).shape == (0, tokens.n_dims)
+
+
 def test_new_categories_are_ignored(tokens, frame):
     odd = frame.iloc[[0]].assign(genres=[("Crime", "Anime")], title="A heist in Paris")
     assert np.isfinite(tokens.transform(odd)).all()
