@@ -43,6 +43,11 @@ class IdIndex:
         return np.array([self.row(raw) for raw in ids], np.int64)
 
 
+def plain_id(raw: Hashable) -> Hashable:
+    """An id as a plain Python object: what NumPy's scalars hold."""
+    return raw.item() if isinstance(raw, np.generic) else raw
+
+
 def plain_ids(ids: Iterable[Hashable]) -> list[Hashable]:
     """Ids as plain Python objects, none missing, none twice.
 
@@ -52,7 +57,7 @@ def plain_ids(ids: Iterable[Hashable]) -> list[Hashable]:
         Naming the first ids that are missing (None or NaN) or stand twice; also for what cannot be
         an id, such as a list.
     """
-    plain: list[Hashable] = [raw.item() if isinstance(raw, np.generic) else raw for raw in ids]
+    plain = list(map(plain_id, ids))
     missing = [k for k, raw in enumerate(plain) if raw is None or _is_nan(raw)]
     if missing:
         raise DataError(f"found rows without an id, at positions {sample(missing)}; drop them")
@@ -66,7 +71,7 @@ def plain_ids(ids: Iterable[Hashable]) -> list[Hashable]:
     if twice:
         raise DataError(
             f"found {len(twice)} duplicate ids, the first being {sample(twice)}; expected one row "
-            "per id: drop the duplicates or join their texts"
+            "per id: drop the duplicates or join what they say"
         )
     return plain
 

@@ -239,6 +239,33 @@ def test_a_breakdown_of_the_algebra_is_named(fitted, monkeypatch):
         fitted("LLMTokensSVD").fold_in("new", HIS[:3])
 
 
+def test_ids_of_numpy_are_plain_ones_in_the_model_and_can_be_saved(fitted, tmp_path):
+    algo = fitted("LLMTokensSVD")
+    algo.fold_in_item(np.int64(10_001), "a storm at sea", {OLD[0][0]: 3.0})
+    algo.partial_fit([(np.str_("somebody"), np.int64(10_002), np.float32(3))])
+    assert {type(raw) for raw in algo.items_.ids + algo.item_tokens.ids} == {int}
+    assert {type(raw) for raw in algo.users_.ids} == {int, str}
+    algo.save(tmp_path / "model.safetensors")
+
+
+def test_a_row_of_the_frame_may_be_a_series_and_none_is_refused(fitted):
+    row = DATA.items.iloc[5]
+    dict_, series = fitted("LLMTokensSVD"), fitted("LLMTokensSVD")
+    dict_.fold_in_item("new", row.to_dict())
+    series.fold_in_item("new", row)
+    assert series.predict(OLD[0][0], "new").est == dict_.predict(OLD[0][0], "new").est
+    assert series.item_tokens.labels[-1] == row["title"]
+    with pytest.raises(DataError, match="content of 0 items"):
+        series.fold_in_item("newer", DATA.items[:0])
+
+
+def test_an_item_without_a_title_is_called_by_its_id(fitted):
+    algo = fitted("LLMTokensSVD")
+    algo.fold_in_item("new", {"title": None, "description": "a storm at sea"})
+    assert algo.explain(OLD[0][0], "new").sentence.startswith("new is expected")
+    assert algo.recommend(OLD[0][0], candidates=["new"])["label"].item() == "new"
+
+
 def test_an_algorithm_without_a_closed_form_says_so(fitted):
     class Other(LLMTokensSVD):
         _fold_in_user, _fold_in_item = Hooks._fold_in_user, Hooks._fold_in_item
@@ -309,6 +336,8 @@ def test_other_misuse_is_refused(fitted):
         algo.fold_in("new", HIS[:1], timestamps=[1.0], half_life=0)
     with pytest.raises(DataError, match="timestamps of shape"):
         algo.fold_in("new", HIS[:1], timestamps=[1.0, 2.0], half_life=1)
+    with pytest.raises(DataError, match="timestamps of type dict; expected a list"):
+        algo.fold_in("new", HIS[:1], timestamps={HIS[0][0]: 1.0}, half_life=1)
     with pytest.raises(DataError, match="neither content nor ratings"):
         algo.fold_in_item("new")
     with pytest.raises(DataError, match="unknown user ids"):

@@ -157,6 +157,7 @@ def test_ties_go_to_the_first_item_and_what_is_unknown_is_never_listed():
     [
         {"n": 0}, {"n": 2.5}, {"n": "x"}, {"diversity": 1.5}, {"diversity": "x"},
         {"popularity_penalty": np.nan}, {"popularity_penalty": "x"}, {"candidates": []},
+        {"candidates": 5},
     ],
 )  # fmt: skip
 def test_arguments_out_of_range_are_refused(fitted, wish):

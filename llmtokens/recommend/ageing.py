@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,11 @@ def recency(
         return np.ones(n)
     if timestamps is None or half_life is None:
         raise DataError("timestamps and half_life go together; found only one of them")
+    if isinstance(timestamps, Mapping):
+        raise DataError(
+            f"found timestamps of type {type(timestamps).__name__}; expected a list, in the order "
+            "of the ratings"
+        )
     times = seconds(timestamps)
     bad = int(np.sum(~np.isfinite(times)))
     if times.shape != (n,) or bad:

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..blocks import as_text
 from ..errors import DataError, sample
-from ..ids import plain_ids
+from ..ids import plain_id, plain_ids
 from ..tokens import LLMTokens
 from .ageing import recency
 
@@ -68,7 +69,8 @@ def fold_in_item(algo: Learning, iid: Hashable, content: Any, ratings: Given) ->
     _require_known(algo, "user", users, "fold_in")
     if content is None and not users:
         raise DataError(f"found neither content nor ratings of {iid!r}; expected either")
-    row = int(algo.items_.rows(plain_ids([iid]))[0])
+    iid = plain_ids([iid])[0]
+    row = int(algo.items_.rows([iid])[0])
     iid = iid if row == algo.items_.stranger else algo.items_.ids[row]
     learn(algo, users, [iid] * len(users), values, np.ones(len(users)), items=[iid],
           content=content)  # fmt: skip
@@ -81,7 +83,7 @@ def partial_fit(algo: Learning, ratings: Any) -> None:
         ratings = (ratings[_COLUMNS] if named else ratings).itertuples(index=False)
     try:
         rows = [tuple(row) for row in ratings]
-        last = {(row[0], row[1]): row[2] for row in rows if len(row) >= 3}
+        last = {(plain_id(row[0]), plain_id(row[1])): row[2] for row in rows if len(row) >= 3}
     except TypeError as error:
         raise DataError(f"ratings must be rows of (user, item, rating): {error}") from error
     if not rows or min(map(len, rows)) < 3:
@@ -198,10 +200,11 @@ def _extended(algo: Learning, iid: Hashable, content: Any) -> tuple[LLMTokens, N
 def _vectors(tokens: LLMTokens, content: Any) -> NDArray[np.float32]:
     if isinstance(content, str):
         return tokens.query(content)[None]
-    if isinstance(content, Mapping):
-        columns = tokens.projection.columns
-        if not set(columns) & set(content):
-            raise DataError(f"found {sample(content)} in the content; expected some of {columns}")
+    columns = tokens.projection.columns
+    if isinstance(content, Mapping) or (isinstance(content, pd.Series) and columns):
+        named = content.keys()
+        if not set(columns) & set(named):
+            raise DataError(f"found {sample(named)} in the content; expected some of {columns}")
         return tokens.transform(pd.DataFrame({name: [content.get(name)] for name in columns}))
     if isinstance(content, (pd.DataFrame, list)):
         return tokens.transform(content)
@@ -211,11 +214,11 @@ def _vectors(tokens: LLMTokens, content: Any) -> NDArray[np.float32]:
 def _label(raw: Hashable, content: Any) -> str:
     if isinstance(content, str):
         return content
-    if isinstance(content, (Mapping, pd.DataFrame)):
+    if isinstance(content, (Mapping, pd.Series, pd.DataFrame)):
         name = next((name for name in _NAMES if name in content), None)
         if name is not None:
             value = content[name]
-            return str(value.iloc[0] if isinstance(value, pd.Series) else value)
+            return as_text(value.iloc[0] if isinstance(value, pd.Series) else value)
     return str(raw)
 
 

@@ -59,10 +59,10 @@ class Learning(Hooks):
         Parameters
         ----------
         iid : raw id
-        content : str, dict, array of shape (dim,) or one-row DataFrame, optional
-            What the item tokens were made from: a row of the frame as a dict, a vector for
-            tokens from embeddings, or simply a text. It joins ``item_tokens``, so that the next
-            ``fit`` knows it too. The table handed over by the user is not changed.
+        content : str, dict, Series, array of shape (dim,) or one-row DataFrame, optional
+            What the item tokens were made from: a row of the frame, a vector for tokens from
+            embeddings, or simply a text. It joins ``item_tokens``, so that the next ``fit`` knows
+            it too. The table handed over by the user is not changed.
         ratings : mapping, or iterable of (user id, rating)
 
         Raises

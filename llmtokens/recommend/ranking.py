@@ -116,7 +116,10 @@ def candidate_rows(algo: Serving, candidates: Iterable[Hashable] | None) -> NDAr
     roster = algo.items_
     if candidates is None:
         return np.arange(roster.stranger)
-    wanted = list(candidates)
+    try:
+        wanted = list(candidates)
+    except TypeError as error:
+        raise DataError(f"found candidates={candidates!r}; expected several raw ids") from error
     if not wanted:
         raise DataError("found no candidates; expected some items, or None for all there are")
     rows = roster.rows(wanted)
@@ -196,7 +199,7 @@ def labels(algo: Serving, raw_items: list[Hashable]) -> list[str] | None:
         return None
     rows = tokens.align(raw_items)
     return [
-        tokens.labels[row] if row >= 0 else str(raw)
+        (row >= 0 and tokens.labels[row]) or str(raw)
         for raw, row in zip(raw_items, rows, strict=True)
     ]
 
