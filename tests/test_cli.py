@@ -216,6 +216,8 @@ def test_benchmark_writes_a_report_with_learning_curves(folder):
         (("fit", "absent.csv", "-o", "."), "there is a folder of that name"),
         (("embed", "absent.csv", "-o", "no/x.safetensors"), "could not write 'no/x.safetensors'"),
         (("fit", "absent.csv", "-o", "x", "--algo", "Nonsense"), "found --algo Nonsense"),
+        (("fit", "absent.csv", "-o", "x", "--param", "item_tokens=x"), "found --param item_tokens"),
+        (("fit", "absent.csv", "-o", "x", "--algo", "LLMTokensContent"), "found no --tokens"),
         (("benchmark", "--data", "absent", "--algo", "Nonsense"), "found --algo Nonsense"),
         (("benchmark", "--data", "absent", "--out", "x.pdf"), "expected one that ends in .html"),
         (("benchmark", "--data", "absent", "--out", "no/x.html"), "could not write 'no/x.html'"),
@@ -244,6 +246,19 @@ def test_an_error_is_one_line_and_exit_status_1(folder, arguments, words):
     assert done.stderr.startswith("llmtokens: ")
 
 
+def test_a_warning_is_one_line(folder):
+    LLMTokens.from_embeddings([1, 2], [[1.0], [2.0]]).save(folder / "two.safetensors")
+    done = run(
+        *("fit", "ratings.csv", "--user", "userId", "--item", "movieId", "-o", "x.safetensors"),
+        *("--tokens", "two.safetensors"),
+        cwd=folder,
+        ok=False,
+    )
+    assert done.returncode == 0
+    assert done.stderr.startswith("llmtokens: only 2 of")
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
 @pytest.mark.parametrize("at", [0, 1, 4])
 def test_debug_shows_the_traceback_wherever_it_stands(folder, at):
     arguments = ["predict", "absent.safetensors", 1, 2]
@@ -255,6 +270,12 @@ def test_debug_shows_the_traceback_wherever_it_stands(folder, at):
 
 def test_a_wrong_option_is_exit_status_2(folder):
     assert run("predict", "--nonsense", cwd=folder, ok=False).returncode == 2
+
+
+def test_help_names_the_algorithms(folder):
+    shown = run("fit", "--help", cwd=folder)
+    for name in ("LLMTokensSVD", "LLMTokensBPMF", "LLMTokensEASE", "LLMTokensContent"):
+        assert name in shown
 
 
 def test_help_has_an_example_for_every_command(folder):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 import typer
 
-from ..errors import LLMTokensError
+from ..errors import LLMTokensError, LLMTokensWarning
 from .benchmark import benchmark
 from .model import ask, embed, explain, fit, predict, recommend
 
@@ -32,8 +33,23 @@ for command in (embed, fit, predict, recommend, ask, explain, benchmark):
     app.command()(command)
 
 
+_format = warnings.formatwarning
+
+
+def _in_one_line(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    ours = issubclass(category, LLMTokensWarning)
+    return f"llmtokens: {message}\n" if ours else _format(message, category, filename, lineno, line)
+
+
 def main() -> None:
-    """Run the command line; an error is one line on stderr and exit status 1."""
+    """Run the command line; errors and warnings are one line on stderr, an error is status 1."""
+    warnings.formatwarning = _in_one_line
     arguments = sorted(sys.argv[1:], key=lambda word: word != "--debug")  # wherever it stands
     try:
         app(arguments)

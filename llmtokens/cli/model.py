@@ -32,12 +32,19 @@ def embed(
     out: Annotated[Path, typer.Option("-o", "--out", help="Where to write the tokens.")],
     item: Annotated[str, typer.Option("--id", "--item", help="Column of raw ids.")] = "item",
     text: Annotated[
-        list[str] | None, typer.Option(help='Template such as "{title}. {plot}"; may be repeated.')
+        list[str] | None,
+        typer.Option(
+            help='Template such as "{title}. {plot}"; may be repeated. Default: title with '
+            "description or genres, as there are."
+        ),
     ] = None,
     categorical: Annotated[
-        list[str] | None, typer.Option(help='Column of labels, "|" between them.')
+        list[str] | None,
+        typer.Option(help='Column of labels, "|" between them. Default: genres, if there.'),
     ] = None,
-    numeric: Annotated[list[str] | None, typer.Option(help="Column of numbers.")] = None,
+    numeric: Annotated[
+        list[str] | None, typer.Option(help="Column of numbers. Default: year, if there.")
+    ] = None,
     encoder: EncoderName = None,
     components: Annotated[int, typer.Option(min=1, help="Longest token.")] = 128,
     json: Json = False,
@@ -71,7 +78,10 @@ def fit(
     tokens: Annotated[Path | None, typer.Option(help="Tokens of the items.")] = None,
     algo: Annotated[
         str | None,
-        typer.Option(help="Default: LLMTokensSVD; with --implicit LLMTokensEASE."),
+        typer.Option(
+            help="LLMTokensSVD (default), LLMTokensBPMF, LLMTokensEASE (default with --implicit) "
+            "or LLMTokensContent."
+        ),
     ] = None,
     user: UserColumn = "user",
     item: ItemColumn = "item",
@@ -95,6 +105,8 @@ def fit(
     parameters: dict[str, Any] = dict(map(_parameter, param or ()))
     algo = algo or ("LLMTokensEASE" if implicit else "LLMTokensSVD")
     fitted = sources.make_algorithm(algo, parameters, implicit)
+    if tokens is None and algo == "LLMTokensContent":
+        raise DataError("found no --tokens; LLMTokensContent needs what llmtokens embed writes")
     fitted.item_tokens = None if tokens is None else LLMTokens.load(tokens)
     columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
     data = sources.open_data(ratings, None, columns, implicit)

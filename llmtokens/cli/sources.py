@@ -23,6 +23,7 @@ from ..ids import IdIndex
 from ..roster import Roster
 from ..tokens import LLMTokens
 
+_TABLES = {"item_tokens", "user_tokens", "timestamps"}  # parameters that no text can give
 OURS: dict[str, type[TokenAlgoBase]] = {
     cls.__name__: cls for cls in (LLMTokensSVD, LLMTokensBPMF, LLMTokensEASE, LLMTokensContent)
 }
@@ -98,7 +99,7 @@ def make_algorithm(name: str, parameters: dict[str, Any], implicit: bool) -> Tok
     """One of ours, by name."""
     if name not in OURS:
         raise DataError(f"found --algo {name}; expected one of {', '.join(OURS)}")
-    known = set(signature(OURS[name]).parameters)
+    known = set(signature(OURS[name]).parameters) - _TABLES
     if implicit and "implicit" in known:
         parameters = {"implicit": True} | parameters
     unknown = sorted(set(parameters) - known)
