@@ -142,6 +142,24 @@ def test_parquet_and_dask_frames_are_read_as_one_frame(parquet):
     assert_same(whole, fit_bpmf(frames.from_pandas(FRAME, npartitions=3, sort=False), **few))
 
 
+def test_more_than_ten_files_are_read_in_the_order_in_which_dask_wrote_them(tmp_path):
+    frames = pytest.importorskip("dask.dataframe")
+    one = FRAME.head(1300)
+    frames.from_pandas(one, npartitions=13, sort=False).to_parquet(tmp_path / "all.parquet")
+    few = PARAMS | {"n_samples": 2, "burn_in": 1}
+    for place in (tmp_path, tmp_path / "all.parquet"):
+        algo = fit_bpmf(place, **few)
+        assert algo.ratings_.user_ids == one["user"].drop_duplicates().tolist()
+    assert_same(fit_bpmf(one, **few), algo)
+
+
+def test_columns_that_were_the_index_of_a_frame_are_read_from_its_files(tmp_path):
+    pytest.importorskip("pyarrow")
+    one, few = FRAME.head(300), PARAMS | {"n_samples": 2, "burn_in": 1}
+    one.set_index(["user", "item"]).to_parquet(tmp_path / "indexed.parquet")
+    assert_same(fit_bpmf(one, **few), fit_bpmf(tmp_path, **few))
+
+
 @pytest.mark.parametrize("kind", [str, "category"])
 def test_ids_of_any_kind(kind, client):
     frame = FRAME.head(3000).assign(user=lambda f: f["user"].astype(str).astype(kind))
@@ -202,6 +220,8 @@ def test_what_is_no_rating_scale_is_refused(scale):
 def test_ratings_and_ids_that_cannot_be_computed_with_are_refused():
     with pytest.raises(DataError, match="beyond 1e"):
         fit_bpmf(FRAME.assign(rating=1e200), rating_scale=(0, 1e201))
+    with pytest.raises(DataError, match="not numbers .*too large"):
+        fit_bpmf(FRAME.assign(rating=[10**400] * len(FRAME)))
     with pytest.raises(DataError, match="item ids that cannot be ids"):
         fit_bpmf(FRAME.assign(item=[[1]] * len(FRAME)))
 
@@ -209,12 +229,18 @@ def test_ratings_and_ids_that_cannot_be_computed_with_are_refused():
 def test_what_is_no_table_of_ratings_is_refused(tmp_path):
     with pytest.raises(StorageError, match="no Parquet files"):
         fit_bpmf(tmp_path)
-    with pytest.raises(DataError, match="type list"):
-        fit_bpmf([(1, 2, 3.0)])
+    for given in ([(1, 2, 3.0)], pytest.importorskip("dask.array").ones((3, 3))):
+        with pytest.raises(DataError, match=f"of type {type(given).__name__}; expected a folder"):
+            fit_bpmf(given)
+    for twice in ("user", "rating"):
+        with pytest.raises(DataError, match="expected user, item and rating, each once"):
+            fit_bpmf(pd.concat([FRAME, FRAME[twice]], axis=1))
     with pytest.raises(DataError, match="expected user, item and rating"):
         fit_bpmf(FRAME.rename(columns={"user": "uid"}))
-    with pytest.raises(DataError, match="no ratings"):
-        fit_bpmf(FRAME.head(0))
+    FRAME.head(0).to_parquet(tmp_path / "empty.parquet")
+    for empty in (FRAME.head(0), tmp_path):
+        with pytest.raises(DataError, match="no ratings"):
+            fit_bpmf(empty)
     with pytest.raises(DataError, match="checkpoint_every"):
         fit_bpmf(FRAME, checkpoint_every=0)
     with pytest.raises(DataError, match="n_factors"):

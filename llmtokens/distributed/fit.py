@@ -56,8 +56,9 @@ def fit_bpmf(
     Parameters
     ----------
     ratings : path, dask.dataframe.DataFrame or pandas.DataFrame
-        A folder of Parquet files, or a frame, with the columns ``user``, ``item`` and ``rating``;
-        no pair twice. Ids are numbered in the order in which they appear.
+        A folder of Parquet files, one such file, or a frame, with the columns ``user``, ``item``
+        and ``rating``; no pair twice. Ids are numbered in the order in which they appear, files
+        read in that of their names, ``part.2`` before ``part.10``.
     item_tokens, user_tokens : LLMTokens, optional
     client : distributed.Client, optional
         A client, connected; not an address. It holds all ratings and the finished model, as a fit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,14 +42,13 @@ def read(ratings: Any, scale: Any, client: Any = None) -> Ratings:
     """
     low, high = checked_scale(scale)
     ids: tuple[dict[Any, int], dict[Any, int]] = {}, {}
-    columns: list[array[Any]] = [array("i"), array("i"), array("d")]  # grow without a second copy
+    users, items, values = array("i"), array("i"), array("d")  # grow without a second copy
     for name, frame in _pieces(ratings, client):
-        value = _values(name, frame, low, high)
-        codes = [_codes(name, frame[side], own) for side, own in zip(COLUMNS, ids, strict=False)]
-        for column, piece in zip(columns, [*codes, value], strict=True):
-            column.frombytes(piece.tobytes())
-    user, item, value = (np.frombuffer(column, column.typecode) for column in columns)
-    del columns, column  # so that each is freed when it has been put in order
+        values.frombytes(_values(name, frame, low, high).tobytes())
+        users.frombytes(_codes(name, frame["user"], ids[0]).tobytes())
+        items.frombytes(_codes(name, frame["item"], ids[1]).tobytes())
+    user, item, value = (np.frombuffer(x, x.typecode) for x in (users, items, values))
+    del users, items, values  # so that each is freed when it has been put in order
     if not len(user):
         raise DataError("found no ratings: expected at least one to fit on")
     counts = np.bincount(user)
@@ -67,7 +67,7 @@ def _pieces(ratings: Any, client: Any) -> Iterator[tuple[str, pd.DataFrame]]:
         yield "the frame", _columns("the frame", ratings)
     elif isinstance(ratings, (str, Path)):
         yield from _parquet(Path(ratings))
-    elif hasattr(ratings, "to_delayed"):
+    elif hasattr(ratings, "partitions") and hasattr(ratings, "columns"):
         for k in range(ratings.npartitions):
             name = f"partition {k} of the Dask DataFrame"
             part = _columns(name, ratings.partitions[k])
@@ -85,7 +85,9 @@ def _parquet(folder: Path) -> Iterator[tuple[str, pd.DataFrame]]:
         from pyarrow import parquet
     except ImportError as error:
         raise MissingExtraError(MISSING.format(what="Parquet", package="pyarrow")) from error
-    files = sorted(folder.rglob("*.parquet")) if folder.is_dir() else [folder]
+    files = [folder]
+    if folder.is_dir():  # of those in it, some may be folders, as Dask and Spark name theirs
+        files = sorted((x for x in folder.rglob("*.parquet") if not x.is_dir()), key=_natural)
     if not files or not files[0].exists():
         raise StorageError(
             f"found no Parquet files at {str(folder)!r}; expected a folder of *.parquet, or one"
@@ -95,7 +97,8 @@ def _parquet(folder: Path) -> Iterator[tuple[str, pd.DataFrame]]:
             file = parquet.ParquetFile(path)
             _require(repr(str(path)), file.schema_arrow.names)
             for batch in file.iter_batches(batch_size=_ROWS, columns=COLUMNS):
-                yield repr(str(path)), batch.to_pandas()
+                # what pandas has written beside the columns would make an index of some
+                yield repr(str(path)), batch.to_pandas(ignore_metadata=True)
         except (pyarrow.ArrowException, OSError) as error:
             if getattr(error, "errno", None):  # the system's word, not that of the reader
                 raise StorageError(
@@ -107,20 +110,28 @@ def _parquet(folder: Path) -> Iterator[tuple[str, pd.DataFrame]]:
             ) from error
 
 
+def _natural(path: Path) -> tuple[list[Any], str]:
+    """Sorts part.10 after part.9, as Dask does, which writes and reads them in this order."""
+    parts = re.split(r"([0-9]+)", str(path))
+    return [int(part) if k % 2 else part for k, part in enumerate(parts)], str(path)
+
+
 def _columns(name: str, frame: Any) -> Any:
     _require(name, list(frame.columns))
     return frame[COLUMNS]
 
 
 def _require(name: str, found: list[str]) -> None:
-    if not set(COLUMNS) <= set(found):
-        raise DataError(f"{name} has the columns {sample(found)}; expected user, item and rating")
+    if any(found.count(column) != 1 for column in COLUMNS):
+        raise DataError(
+            f"{name} has the columns {sample(found)}; expected user, item and rating, each once"
+        )
 
 
 def _values(name: str, frame: pd.DataFrame, low: float, high: float) -> Any:
     try:
         value = frame["rating"].to_numpy(np.float64, na_value=np.nan)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{name} has ratings that are not numbers ({error})") from error
     bad = np.flatnonzero(~((value >= low) & (value <= high)))
     if len(bad):
