@@ -249,13 +249,13 @@ def test_a_damaged_shard_is_named(tmp_path, monkeypatch, client):
 
 def losses(monkeypatch):
     """Counts how often a fit found that workers were lost."""
-    waited, found = fit.wait_for, []
+    bear, found = fit._Job._bear, []
 
     def noted(*args):
         found.append(1)
-        waited(*args)
+        bear(*args)
 
-    monkeypatch.setattr(fit, "wait_for", noted)
+    monkeypatch.setattr(fit._Job, "_bear", noted)
     return found
 
 
@@ -315,7 +315,7 @@ def test_a_fit_whose_workers_die_every_time_ends(monkeypatch):
         pytest.raises(LLMTokensError, match="lost 5 times with no checkpoint in between.*memory"),
     ):
         fit_bpmf(FRAME, client=client, **PARAMS)
-    assert len(lost) == 4
+    assert len(lost) == 5
 
 
 @pytest.mark.parametrize("every", [3, 7])
@@ -352,8 +352,39 @@ def test_no_fit_waits_for_workers_for_ever(monkeypatch):
             return write(*args)
 
         monkeypatch.setattr(disk, "write", write_and_stop)
-        with pytest.raises(LLMTokensError, match="all workers are lost"):
+        with pytest.raises(LLMTokensError, match="there are no workers, and none came"):
             fit_bpmf(FRAME, client=client, **PARAMS)
+
+
+def test_a_cluster_may_still_be_waiting_for_its_workers(whole, monkeypatch):
+    with workers(0) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(connection, "_PATIENCE", 0.3)
+            with pytest.raises(LLMTokensError, match="there are no workers, .*; start some"):
+                fit_bpmf(FRAME, client=client, **PARAMS)
+        client.cluster.scale(1)
+        assert_same(whole, fit_bpmf(FRAME, TOKENS, USERS, client, **PARAMS))
+
+
+@pytest.mark.parametrize("closed", ["client", "cluster"])
+def test_a_connection_that_is_lost_is_named_and_the_fit_goes_on_with_another(
+    closed, whole, client, tmp_path, monkeypatch
+):
+    given = {"folder": tmp_path, "checkpoint_every": 5, **PARAMS}
+    sweep = Sampler.sweep
+    with workers(1) as other, monkeypatch.context() as patch:
+
+        def losing(self):
+            if self.sweeps == 11:
+                (other if closed == "client" else other.cluster).close()
+            sweep(self)
+
+        patch.setattr(Sampler, "sweep", losing)
+        with pytest.raises(LLMTokensError, match="connection to the cluster is lost .*same folder"):
+            fit_bpmf(FRAME, TOKENS, USERS, other, **given)
+    swept = stopping(monkeypatch, -1)
+    assert_same(whole, fit_bpmf(FRAME, TOKENS, USERS, client, **given))
+    assert len(swept) == 20 - 10
 
 
 def test_a_worker_that_does_not_see_the_folder_is_named(client, tmp_path, monkeypatch):

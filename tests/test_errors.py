@@ -35,7 +35,7 @@ from llmtokens.compare import Comparison, compare
 from llmtokens.controls import UserMean, random_like, shuffled
 from llmtokens.curves import learning_curve
 from llmtokens.datasets import load_items, load_movielens, load_ratings, synthetic
-from llmtokens.distributed import fit_bpmf, on_workers
+from llmtokens.distributed import connection, fit_bpmf, on_workers
 from llmtokens.encode import cached, check_texts, restore_encoder
 from llmtokens.errors import (
     AlignmentError,
@@ -129,7 +129,11 @@ def frame_of(**columns):
 
 def fit_without_workers():
     distributed = pytest.importorskip("distributed")
-    with distributed.Client(n_workers=0, processes=False, dashboard_address=None) as client:
+    with (
+        distributed.Client(n_workers=0, processes=False, dashboard_address=None) as client,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(connection, "_PATIENCE", 0.1)
         fit_bpmf(frame_of(), client=client)
 
 
@@ -521,7 +525,7 @@ CASES = [
     ("fit_bpmf", DataError, lambda at: fit_bpmf(frame_of(), client="tcp://scheduler:8786"),
      "found client='tcp://scheduler:8786'", r"expected a distributed\.Client, which"),
     ("fit_bpmf", LLMTokensError, lambda at: fit_without_workers(),
-     "all workers are lost", "start some, and fit again with the same folder"),
+     "there are no workers", "start some, and fit again with the same folder"),
     ("fit_bpmf", MissingExtraError,
      lambda at: (at.without("pyarrow"), fit_bpmf(at.folder / "noise")),
      "Parquet needs pyarrow, which is not installed", r"pip install 'llmtokens\[distributed\]'"),

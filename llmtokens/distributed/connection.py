@@ -1,14 +1,16 @@
-"""The client of a cluster: that it is one, and that there are workers behind it."""
+"""The client of a cluster: that it is one, stays connected, and has workers behind it."""
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from ..errors import DataError, LLMTokensError, MissingExtraError
 from . import sources
 
-_PATIENCE = 60.0  # seconds for which lost workers may be replaced
+_PATIENCE = 60.0  # seconds in which workers may come, or lost ones be replaced
 
 
 def check_client(client: Any) -> None:
@@ -36,8 +38,36 @@ def check_client(client: Any) -> None:
         )
 
 
+@contextlib.contextmanager
+def connected(client: Any) -> Iterator[None]:
+    """Tell, of what goes wrong inside, whether it is that the connection is lost.
+
+    Raises
+    ------
+    LLMTokensError
+        If it is: Dask's own errors then are of many types.
+    """
+    if client is None:
+        yield
+        return
+    from distributed.comm import CommClosedError
+
+    try:
+        yield
+    except LLMTokensError:
+        raise
+    except Exception as error:
+        if client.status == "running" and not isinstance(error, CommClosedError):
+            raise
+        raise LLMTokensError(
+            f"the connection to the cluster is lost (the client is {client.status}: {error!r:.200})"
+            "; make a new client, and fit again with the same folder: it goes on from the last "
+            "checkpoint"
+        ) from error
+
+
 def wait_for(client: Any, workers: int) -> None:
-    """Until as many workers are there as at the start, or some after a while.
+    """Until there are so many workers, or some after a while.
 
     Raises
     ------
@@ -49,6 +79,6 @@ def wait_for(client: Any, workers: int) -> None:
         time.sleep(0.1)
     if not found:
         raise LLMTokensError(
-            f"all workers are lost, and none came back within {_PATIENCE:.0f} s; start some, and "
-            "fit again with the same folder: it goes on from the last checkpoint"
+            f"there are no workers, and none came within {_PATIENCE:.0f} s; start some, and fit "
+            "again with the same folder: it goes on from the last checkpoint"
         )

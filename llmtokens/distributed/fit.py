@@ -27,7 +27,7 @@ from ..tokens import LLMTokens
 from ..trainset import Ratings
 from . import disk, sources
 from .cluster import Cluster, WorkerLostError
-from .connection import check_client, wait_for
+from .connection import check_client, connected, wait_for
 from .folder import opened
 
 _MOST_LOSSES = 5  # with no checkpoint in between
@@ -95,8 +95,8 @@ def fit_bpmf(
     FileFormatError
         For a Parquet file, shard or checkpoint that is damaged, naming it.
     LLMTokensError
-        If all workers are lost, and none comes back within a minute; if some are lost five times
-        with no checkpoint in between.
+        If there are no workers, and none comes within a minute; if some are lost five times with
+        no checkpoint in between; if the client loses its scheduler.
     MissingExtraError
         If pyarrow or Dask is needed and not installed: ``pip install 'llmtokens[distributed]'``.
     StorageError
@@ -119,11 +119,16 @@ def fit_bpmf(
         raise DataError(f"found checkpoint_every={checkpoint_every!r}; expected a positive int")
     algo = LLMTokensBPMF(item_tokens, user_tokens, **params)
     algo._check_parameters()
-    table = sources.read(ratings, rating_scale, client)
+    with connected(client):
+        if client is not None:
+            wait_for(client, 1)
+        table = sources.read(ratings, rating_scale, client)
     users = Roster.build("user", table.user_ids, user_tokens)
     items = Roster.build("item", table.item_ids, item_tokens)
     with opened(folder) as place, one_blas_thread(), algo._threads(table.n), breakdowns_named():
-        learned = _Job(algo, table, users, items, place, int(checkpoint_every)).run(client)
+        job = _Job(algo, table, users, items, place, int(checkpoint_every))
+        with connected(client):
+            learned = job.run(client)
     require_finite(learned)
     algo.ratings_, algo.users_, algo.items_ = table, users, items
     algo.__dict__.update(learned)
