@@ -531,6 +531,8 @@ CASES = [
      "Parquet needs pyarrow, which is not installed", r"pip install 'llmtokens\[distributed\]'"),
     ("on_workers", DataError, lambda at: on_workers(VECTORS, "tcp://scheduler:8786"),
      "found client='tcp://scheduler:8786'", r"expected a distributed\.Client, which"),
+    ("on_workers", DataError, lambda at: on_workers([VECTORS], None),
+     "found tokens of type list", "build them with"),
     ("on_workers", MissingExtraError,
      lambda at: (at.without("distributed"), on_workers(VECTORS, None)),
      "a cluster needs distributed", r"pip install 'llmtokens\[distributed\]'"),

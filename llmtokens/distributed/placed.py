@@ -7,7 +7,7 @@ from collections.abc import MutableMapping
 from typing import Any
 from weakref import WeakValueDictionary
 
-from ..errors import LLMTokensError
+from ..errors import DataError, LLMTokensError
 from ..tokens import LLMTokens
 from .connection import check_client
 
@@ -34,7 +34,7 @@ def on_workers(tokens: LLMTokens, client: Any) -> LLMTokens:
     Raises
     ------
     DataError
-        If the client is none, or not connected.
+        If the tokens are none; if the client is none, or not connected.
     MissingExtraError
         Without the extra ``distributed``.
     LLMTokensError
@@ -52,6 +52,11 @@ def on_workers(tokens: LLMTokens, client: Any) -> LLMTokens:
     ...     client.submit(lambda known: known.n_dims, there).result() == tokens.n_dims
     True
     """
+    if not isinstance(tokens, LLMTokens):
+        raise DataError(
+            f"found tokens of type {type(tokens).__name__}; expected LLMTokens: build them with "
+            "LLMTokens.from_frame, from_texts or from_embeddings"
+        )
     check_client(client)
     from distributed import WorkerPlugin
 
