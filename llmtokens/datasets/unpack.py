@@ -85,7 +85,8 @@ def check_parquet(path: str | os.PathLike[str]) -> None:
     from pyarrow import parquet
 
     folder = Path(os.path.expanduser(path))
-    for file in sorted(folder.rglob("*.parquet")) if folder.is_dir() else [folder]:
+    files = filter(Path.is_file, folder.rglob("*.parquet")) if folder.is_dir() else [folder]
+    for file in files:
         about = parquet.read_metadata(file)
         groups = [about.row_group(k).total_byte_size for k in range(about.num_row_groups)]
         unpacked = max(sum(groups), 8 * about.num_rows * about.num_columns)
