@@ -1,14 +1,23 @@
-"""What the workers of joblib are sent once, and not with every task."""
+"""How many workers joblib is asked for, and what they are sent once, not with every task."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from numbers import Integral
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from .errors import DataError
+
 T = TypeVar("T")
+
+
+def require_jobs(n_jobs: Any) -> None:
+    """Raise DataError unless it is a number of workers as joblib counts them, or None."""
+    if not (n_jobs is None or (isinstance(n_jobs, Integral) and n_jobs != 0)):
+        raise DataError(f"found n_jobs={n_jobs!r}; expected a number of workers, -1 for one a core")
 
 
 class Shared(Generic[T]):

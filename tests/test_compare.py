@@ -638,7 +638,7 @@ def test_peak_memory_sees_what_was_allocated_and_freed():
         ({"algorithms": [SVD()]}, "algorithms of type list; expected a mapping"),
         ({"algorithms": SVD()}, "algorithms of type SVD; expected a mapping"),
         ({"splits": KFold(2)}, "splits of type KFold; expected a mapping"),
-        ({"n_jobs": 0}, "n_jobs=0; expected a number of processes"),
+        ({"n_jobs": 0}, "n_jobs=0; expected a number of workers"),
         ({"n_jobs": "2"}, "n_jobs='2'"),
         ({"measures": "rmse"}, "a list"),
         ({"measures": ["rsme"]}, "'rsme'.*rmse, mae"),

@@ -165,6 +165,12 @@ def test_arguments_out_of_range_are_refused(fitted, wish):
         fitted("LLMTokensSVD").recommend(USERS[0], **wish)
 
 
+@pytest.mark.parametrize("n_jobs", [0, "x", 1.5])
+def test_a_number_of_workers_that_is_none_is_refused(fitted, n_jobs):
+    with pytest.raises(DataError, match="found n_jobs=.*expected a number of workers"):
+        fitted("LLMTokensSVD").recommend_all(n_jobs=n_jobs)
+
+
 def test_an_id_that_cannot_be_one_is_refused_by_every_question(fitted):
     algo = fitted("LLMTokensSVD")
     for ask in (algo.recommend, lambda uid: algo.explain(uid, 1), lambda uid: algo.predict(uid, 1)):

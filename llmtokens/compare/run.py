@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from surprise.dataset import Dataset, DatasetUserFolds
 from surprise.model_selection import KFold, PredefinedKFold
 
 from ..errors import DataError, StorageError, sample
+from ..parallel import require_jobs
 from . import trial
 from .measures import Measures, named_measures
 from .plan import Plan, run_at
@@ -145,10 +145,7 @@ def _check(
                 f"found {what} of type {type(given).__name__}; expected a mapping from names to "
                 f"{what}, such as a dict"
             )
-    if not (n_jobs is None or (isinstance(n_jobs, Integral) and n_jobs != 0)):
-        raise DataError(
-            f"found n_jobs={n_jobs!r}; expected a number of processes, -1 for one a core"
-        )
+    require_jobs(n_jobs)
     if not (algorithms and splits):
         raise DataError("found no algorithms or no splits; name at least one of each")
     for name, algorithm in algorithms.items():

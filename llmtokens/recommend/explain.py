@@ -52,8 +52,8 @@ class Explanation:
         How the user is known.
     rated : DataFrame
         What the user rated, most influential first: item, label, rating, influence (by how much
-        the estimate would fall if the rating were taken away, all else fixed; NaN where the
-        algorithm cannot say), similarity (cosine of tokens).
+        the estimate would fall if the rating were taken away, all else fixed, the selection
+        correction too; NaN where the algorithm cannot say), similarity (cosine of tokens).
     nearest : DataFrame
         The items whose tokens are nearest: item, label, similarity.
     sentence : str

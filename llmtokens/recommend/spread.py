@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..parallel import Shared
+from ..parallel import Shared, require_jobs
 from ..threads import one_blas_thread
 from . import ranking
 
@@ -30,6 +30,7 @@ def recommend(
 ) -> tuple[NDArray[np.int64], pd.DataFrame]:
     """Lists for rows of users: the position of the user of each line, and the lines."""
     wish.check(algo)
+    require_jobs(n_jobs)
     items = ranking.candidate_rows(algo, candidates)
     size = max(1, ranking.CELLS // algo.items_.n_rows)
     starts = range(0, len(users), size)
