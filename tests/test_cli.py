@@ -12,6 +12,7 @@ from algorithms import DATA
 
 import llmtokens
 from llmtokens import LLMTokens
+from llmtokens.cli import choices, sources
 
 
 def run(*arguments, cwd, ok=True):
@@ -272,10 +273,12 @@ def test_a_wrong_option_is_exit_status_2(folder):
     assert run("predict", "--nonsense", cwd=folder, ok=False).returncode == 2
 
 
-def test_help_names_the_algorithms(folder):
-    shown = run("fit", "--help", cwd=folder)
-    for name in ("LLMTokensSVD", "LLMTokensBPMF", "LLMTokensEASE", "LLMTokensContent"):
-        assert name in shown
+def test_help_names_all_there_is_to_choose_from(folder):
+    fit, benchmark = (run(name, "--help", cwd=folder) for name in ("fit", "benchmark"))
+    for name in sources.OURS:
+        assert name in fit
+    for name in (*choices.ALGORITHMS, *choices.SPLITS, *choices.ACCURACY, *choices.RANKING):
+        assert name in benchmark
 
 
 def test_help_has_an_example_for_every_command(folder):

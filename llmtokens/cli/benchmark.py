@@ -33,15 +33,24 @@ def benchmark(
     implicit: Implicit = False,
     split: Annotated[
         list[str] | None,
-        typer.Option(help="warm, cold-item, cold-user, few-shot-item, few-shot-user, time, ..."),
+        typer.Option(
+            help="warm, cold-item (these by default), cold-user, few-shot-item, few-shot-user, "
+            "time or cold-item-time."
+        ),
     ] = None,
     algo: Annotated[
         list[str] | None,
-        typer.Option(help="SVD, LLMTokensSVD, ...; UserMean and StructureRidge are controls."),
+        typer.Option(
+            help="LLMTokensSVD, LLMTokensBPMF, LLMTokensEASE, LLMTokensContent; BaselineOnly, SVD, "
+            "SVDpp, KNNBaseline; the controls UserMean and StructureRidge."
+        ),
     ] = None,
     measure: Annotated[
         list[str] | None,
-        typer.Option(help="rmse, mae, or of the ranked catalogue: ndcg@10, recall@20, ..."),
+        typer.Option(
+            help="rmse, mae, mse, fcp; or of the ranked catalogue, with a length such as @10: "
+            "ndcg, recall, precision, f1, hit-rate, map, mrr; auc."
+        ),
     ] = None,
     relevant: Annotated[
         float | None, typer.Option(help="The least rating of a relevant item. Default: 4.")
