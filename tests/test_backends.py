@@ -200,6 +200,18 @@ def test_tokens_on_workers_are_known_there_alone(cluster, tmp_path):
         on_workers(TOKENS, "tcp://scheduler:8786")
 
 
+def test_tokens_from_the_workers_of_one_cluster_may_go_to_those_of_another(cluster):
+    from distributed import Client
+
+    from llmtokens.distributed import on_workers
+
+    options = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None}
+    with Client(**options, set_as_default=False) as other:
+        there = on_workers(on_workers(TOKENS, other), cluster)
+    assert len(pickle.dumps(there)) < 200
+    assert cluster.submit(lambda tokens: tokens.ids, there).result() == TOKENS.ids
+
+
 def test_dask_is_sent_a_model_once_whatever_the_number_of_users(cluster, monkeypatch):
     from llmtokens.recommend import ranking
 

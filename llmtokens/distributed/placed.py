@@ -25,6 +25,7 @@ def on_workers(tokens: LLMTokens, client: Any) -> LLMTokens:
     Parameters
     ----------
     tokens : LLMTokens
+        Also those that this function returned for another cluster.
     client : distributed.Client
 
     Returns
@@ -60,16 +61,19 @@ def on_workers(tokens: LLMTokens, client: Any) -> LLMTokens:
     check_client(client)
     from distributed import WorkerPlugin
 
+    name = f"llmtokens-{uuid.uuid4()}"
+    sent, made = object.__new__(LLMTokens), _named(name)
+    sent.__dict__.update(tokens.__dict__)
+    sent.__dict__.pop("_name", None)  # by which these workers may not know them
+
     class Place(WorkerPlugin):
         """Holds the tokens where a worker's tasks find them."""
 
         def setup(self, worker: Any) -> None:
-            _place(name, tokens)
+            _place(name, sent)
 
-    name = f"llmtokens-{uuid.uuid4()}"
     client.register_plugin(Place(), name=name)
-    made = _named(name)
-    made.__dict__.update(tokens.__dict__)
+    made.__dict__.update(sent.__dict__)
     _place(name, made)
     return made
 
