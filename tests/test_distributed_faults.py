@@ -205,6 +205,24 @@ def test_samples_that_are_gone_are_not_taken_for_zeros(keep, tmp_path):
             fit_bpmf(FRAME, folder=tmp_path, **PARAMS)
 
 
+def test_samples_that_found_no_room_are_not_taken_for_allocated(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    for _ in range(2):
+        with pytest.raises(StorageError, match="samples-00000.npy.*make room"):
+            fit_bpmf(FRAME, folder=tmp_path, **PARAMS)
+
+
+def test_only_states_are_deleted_from_the_folder(tmp_path):
+    own = tmp_path / "users-of-2024.safetensors"
+    own.write_text("something else")
+    fit_bpmf(FRAME, folder=tmp_path, checkpoint_every=5, **PARAMS)
+    assert own.exists()
+    assert {path.stem[-3:] for path in tmp_path.glob("users-0*")} == {"-20"}
+
+
 def test_workers_let_go_of_the_shards_of_a_fit_that_failed(client, monkeypatch):
     def broken(*_):
         raise np.linalg.LinAlgError("Matrix is not positive definite")

@@ -9,6 +9,7 @@ alone says that it is whole; and in the end ``open-<index>.safetensors``.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +30,7 @@ Floats = NDArray[np.float64]
 CHECKPOINT = "chain.safetensors"
 ROWS = "rows.safetensors"
 CHAIN = "chain"
+_STATE = re.compile(r"users-\d{5,}-(\d+)\.safetensors")
 _RATINGS, _KNOWN, _USERS, _OPEN = "shard", "rows", "users of a chain", "left open"
 
 
@@ -101,17 +103,18 @@ class DiskShards(Shards):
         try:
             # opened for writing, numpy would fill up what is cut off
             old = np.lib.format.open_memmap(path, "r")
-            if old.shape == shape and old.dtype == np.float32:
-                return np.lib.format.open_memmap(path, "r+")
+            whole = old.shape == shape and old.dtype == np.float32
         except (OSError, ValueError):
-            pass
-        if self.where.path(CHECKPOINT).exists():
+            whole = False
+        if not whole and self.where.path(CHECKPOINT).exists():
             raise FileFormatError(
                 f"{str(path)!r} is missing or cut short, and with it the samples of the last "
                 "checkpoint; delete the folder, and fit anew"
             )
         try:
-            made = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+            if not whole:
+                np.lib.format.open_memmap(path, "w+", np.float32, shape)
+            made = np.lib.format.open_memmap(path, "r+")
             if hasattr(os, "posix_fallocate"):  # where a disk fills up later, the process would end
                 with path.open("r+b") as file:
                     os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
@@ -165,8 +168,9 @@ def collected(where: Where, table: NDArray[np.float32], n: int) -> Floats:
 
 def forget(where: Where, but: int) -> None:
     """Delete the users' states of other checkpoints than the last."""
-    for path in Path(where.folder).glob("users-*-*.safetensors"):
-        if path.stem.rsplit("-", 1)[1] != str(but):
+    for path in Path(where.folder).iterdir():
+        state = _STATE.fullmatch(path.name)  # other files may be the user's own
+        if state and state[1] != str(but):
             path.unlink(missing_ok=True)
 
 
