@@ -71,9 +71,10 @@ class Serving(Learning):
         popularity_penalty : float, default=0.0
             :math:`\lambda` in ``score = relevance - lambda * s_u * popularity``, popularity being
             ``log(1 + number of ratings)`` at mean 0 and standard deviation 1 over all items, and
-            ``s_u`` the standard deviation of the user's relevance: the same value weighs alike on
-            every rating scale, and does more to an algorithm whose relevance follows popularity
-            less. Negative values ask for the well known.
+            ``s_u`` the standard deviation of the user's relevance over the items that may be
+            listed: the same value weighs alike on every rating scale, and does more to an
+            algorithm whose relevance follows popularity less. Negative values ask for the well
+            known.
 
         Returns
         -------
