@@ -402,6 +402,11 @@ def test_a_batch_size_below_one_is_refused():
         SentenceEncoder(batch_size=0).encode(["a"])
 
 
+def test_a_number_of_processes_that_is_none_is_refused():
+    with pytest.raises(DataError, match="found n_jobs=0"):
+        SentenceEncoder(n_jobs=0).encode(["a"])
+
+
 @needs_weights
 def test_an_unwritable_cache_costs_a_warning_only(tmp_path, encoder):
     (tmp_path / "file").write_text("")

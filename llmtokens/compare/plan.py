@@ -73,11 +73,9 @@ class Plan:
         where = ""
         try:
             begun = []
-            for name, cv in self.splits.items():
+            for name, cv in self.splits.items():  # ours check their folds here, before any trial
                 where = f"split {name!r}"
-                begun.append(
-                    cv.split(self.dataset)
-                )  # ours check their folds here, before any trial
+                begun.append(cv.split(self.dataset))
             for s, name in enumerate(self.splits):
                 where = f"split {name!r}"
                 for f, (trainset, testset) in enumerate(begun.pop(0)):

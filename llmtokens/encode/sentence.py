@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError
+from ..parallel import require_jobs
 from . import models
 from .base import cached, check_texts
 from .batches import Batch, Rows, cut, embed, embed_elsewhere, filled, of_one_length, token_lengths
@@ -117,13 +118,15 @@ class SentenceEncoder:
         Raises
         ------
         DataError
-            For texts that are not strings, or a batch size below 1.
+            For texts that are not strings, a batch size below 1, or a number of processes that is
+            none.
         ModelNotFoundError, FileFormatError, MissingExtraError
             No model, a damaged one or one with code of its own, no sentence-transformers.
         """
         texts = check_texts(texts)
         if self.batch_size < 1:
             raise DataError(f"expected batch_size >= 1, found {self.batch_size}")
+        require_jobs(self.n_jobs)
         if self.cache is False:
             return cached(self, texts)
         cache = EmbeddingCache(None if self.cache is True else self.cache)
