@@ -29,8 +29,8 @@ from common import load, movie_tokens, parser, save
 from llmtokens import LLMTokens
 from llmtokens.algorithms.bpmf import LLMTokensBPMF
 from llmtokens.algorithms.bpmf.features import Known, centred_lead, histories
-from llmtokens.roster import Roster
-from llmtokens.trainset import Ratings
+from llmtokens.data.entities import EntityIndex
+from llmtokens.data.ratings import Ratings
 
 SWEEPS = 200
 MYFM = """
@@ -58,7 +58,7 @@ print(json.dumps([time.process_time() - start, before, peak_mb()]))
 """
 
 
-def generated(n: int) -> tuple[LLMTokens, Ratings, Roster, Roster]:
+def generated(n: int) -> tuple[LLMTokens, Ratings, EntityIndex, EntityIndex]:
     """About ``n`` ratings at random: 100 a user, items as popular as in a power law."""
     rng = np.random.default_rng(0)
     n_users, n_items = max(n // 100, 10), 10_000
@@ -74,8 +74,8 @@ def generated(n: int) -> tuple[LLMTokens, Ratings, Roster, Roster]:
     )  # fmt: skip
     tokens = LLMTokens.from_embeddings(range(n_items), rng.standard_normal((n_items, 64)))
     return (
-        tokens, ratings, Roster.build("user", ratings.user_ids, None),
-        Roster.build("item", ratings.item_ids, tokens),
+        tokens, ratings, EntityIndex.build("user", ratings.user_ids, None),
+        EntityIndex.build("item", ratings.item_ids, tokens),
     )  # fmt: skip
 
 
@@ -127,8 +127,8 @@ def main() -> None:
     tokens = movie_tokens(data)
     trainset = data.dataset.build_full_trainset()
     ratings = Ratings.from_trainset(trainset)
-    users, items = (Roster.build("user", ratings.user_ids, None),
-                    Roster.build("item", ratings.item_ids, tokens))  # fmt: skip
+    users, items = (EntityIndex.build("user", ratings.user_ids, None),
+                    EntityIndex.build("item", ratings.item_ids, tokens))  # fmt: skip
     text = Known.of(users, items, 16).text[: ratings.n_items]
     history = histories(ratings.user_ptr, ratings.item, centred_lead(text, ratings.item_counts))
     history /= np.sqrt(np.mean(history**2))

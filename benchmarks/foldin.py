@@ -81,7 +81,7 @@ def judge(
     start = time.process_time()
     base._state()  # what the first fold_in, or save, works out once
     found["once, ms"].append(1e3 * (time.process_time() - start))
-    known = given[base.items_.rows(given["item"]) != base.items_.stranger]
+    known = given[base.items_.rows(given["item"]) != base.items_.unknown]
     folded = copy.copy(base)
     for uid, rows in known.groupby("user"):
         pairs = list(zip(rows["item"], rows["rating"], strict=True))

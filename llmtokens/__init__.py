@@ -13,14 +13,14 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "LLMTokens": "tokens",
-    "TokenReducer": "reduce",
+    "TokenReducer": "tokens.reducer",
     "SentenceEncoder": "encode",
     "HashingEncoder": "encode",
     "LLMTokensSVD": "algorithms.svd",
     "LLMTokensBPMF": "algorithms.bpmf",
     "LLMTokensEASE": "algorithms.ease",
     "LLMTokensContent": "algorithms.content",
-    "load": "persist",
+    "load": "storage.models",
 }
 
 __all__ = ["__version__", *_PUBLIC]

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .algorithms.base import Scores, TokenAlgoBase
+from .data.entities import EntityIndex
+from .data.ratings import Ratings
 from .errors import DataError
-from .roster import Roster
-from .seeds import generator
+from .runtime.random_state import generator
 from .tokens import LLMTokens
-from .trainset import Ratings
 
 
 def shuffled(tokens: LLMTokens, random_state: int | np.random.RandomState | None = 0) -> LLMTokens:
@@ -116,7 +116,7 @@ class UserMean(TokenAlgoBase):
         super().__init__()
         self.shrinkage = shrinkage
 
-    def _learn(self, ratings: Ratings, users: Roster, items: Roster) -> dict[str, Any]:
+    def _learn(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> dict[str, Any]:
         if not self.shrinkage >= 0:
             raise DataError(f"found shrinkage={self.shrinkage!r}; expected a number of 0 or more")
         above = ratings.value - ratings.global_mean

@@ -13,7 +13,7 @@ from llmtokens.algorithms.bpmf.priors import ItemPrior, TokenPrior, wishart
 from llmtokens.algorithms.bpmf.sampler import Sampler, Size
 from llmtokens.algorithms.bpmf.shard import Shard
 from llmtokens.algorithms.bpmf.team import ItemRows, Shards
-from llmtokens.trainset import Ratings
+from llmtokens.data.ratings import Ratings
 
 N_USERS, N_ITEMS, K = 5, 4, 1
 GRID = np.exp(np.linspace(0, 3, 7))

@@ -23,8 +23,8 @@ from llmtokens import LLMTokens, LLMTokensSVD, SentenceEncoder
 from llmtokens.compare import compare
 from llmtokens.encode import models
 from llmtokens.errors import DataError, ModelNotFoundError
-from llmtokens.parallel import Shared
-from llmtokens.threads import one_blas_thread
+from llmtokens.runtime.jobs import Shared
+from llmtokens.runtime.threads import one_blas_thread
 
 COSTS = ["fit_time", "test_time", "peak_memory"]
 BACKENDS = ["sequential", "loky", "threading", "dask"]

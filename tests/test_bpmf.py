@@ -29,10 +29,10 @@ from llmtokens.algorithms.bpmf.sampler import Sampler
 from llmtokens.algorithms.bpmf.streams import Purpose, stream
 from llmtokens.algorithms.bpmf.team import Shards
 from llmtokens.controls import shuffled
+from llmtokens.data.ratings import Ratings
 from llmtokens.datasets import synthetic
 from llmtokens.errors import DataError, LLMTokensWarning
 from llmtokens.model_selection import ColdItemKFold, ColdUserKFold
-from llmtokens.trainset import Ratings
 
 TRAIN, TEST = train_test_split(DATA.dataset, test_size=0.2, random_state=0)
 SHORT = {"n_factors": 3, "n_content": 4, "n_samples": 10, "burn_in": 5, "random_state": 0}
@@ -370,7 +370,7 @@ def test_text_features_are_centred_and_of_unit_size():
 
 def test_lists_are_sorted_by_the_estimates(fitted):
     items = np.arange(fitted.items_.n_rows)
-    users = np.array([0, 5, fitted.users_.stranger])
+    users = np.array([0, 5, fitted.users_.unknown])
     for row, made in zip(users, fitted._rank_scores(users), strict=True):
         np.testing.assert_allclose(
             made, fitted._score(np.full(len(items), row), items)[0], atol=1e-4
@@ -378,7 +378,7 @@ def test_lists_are_sorted_by_the_estimates(fitted):
 
 
 def test_the_terms_add_up(fitted):
-    for user, item in [(0, 0), (3, fitted.items_.n_warm), (fitted.users_.stranger, 4)]:
+    for user, item in [(0, 0), (3, fitted.items_.n_warm), (fitted.users_.unknown, 4)]:
         est = fitted._score(np.array([user]), np.array([item]))[0][0]
         assert sum(fitted._terms(user, item).values()) == pytest.approx(est, abs=1e-5)
 

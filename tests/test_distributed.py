@@ -14,7 +14,7 @@ from sharded import FRAME, PARAMS, USERS, assert_same, trainset, workers
 import llmtokens
 from llmtokens import HashingEncoder, LLMTokens
 from llmtokens.algorithms.bpmf import LLMTokensBPMF, rated
-from llmtokens.algorithms.bpmf.tree import TreeSum
+from llmtokens.algorithms.bpmf.ordered_sum import TreeSum
 from llmtokens.datasets import load_movielens
 from llmtokens.distributed import cluster, fit_bpmf
 from llmtokens.errors import (

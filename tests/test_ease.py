@@ -10,11 +10,11 @@ from surprise import Dataset, Reader
 
 from llmtokens import LLMTokens
 from llmtokens.algorithms.ease import LLMTokensEASE, gram
-from llmtokens.algorithms.ease.gram import DenseItems, FactoredItems, solve
-from llmtokens.algorithms.ease.heldout import choose, left_out_scores, ranking_gains
-from llmtokens.algorithms.ease.smoother import TextSmoother
+from llmtokens.algorithms.ease.solver import DenseItems, FactoredItems, solve
+from llmtokens.algorithms.ease.text_kernel import TextSmoother
+from llmtokens.algorithms.ease.tuning import choose, left_out_scores, ranking_gains
+from llmtokens.data.entities import EntityIndex
 from llmtokens.errors import DataError
-from llmtokens.roster import Roster
 
 RNG = np.random.default_rng(0)
 
@@ -148,7 +148,7 @@ def test_given_parameters_are_kept():
 
 def test_kernel_features_give_the_kernel_of_scaled_tokens():
     vectors = RNG.normal(size=(9, 3)).astype(np.float32)
-    items = Roster("item", list(range(8)), 6, vectors, np.arange(9) < 8)
+    items = EntityIndex("item", list(range(8)), 6, vectors, np.arange(9) < 8)
     smoother = TextSmoother.learn(items, np.array([3, 1, 4, 1, 5, 9]))
     features = smoother.features
     scaled = vectors / np.sqrt(np.mean(np.sum(vectors[:6] ** 2, axis=1)))
@@ -159,7 +159,7 @@ def test_kernel_features_give_the_kernel_of_scaled_tokens():
 
 def test_the_smoother_is_ridge_regression_on_its_features():
     vectors = RNG.normal(size=(9, 3)).astype(np.float32)
-    items = Roster("item", list(range(8)), 6, vectors, np.arange(9) < 8)
+    items = EntityIndex("item", list(range(8)), 6, vectors, np.arange(9) < 8)
     smoother = TextSmoother.learn(items, np.ones(6, int))
     y, phi = RNG.normal(size=6), smoother.features.astype(float)
     w = np.linalg.solve(phi[:6].T @ phi[:6] + 0.3 * np.eye(6), phi[:6].T @ (y - y.mean()))
@@ -178,7 +178,7 @@ def test_cold_item_is_ranked_from_its_text():
 def test_unknown_users_get_the_most_popular_first():
     rows, tokens = two_worlds()
     algo = fit(rows, item_tokens=tokens)
-    scores = algo._rank_scores(np.array([algo.users_.stranger]))[0]
+    scores = algo._rank_scores(np.array([algo.users_.unknown]))[0]
     sums = np.zeros(10)
     for _, i, r in rows:
         sums[algo.items_.rows([i])[0]] += 0.05 + 0.95 * (r - 2) / 3

@@ -12,9 +12,9 @@ from scipy import sparse
 
 import llmtokens
 from llmtokens.algorithms.ease import gram, growth
-from llmtokens.algorithms.ease.gram import DenseItems, FactoredItems, solve
-from llmtokens.algorithms.ease.growth import relearned
 from llmtokens.algorithms.ease.interactions import used_features
+from llmtokens.algorithms.ease.low_rank_update import relearned
+from llmtokens.algorithms.ease.solver import DenseItems, FactoredItems, solve
 
 RNG = np.random.default_rng(0)
 ROWS = list(DATA.ratings[["user", "item", "rating"]].itertuples(index=False, name=None))
@@ -128,8 +128,8 @@ def test_a_batch_of_new_users_and_items_is_learned_as_by_a_refit(name, before):
     rows = [(algo.users_.rows([uid]), algo.items_), (again.users_.rows([uid]), again.items_)]
     ids = TOKENS.ids if algo.item_tokens else again.ratings_.item_ids
     ours, theirs = (
-        model._rank_scores(row)[0, roster.rows(ids)]
-        for model, (row, roster) in zip((algo, again), rows, strict=True)
+        model._rank_scores(row)[0, entities.rows(ids)]
+        for model, (row, entities) in zip((algo, again), rows, strict=True)
     )
     if algo.item_tokens is None:  # nothing but the order of rows differs
         np.testing.assert_allclose(ours, theirs, atol=1e-4)

@@ -360,6 +360,8 @@ CASES = [
     ("LLMTokensSVD.load", StorageError, lambda at: LLMTokensSVD.load(at.nowhere), *NO_FILE[1:]),
     ("LLMTokensSVD.load", FileFormatError, lambda at: LLMTokensSVD.load(at.folder / "noise"),
      *DAMAGED[1:]),
+    ("LLMTokensSVD.from_parts", FileFormatError, lambda at: LLMTokensSVD.from_parts(None, {}),
+     "expected the parts", "parameters"),
     ("load", StorageError, lambda at: llmtokens.load(at.nowhere), *NO_FILE[1:]),
     ("load", FileFormatError, lambda at: llmtokens.load(at.folder / "tokens"),
      "holds 'tokens'", "expected one of .*LLMTokensSVD"),

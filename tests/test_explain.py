@@ -107,7 +107,7 @@ def test_influence_on_a_mean_of_samples_is_that_of_the_users_row_without_the_rat
             design = np.column_stack([f["lead"][items[keep]], q[:, :-1], np.ones(len(keep))])
             y = (values[keep] - f["mean"]) / f["std"] - q[:, -1]
             usual = np.column_stack([f["lead"] - f["pick_centre"], np.ones(len(f["lead"]))])
-            usual = f["text_share"] * (usual @ f["picks"][algo.users_.stranger])
+            usual = f["text_share"] * (usual @ f["picks"][algo.users_.unknown])
             y = y - usual[items[keep]]
             alpha = weights[keep] / (f["user_open"][user, 0] * f["item_open"][items[keep], 0])
             precision = np.linalg.inv(f["user_spread"][s].astype(float))
@@ -117,7 +117,7 @@ def test_influence_on_a_mean_of_samples_is_that_of_the_users_row_without_the_rat
             total += float(query @ np.linalg.solve(posterior, right))
         return f["std"] * total / len(prior)
 
-    for item in (0, 7, algo.items_.stranger - 1):
+    for item in (0, 7, algo.items_.unknown - 1):
         found = algo._influence(user, item)
         whole = estimate(item, every)
         for k in (0, len(items) // 2, len(items) - 1):

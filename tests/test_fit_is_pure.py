@@ -151,8 +151,8 @@ class Interrupter:
 def test_a_fit_interrupted_anywhere_leaves_the_object_as_it_was(name):
     """By Ctrl-C or for want of memory, at random lines of the library.
 
-    Not among the lines of ``llmtokens.threads``, which set the threads of BLAS and put them back:
-    nothing in Python can guard these against an interrupt.
+    Not among the lines of ``llmtokens.runtime.threads``, which set the threads of BLAS and put them
+    back: nothing in Python can guard these against an interrupt.
     """
     algo = make(name).fit(TRAIN)
     said, before = answers(algo), world()

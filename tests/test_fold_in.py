@@ -7,10 +7,10 @@ from algorithms import ALGORITHMS, DATA, TOKENS, full, make
 from surprise import accuracy
 
 from llmtokens import LLMTokens, LLMTokensSVD
+from llmtokens.data.entities import EntityIndex
 from llmtokens.errors import DataError, LLMTokensError, LLMTokensWarning
 from llmtokens.recommend.ageing import recency
-from llmtokens.recommend.hooks import Hooks
-from llmtokens.roster import Roster
+from llmtokens.recommend.interface import Hooks
 
 ROWS = list(DATA.ratings[["user", "item", "rating"]].itertuples(index=False, name=None))
 NEW_USER, NEW_ITEM = ROWS[0][0], ROWS[0][1]
@@ -138,17 +138,17 @@ def test_a_new_user_may_rate_an_item_that_nobody_has_rated(name, fitted):
     assert algo.items_.n_warm == TRAIN.n_items + 1
 
 
-def test_rosters_grow_as_if_built_anew():
+def test_entities_grow_as_if_built_anew():
     warm = list(TOKENS.ids[10:40])
-    roster = Roster.of("item", warm, TOKENS)
-    grown, source = roster.warmed([TOKENS.ids[70], "new", TOKENS.ids[2], warm[0]], TOKENS)
-    anew = Roster.of("item", [*warm, TOKENS.ids[70], "new", TOKENS.ids[2]], TOKENS)
+    entities = EntityIndex.of("item", warm, TOKENS)
+    grown, source = entities.warmed([TOKENS.ids[70], "new", TOKENS.ids[2], warm[0]], TOKENS)
+    anew = EntityIndex.of("item", [*warm, TOKENS.ids[70], "new", TOKENS.ids[2]], TOKENS)
     assert (grown.ids, grown.n_warm) == (anew.ids, anew.n_warm)
     np.testing.assert_array_equal(grown.tokens, anew.tokens)
     np.testing.assert_array_equal(grown.has_token, anew.has_token)
     for row, raw in enumerate(grown.ids):
-        assert source[row] == (roster.stranger if raw == "new" else roster.rows([raw])[0])
-    assert roster.n_warm == 30
+        assert source[row] == (entities.unknown if raw == "new" else entities.rows([raw])[0])
+    assert entities.n_warm == 30
 
 
 def test_a_frame_is_read_by_the_names_of_its_columns(fitted):

@@ -29,12 +29,13 @@ from surprise.model_selection import KFold
 from test_cache import Counting
 
 import llmtokens
-from llmtokens import HashingEncoder, LLMTokens, store
+from llmtokens import HashingEncoder, LLMTokens
 from llmtokens.compare import compare
 from llmtokens.datasets import load_movielens, load_ratings
 from llmtokens.datasets.tables import load_items
 from llmtokens.encode import EmbeddingCache, cached
 from llmtokens.errors import FileFormatError, LLMTokensError
+from llmtokens.storage import container as store
 
 SECONDS = float(os.environ.get("LLMTOKENS_FUZZ_SECONDS", "0"))
 SEED = int(os.environ.get("LLMTOKENS_SEED", "0"))

@@ -17,11 +17,12 @@ from corruption import corrupted
 from fuzzing import guarded
 
 import llmtokens
-from llmtokens import HashingEncoder, LLMTokens, store
+from llmtokens import HashingEncoder, LLMTokens
 from llmtokens.compare.trial import Outcome
 from llmtokens.datasets import archive, load_movielens, load_ratings
 from llmtokens.datasets.tables import load_items
 from llmtokens.errors import DataError, FileFormatError, LLMTokensError, StorageError
+from llmtokens.storage import container as store
 
 PACKAGE = Path(llmtokens.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -11,9 +11,10 @@ from algorithms import ALGORITHMS, DATA, TOKENS, full, make
 from corruption import corrupted
 
 import llmtokens
-from llmtokens import HashingEncoder, LLMTokens, LLMTokensSVD, store
+from llmtokens import HashingEncoder, LLMTokens, LLMTokensSVD
 from llmtokens.errors import DataError, FileFormatError, LLMTokensError, NotFittedError
-from llmtokens.layout import Array, Scalar, check
+from llmtokens.storage import container as store
+from llmtokens.storage.layout import Array, Scalar, check
 
 ROWS = list(DATA.ratings[["user", "item", "rating"]].itertuples(index=False, name=None))
 TRAIN = full([row for k, row in enumerate(ROWS) if k % 5])

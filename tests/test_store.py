@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from corruption import corrupted
 
-from llmtokens import store
 from llmtokens.errors import DataError, FileFormatError, LLMTokensError, StorageError
-from llmtokens.files import written_whole
+from llmtokens.storage import container as store
+from llmtokens.storage.files import written_whole
 
 PAYLOAD = {"ids": ["a", 1, 2.5, True, "é\ud800"], "note": None}
 

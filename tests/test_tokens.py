@@ -277,7 +277,7 @@ def test_an_unknown_encoder_is_never_loaded_because_a_file_says_so(frame, tmp_pa
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path):
-    from llmtokens import store
+    from llmtokens.storage import container as store
 
     store.write(tmp_path / "x.safetensors", "other", {}, {})
     with pytest.raises(FileFormatError, match="expected 'tokens'"):

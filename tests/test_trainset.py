@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 from surprise import Dataset, Reader
 
+from llmtokens.data.ratings import Ratings
 from llmtokens.errors import DataError
-from llmtokens.trainset import Ratings
 
 
 def trainset(rows, scale=(1, 5)):

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from surprise import AlgoBase, Prediction, Trainset
 
-from ..errors import DataError, NotFittedError
+from ..data.entities import EntityIndex
+from ..data.ratings import Ratings
+from ..errors import AlignmentError, DataError, NotFittedError
 from ..recommend import Serving
-from ..roster import Roster
-from ..threads import one_blas_thread
+from ..runtime.threads import one_blas_thread
 from ..tokens import LLMTokens
-from ..trainset import Ratings
 
 Scores = tuple[NDArray[np.float64], dict[str, NDArray[Any]]]
 
@@ -29,16 +29,17 @@ class TokenAlgoBase(Serving, AlgoBase):
     """Base of the algorithms: a Surprise ``AlgoBase`` that knows tokens.
 
     A subclass stores its parameters in ``__init__`` and writes two methods: ``_learn``, from arrays
-    to the fitted attributes, and ``_score``, from rows (see :class:`~llmtokens.roster.Roster`) to
-    estimates; for the rest it may give more of :class:`~llmtokens.recommend.hooks.Hooks`.
-    Everything is rebuilt by each ``fit``, and nothing changes if it fails.
+    to the fitted attributes, and ``_score``, from rows (see
+    :class:`~llmtokens.data.entities.EntityIndex`) to estimates; for the rest it may give more of
+    :class:`~llmtokens.recommend.interface.Hooks`. Everything is rebuilt by each ``fit``, and
+    nothing changes if it fails.
 
     Attributes
     ----------
     trainset : Trainset
     ratings_ : Ratings
         The training ratings as arrays.
-    users_, items_ : Roster
+    users_, items_ : EntityIndex
         Who can be predicted.
     """
 
@@ -51,13 +52,27 @@ class TokenAlgoBase(Serving, AlgoBase):
 
     # -- for subclasses ------------------------------------------------------------------------
 
-    def _learn(self, ratings: Ratings, users: Roster, items: Roster) -> dict[str, Any]:
+    def _learn(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> dict[str, Any]:
         """The fitted attributes, by name."""
         raise NotImplementedError
 
     def _score(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> Scores:
         """Estimates for pairs of rows, NaN where impossible, and further details by name."""
         raise NotImplementedError
+
+    def _entities(
+        self, user_ids: list[Hashable], item_ids: list[Hashable]
+    ) -> tuple[EntityIndex, EntityIndex]:
+        """Who can be predicted: these ids, and those that have a token."""
+        sides = {"user": (user_ids, self.user_tokens), "item": (item_ids, self.item_tokens)}
+        for side, (_, tokens) in sides.items():
+            if not (tokens is None or isinstance(tokens, LLMTokens)):
+                raise AlignmentError(
+                    f"found {side}_tokens of type {type(tokens).__name__}; expected LLMTokens: "
+                    "build them with LLMTokens.from_frame, from_texts or from_embeddings"
+                )
+        users, items = (EntityIndex.build(side, *given) for side, given in sides.items())
+        return users, items
 
     # -- Surprise's interface ------------------------------------------------------------------
 
@@ -73,8 +88,7 @@ class TokenAlgoBase(Serving, AlgoBase):
             If no id of the trainset has a token.
         """
         ratings = Ratings.from_trainset(trainset)
-        users = Roster.build("user", ratings.user_ids, self.user_tokens)
-        items = Roster.build("item", ratings.item_ids, self.item_tokens)
+        users, items = self._entities(ratings.user_ids, ratings.item_ids)
         with one_blas_thread(), breakdowns_named():
             learned = self._learn(ratings, users, items)
         require_finite(learned)
@@ -240,7 +254,7 @@ def _details(
     return [kinds[kind].copy() for kind in (cold_user + 2 * cold_item + 4 * impossible).tolist()]
 
 
-def _inner_row(roster: Roster, inner: int | str) -> int:
+def _inner_row(entities: EntityIndex, inner: int | str) -> int:
     if isinstance(inner, str):
-        return int(roster.rows([inner.removeprefix("UKN__")])[0])
-    return int(inner) if 0 <= inner < roster.n_warm else roster.stranger
+        return int(entities.rows([inner.removeprefix("UKN__")])[0])
+    return int(inner) if 0 <= inner < entities.n_warm else entities.unknown

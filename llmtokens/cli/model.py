@@ -53,7 +53,7 @@ def embed(
 
     Example: llmtokens embed movies.csv --id movieId --text "{title}" -o tokens.safetensors
     """
-    from ..files import require_place
+    from ..storage.files import require_place
     from . import sources
 
     require_place(out)
@@ -97,7 +97,7 @@ def fit(
 
     Example: llmtokens fit ratings.csv --tokens tokens.safetensors -o model.safetensors
     """
-    from ..files import require_place
+    from ..storage.files import require_place
     from ..tokens import LLMTokens
     from . import sources
 

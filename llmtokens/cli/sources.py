@@ -9,19 +9,19 @@ from typing import Any
 
 import pandas as pd
 
-from .. import persist
 from ..algorithms.base import TokenAlgoBase
 from ..algorithms.bpmf import LLMTokensBPMF
 from ..algorithms.content import LLMTokensContent
 from ..algorithms.ease import LLMTokensEASE
 from ..algorithms.svd import LLMTokensSVD
-from ..blocks import fields
+from ..data.entities import EntityIndex
+from ..data.ids import IdIndex
 from ..datasets import RatingData, load_items, load_movielens, load_ratings, synthetic
 from ..encode import Encoder, HashingEncoder, SentenceEncoder
 from ..errors import DataError, sample
-from ..ids import IdIndex
-from ..roster import Roster
+from ..storage import models as persist
 from ..tokens import LLMTokens
+from ..tokens.blocks import fields
 
 _TABLES = {"item_tokens", "user_tokens", "timestamps"}  # parameters that no text can give
 OURS: dict[str, type[TokenAlgoBase]] = {
@@ -115,7 +115,7 @@ def open_model(path: Path) -> TokenAlgoBase:
     return algo
 
 
-def raw_id(roster: Roster, text: str) -> Hashable:
+def raw_id(entities: EntityIndex, text: str) -> Hashable:
     """The id that reads like this, in the type the model knows it by; else the text itself."""
-    row = IdIndex(roster.ids).row(text)
-    return text if row < 0 else roster.ids[row]
+    row = IdIndex(entities.ids).row(text)
+    return text if row < 0 else entities.ids[row]

@@ -13,9 +13,9 @@ import pandas as pd
 from surprise import AlgoBase
 from surprise.dataset import Dataset
 
+from ..data.ids import as_column
 from ..errors import DataError
-from ..ids import as_column
-from ..parallel import Shared
+from ..runtime.jobs import Shared
 from . import trial
 from .digest import digest
 from .environment import versions

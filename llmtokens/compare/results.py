@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import DataError, sample
-from ..files import write_text
+from ..storage.files import write_text
 
 _KEY = ["split", "algorithm", "measure"]
 _COSTS = {"fit_time": "Fit time (s)", "test_time": "Test time (s)", "peak_memory": "Memory (MB)"}

@@ -13,7 +13,7 @@ from surprise.dataset import Dataset, DatasetUserFolds
 from surprise.model_selection import KFold, PredefinedKFold
 
 from ..errors import DataError, StorageError, sample
-from ..parallel import require_jobs
+from ..runtime.jobs import require_jobs
 from . import trial
 from .measures import Measures, named_measures
 from .plan import Plan, run_at

@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from surprise import AlgoBase, Prediction, Trainset
 
-from .. import store
 from ..errors import DataError
-from ..files import write_text
 from ..metrics import rank_all
-from ..threads import one_blas_thread
+from ..runtime.threads import one_blas_thread
+from ..storage import container as store
+from ..storage.files import write_text
 from ..tokens import LLMTokens
 from .folds import Fold, Testset
 from .measures import Measure, take

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from .. import times
+from ..data import times
 from ..errors import DataError, sample
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..algorithms.bpmf.linked import WIDE, Carry
-from ..algorithms.bpmf.tree import Parts, TreeSum
+from ..algorithms.bpmf.ordered_sum import Parts, TreeSum
 from ..errors import LLMTokensError, StorageError
-from ..threads import one_blas_thread
+from ..runtime.threads import one_blas_thread
 from .disk import ROWS, DiskShards, Where, collected
 
 T = TypeVar("T")

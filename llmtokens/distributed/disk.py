@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import store
 from ..algorithms.bpmf.features import Known
 from ..algorithms.bpmf.rated import Rated, users_a_shard
 from ..algorithms.bpmf.shard import Shard
 from ..algorithms.bpmf.team import Shards
+from ..data.ratings import Ratings
 from ..errors import FileFormatError, StorageError
-from ..trainset import Ratings
+from ..storage import container as store
 
 Floats = NDArray[np.float64]
 

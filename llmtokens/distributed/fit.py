@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import store
 from ..algorithms.base import breakdowns_named, require_finite
 from ..algorithms.bpmf import LLMTokensBPMF
 from ..algorithms.bpmf.chain import Chain
@@ -20,11 +19,12 @@ from ..algorithms.bpmf.features import Known
 from ..algorithms.bpmf.model import spread
 from ..algorithms.bpmf.posterior import kept_samples
 from ..algorithms.bpmf.state import restore, state_of
+from ..data.entities import EntityIndex
+from ..data.ratings import Ratings
 from ..errors import DataError, LLMTokensError
-from ..roster import Roster
-from ..threads import one_blas_thread
+from ..runtime.threads import one_blas_thread
+from ..storage import container as store
 from ..tokens import LLMTokens
-from ..trainset import Ratings
 from . import disk, sources
 from .cluster import Cluster, WorkerLostError
 from .connection import check_client, connected, wait_for
@@ -123,8 +123,7 @@ def fit_bpmf(
         if client is not None:
             wait_for(client, 1)
         table = sources.read(ratings, rating_scale, client)
-    users = Roster.build("user", table.user_ids, user_tokens)
-    items = Roster.build("item", table.item_ids, item_tokens)
+    users, items = algo._entities(table.user_ids, table.item_ids)
     with opened(folder) as place, one_blas_thread(), algo._threads(table.n), breakdowns_named():
         job = _Job(algo, table, users, items, place, int(checkpoint_every))
         with connected(client):
@@ -142,8 +141,8 @@ class _Job:
         self,
         algo: LLMTokensBPMF,
         ratings: Ratings,
-        users: Roster,
-        items: Roster,
+        users: EntityIndex,
+        items: EntityIndex,
         folder: Path,
         every: int,
     ) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..data.ids import plain_ids
+from ..data.ratings import Ratings, checked_scale
 from ..errors import (
     DataError,
     FileFormatError,
@@ -18,8 +20,6 @@ from ..errors import (
     StorageError,
     sample,
 )
-from ..ids import plain_ids
-from ..trainset import Ratings, checked_scale
 
 COLUMNS = ["user", "item", "rating"]
 _ROWS = 1 << 20  # that are read, or put in order, at once

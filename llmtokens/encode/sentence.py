@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError
-from ..parallel import require_jobs
+from ..runtime.jobs import require_jobs
 from . import models
 from .base import cached, check_texts
 from .batches import Batch, Rows, cut, embed, embed_elsewhere, filled, of_one_length, token_lengths

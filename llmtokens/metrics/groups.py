@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from ..data.ids import IdIndex
 from ..errors import DataError, sample
-from ..ids import IdIndex
 
 
 def group_gap(

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.times import seconds
 from ..errors import DataError
-from ..times import seconds
 
 
 def recency(

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from ..reduce import unit_rows
+from ..tokens.reducer import unit_rows
 from .arguments import require_length, require_share
 from .ranking import basis, lines, relevance, top_rows
 
@@ -26,18 +26,18 @@ def ask(algo: Serving, text: str, n: int, user: int | None, weight: float) -> pd
         )
     require_length(n)
     require_share("weight", weight)
-    roster = algo.items_
-    similar = cosines(roster.tokens, algo.item_tokens.query(text))
-    has_token = roster.has_token.copy()
+    entities = algo.items_
+    similar = cosines(entities.tokens, algo.item_tokens.query(text))
+    has_token = entities.has_token.copy()
     score = similar.copy()
     score[~has_token] = -np.inf
     if user is not None:
-        taste = relevance(algo, np.array([user]), np.arange(roster.n_rows), True)[0]
+        taste = relevance(algo, np.array([user]), np.arange(entities.n_rows), True)[0]
         known = has_token & np.isfinite(taste)
         score[~known] = -np.inf
         score[known] = (1 - weight) * by_rank(similar[known]) + weight * by_rank(taste[known])
     best = top_rows(score, n)
-    who = algo.users_.stranger if user is None else user
+    who = algo.users_.unknown if user is None else user
     frame = lines(
         algo, np.full(len(best), who), best, {"score": score[best], "similarity": similar[best]}
     )

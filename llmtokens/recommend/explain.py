@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..data.ids import as_column
 from ..errors import DataError
-from ..ids import as_column
 from .arguments import require_length
 from .ask import cosines
 from .ranking import basis, labels

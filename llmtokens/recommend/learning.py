@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from . import foldin
-from .hooks import Hooks
+from . import fold_in as foldin
+from .interface import Hooks
 
 if TYPE_CHECKING:
     from typing import Self

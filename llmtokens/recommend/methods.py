@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from .. import persist
+from ..data.ids import as_column
 from ..errors import FileFormatError
-from ..ids import as_column
-from . import ask, explain, ranking, spread
+from ..storage import models
+from . import ask, explain, parts, ranking, spread
 from .learning import Learning
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class Serving(Learning):
         """
         self._require_fitted()
         wish = ranking.Wish(n, exclude_seen, diversity, popularity_penalty)
-        users = np.arange(self.users_.stranger)
+        users = np.arange(self.users_.unknown)
         who, frame = spread.recommend(self, users, candidates, wish, n_jobs)
         raw = as_column(self.users_.ids)
         frame.insert(0, "user", raw.take(who).set_axis(frame.index))
@@ -159,7 +160,7 @@ class Serving(Learning):
         -------
         DataFrame
             item, label, score, similarity (cosine), est (the predicted rating; without a user that
-            of a stranger), std and, with a user, basis.
+            of an unknown one), std and, with a user, basis.
 
         Raises
         ------
@@ -216,7 +217,24 @@ class Serving(Learning):
             If it is no algorithm of this library.
         """
         self._require_fitted()
-        persist.save(self, path)
+        models.save(self, path)
+
+    def to_parts(self) -> parts.Parts:
+        """A JSON payload and arrays, from which :meth:`from_parts` makes the same algorithm."""
+        return parts.to_parts(self)
+
+    @classmethod
+    def from_parts(
+        cls, payload: Any, arrays: dict[str, NDArray[Any]], encoder: Encoder | None = None
+    ) -> Self:
+        """The algorithm whose parts these are, checked to the last index.
+
+        Raises
+        ------
+        FileFormatError
+            If they are not those of such an algorithm.
+        """
+        return parts.from_parts(cls, payload, arrays, encoder)
 
     @classmethod
     def load(cls, path: str | Path, *, encoder: Encoder | None = None) -> Self:
@@ -229,7 +247,7 @@ class Serving(Learning):
         FileFormatError
             If the file is damaged, or holds another algorithm.
         """
-        algo = persist.load(path, encoder=encoder)
+        algo = models.load(path, encoder=encoder)
         if not isinstance(algo, cls):
             raise FileFormatError(
                 f"{str(path)!r} holds a {type(algo).__name__}; expected {cls.__name__}"

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..data.ids import as_column
 from ..errors import DataError, LLMTokensWarning, sample
-from ..ids import as_column
-from ..reduce import unit_rows
+from ..tokens.reducer import unit_rows
 from .arguments import require_finite, require_length, require_share
 
 if TYPE_CHECKING:
@@ -113,17 +113,17 @@ def liked_in_general(algo: Serving) -> NDArray[np.float64]:
 
 def candidate_rows(algo: Serving, candidates: Iterable[Hashable] | None) -> NDArray[np.int64]:
     """Ascending item rows that may be listed."""
-    roster = algo.items_
+    entities = algo.items_
     if candidates is None:
-        return np.arange(roster.stranger)
+        return np.arange(entities.unknown)
     try:
         wanted = list(candidates)
     except TypeError as error:
         raise DataError(f"found candidates={candidates!r}; expected several raw ids") from error
     if not wanted:
         raise DataError("found no candidates; expected some items, or None for all there are")
-    rows = roster.rows(wanted)
-    unknown = [raw for raw, row in zip(wanted, rows, strict=True) if row == roster.stranger]
+    rows = entities.rows(wanted)
+    unknown = [raw for raw, row in zip(wanted, rows, strict=True) if row == entities.unknown]
     if len(unknown) == len(wanted):
         raise DataError(
             f"none of the {len(wanted)} candidates is known, the first being {sample(unknown)}; "
@@ -136,7 +136,7 @@ def candidate_rows(algo: Serving, candidates: Iterable[Hashable] | None) -> NDAr
             LLMTokensWarning,
             stacklevel=4,
         )
-    return np.unique(rows[rows != roster.stranger])
+    return np.unique(rows[rows != entities.unknown])
 
 
 def relevance(

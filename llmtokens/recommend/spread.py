@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..parallel import Shared, require_jobs
-from ..threads import one_blas_thread
+from ..runtime.jobs import Shared, require_jobs
+from ..runtime.threads import one_blas_thread
 from . import ranking
 
 if TYPE_CHECKING:

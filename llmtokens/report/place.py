@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ..errors import DataError, MissingExtraError
-from ..files import require_place
+from ..storage.files import require_place
 
 
 def require_page(path: str | os.PathLike[str]) -> Path:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from .. import plots
 from ..compare.results import markdown
-from ..files import write_text
+from ..storage.files import write_text
 from . import svg
 from .place import require_page
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ..blocks import (
+from ..data.ids import plain_ids
+from ..errors import DataError, LLMTokensWarning, sample
+from .blocks import (
     Block,
     CategoryBlock,
     EmbeddingBlock,
@@ -20,9 +22,7 @@ from ..blocks import (
     as_text,
     require_columns,
 )
-from ..errors import DataError, LLMTokensWarning, sample
-from ..ids import plain_ids
-from ..projection import Projection
+from .projection import Projection
 from .table import TokenTable
 
 if TYPE_CHECKING:

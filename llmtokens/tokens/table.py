@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import store
-from ..blocks import TextBlock
+from ..data.ids import IdIndex
 from ..errors import FileFormatError
-from ..ids import IdIndex
-from ..layout import Array, check
-from ..projection import Projection
+from ..storage import container as store
+from ..storage.layout import Array, check
+from .blocks import TextBlock
+from .projection import Projection
 
 if TYPE_CHECKING:
     from typing import Self
@@ -144,7 +144,7 @@ class TokenTable:
     # -- files ---------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
-        """Write the table as one safetensors file (format: ``llmtokens.store``).
+        """Write the table as one safetensors file (format: ``llmtokens.storage.container``).
 
         Raises
         ------

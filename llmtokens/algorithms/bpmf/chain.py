@@ -6,10 +6,10 @@ import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from ...data.entities import EntityIndex
 from ...errors import LLMTokensWarning
-from ...roster import Roster
+from .cold_start import Completed, Newcomers, complete_plain
 from .features import Known
-from .newcomers import Completed, Newcomers, complete_plain
 from .posterior import Posterior
 from .sampler import Sampler, Size
 from .team import Team
@@ -40,8 +40,8 @@ class Chain:
         self,
         team: Team,
         size: Size,
-        users: Roster,
-        items: Roster,
+        users: EntityIndex,
+        items: EntityIndex,
         known: Known,
         plain: bool,
         plan: Plan,

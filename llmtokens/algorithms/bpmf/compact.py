@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...roster import Roster
-from ..picks import correction_terms
+from ...data.entities import EntityIndex
+from ..selection import correction_terms
 from .features import gram
 
 Floats = NDArray[np.float64]
@@ -23,10 +23,10 @@ class Compact:
     Attributes
     ----------
     pu, qi : ndarray of float32, shape (n_user_rows, rank), (n_item_rows, rank)
-        By row of the rosters: warm ids by inner id, cold ones, last the stranger.
+        By row of the entities: warm ids by inner id, cold ones, last the unknown row.
     mean : float
     scale : tuple of float
-    users, items : Roster
+    users, items : EntityIndex
     rmse_cost : float
         Root mean square difference from the full estimates.
     """
@@ -35,8 +35,8 @@ class Compact:
     qi: NDArray[np.float32]
     mean: float
     scale: tuple[float, float]
-    users: Roster
-    items: Roster
+    users: EntityIndex
+    items: EntityIndex
     rmse_cost: float
 
     def predict(self, uids: Iterable[Hashable], iids: Iterable[Hashable]) -> Floats:
@@ -54,7 +54,7 @@ def compacted(
     parts: dict[str, Any],
     rank: int,
     scale: tuple[float, float],
-    rosters: tuple[Roster, Roster],
+    entities: tuple[EntityIndex, EntityIndex],
     judged: tuple[NDArray[np.int64], NDArray[np.int64], Floats],
 ) -> Compact:
     """Compact what a posterior's parts predict; ``judged``: users, items and full estimates."""
@@ -62,7 +62,7 @@ def compacted(
     pu *= parts["std"]
     users, items, full = judged
     made = Compact(
-        pu.astype(np.float32), qi.astype(np.float32), parts["mean"], scale, *rosters, 0.0
+        pu.astype(np.float32), qi.astype(np.float32), parts["mean"], scale, *entities, 0.0
     )
     cost = np.sqrt(np.mean((full - made.estimates(users, items)) ** 2)) if len(full) else 0.0
     return replace(made, rmse_cost=float(cost))

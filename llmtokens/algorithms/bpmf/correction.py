@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...data.entities import EntityIndex
+from ...data.ratings import Ratings
 from ...kernels import pairs
-from ...roster import Roster
-from ...trainset import Ratings
-from ..levels import user_means
-from ..picks import Correction, Said
+from ..rating_scale import user_means
 from ..ridge import TokenRidge
+from ..selection import Correction, Said
 from .features import TextFeatures
 
 Floats = NDArray[np.float64]
@@ -21,21 +21,21 @@ Rows = NDArray[np.int64]
 _BLOCK = 2000  # items at a time
 
 
-def prior_rows(parts: dict[str, Any], side: str, roster: Roster, rows: Rows) -> Floats:
+def prior_rows(parts: dict[str, Any], side: str, entities: EntityIndex, rows: Rows) -> Floats:
     """What every sample says of rows without ratings, shape (samples, n, width)."""
-    tokens, map_ = roster.tokens[rows], parts[f"{side}_map"].astype(np.float64)
+    tokens, map_ = entities.tokens[rows], parts[f"{side}_map"].astype(np.float64)
     if side == "item":
         names = ("centre", "unit", "middle", "scale")
         features = TextFeatures(*(parts[name] for name in names))(tokens)
     else:
         features = (tokens - parts["user_centre"]) * parts["user_scale"]
     made: Floats = features @ map_[:, :-1] + map_[:, -1:]
-    stranger = parts[f"{side}s"][roster.stranger][:, None]
-    return np.where(roster.has_token[rows][:, None], made, stranger)
+    of_unknown = parts[f"{side}s"][entities.unknown][:, None]
+    return np.where(entities.has_token[rows][:, None], made, of_unknown)
 
 
 def corrected(
-    parts: dict[str, Any], ratings: Ratings, users: Roster, items: Roster
+    parts: dict[str, Any], ratings: Ratings, users: EntityIndex, items: EntityIndex
 ) -> dict[str, Any]:
     """What is to be added to ``parts``, on the scale of standardised ratings."""
     d = parts["lead"].shape[1] + 1
@@ -46,7 +46,7 @@ def corrected(
     return correction.entries(rows, users.n_rows)
 
 
-def _text_tells(ratings: Ratings, items: Roster) -> bool:
+def _text_tells(ratings: Ratings, items: EntityIndex) -> bool:
     """Whether tokens foretell how items are rated; else they foretell no user's picks either."""
     better = ratings.value - user_means(ratings)[ratings.user]
     means = np.bincount(ratings.item, better, ratings.n_items) / ratings.item_counts
@@ -56,7 +56,7 @@ def _text_tells(ratings: Ratings, items: Roster) -> bool:
 class _SaidOfRatings:
     """What the samples say of ratings on average, with what they have learned and without."""
 
-    def __init__(self, parts: dict[str, Any], ratings: Ratings, items: Roster) -> None:
+    def __init__(self, parts: dict[str, Any], ratings: Ratings, items: EntityIndex) -> None:
         self._parts, self._ratings = parts, ratings
         self._from_text = np.empty_like(parts["items"][: ratings.n_items])
         for k in range(0, ratings.n_items, _BLOCK):

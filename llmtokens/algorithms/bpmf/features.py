@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...roster import Roster
-from ..picks import leading
+from ...data.entities import EntityIndex
+from ..selection import leading
 
 Floats = NDArray[np.float64]
 
@@ -114,7 +114,7 @@ def _inverse(sizes: Floats) -> NDArray[np.float32]:
 
 
 class Known(NamedTuple):
-    """All features, for all rows of both rosters; zeros where there is no token.
+    """All features, for all rows of both entities; zeros where there is no token.
 
     Attributes
     ----------
@@ -133,7 +133,7 @@ class Known(NamedTuple):
     parts: dict[str, Any]
 
     @classmethod
-    def of(cls, users: Roster, items: Roster, n_content: int) -> Known:
+    def of(cls, users: EntityIndex, items: EntityIndex, n_content: int) -> Known:
         own = items.tokens[items.has_token]
         make = TextFeatures.of(own)
         lead, _, lead_scale = leading(items, n_content)

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import picks
+from .. import selection as picks
 from ..base import TokenAlgoBase
+from .cold_start import EVEN_ODDS
 from .conditional import antithetic, conditional, influence
 from .correction import prior_rows
-from .newcomers import EVEN_ODDS
 from .posterior import products
 
 Rows = NDArray[np.int64]
@@ -30,8 +30,8 @@ class GivenRatings(TokenAlgoBase):
 
     def _prior(self, side: str, rows: Rows) -> Floats:
         """What every sample says of rows without ratings, shape (samples, n, width)."""
-        roster = self.users_ if side == "user" else self.items_
-        return prior_rows(self._parts, side, roster, rows)
+        entities = self.users_ if side == "user" else self.items_
+        return prior_rows(self._parts, side, entities, rows)
 
     def _user_evidence(self, row: int, items: Rows, values: Floats, weights: Floats) -> Evidence:
         """What a user's ratings say in every sample: design, what is open, and precisions."""
@@ -40,7 +40,7 @@ class GivenRatings(TokenAlgoBase):
         q = f["items"][items].astype(np.float64).transpose(1, 0, 2)
         x = np.broadcast_to(f["lead"][items], (n, len(items), c))
         design = np.concatenate([x, q[:, :, :-1], np.ones((n, len(items), 1))], axis=2)
-        usual = picks.corrections(f, np.full(len(items), self.users_.stranger), items)
+        usual = picks.corrections(f, np.full(len(items), self.users_.unknown), items)
         open_ = (values - f["mean"]) / f["std"] - q[:, :, -1] - usual
         precision = weights / (f["user_open"][row, 0] * f["item_open"][items, 0])
         return design, open_, precision

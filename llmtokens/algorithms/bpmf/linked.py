@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from ...kernels import links as kernels
 from .features import Links
+from .ordered_sum import Parts
 from .streams import Purpose, by_block
-from .tree import Parts
 
 if TYPE_CHECKING:
     from .team import Team

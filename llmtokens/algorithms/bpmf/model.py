@@ -9,12 +9,12 @@ from typing import Any
 import numba
 import numpy as np
 
+from ...data.entities import EntityIndex
+from ...data.ratings import Ratings
 from ...errors import DataError
-from ...roster import Roster
-from ...seeds import generator
-from ...threads import most_threads
+from ...runtime.random_state import generator
+from ...runtime.threads import most_threads
 from ...tokens import LLMTokens
-from ...trainset import Ratings
 from ..base import require_finite
 from .chain import Chain, Plan
 from .correction import corrected
@@ -63,8 +63,8 @@ class LLMTokensBPMF(SampleModel):
     evidence. *Selection correction*: people rate what they expect to like, so that text fitted to
     ratings is too low for items nobody has rated. A cold item gets :math:`D_u^T [x_i - \bar x, 1]`
     added, by how much a user's picks are better than their text says
-    (:class:`~llmtokens.algorithms.picks.Correction`); one with few ratings half of the share that
-    its estimate still owes to the prior.
+    (:class:`~llmtokens.algorithms.selection.Correction`); one with few ratings half of the share
+    that its estimate still owes to the prior.
 
     *Newcomers and influences.* ``fold_in`` draws a user once in each sample, from what they are
     given the items. An influence in ``explain`` is on the mean of that, in closed form, with
@@ -152,7 +152,7 @@ class LLMTokensBPMF(SampleModel):
 
     # -- fitting -------------------------------------------------------------------------------
 
-    def _learn(self, ratings: Ratings, users: Roster, items: Roster) -> dict[str, Any]:
+    def _learn(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> dict[str, Any]:
         self._check_parameters()
         seed, std = self._seed(), spread(ratings)
         known = self._known(users, items)
@@ -169,7 +169,7 @@ class LLMTokensBPMF(SampleModel):
     def _plain(self) -> bool:
         return self.item_tokens is None and self.user_tokens is None
 
-    def _known(self, users: Roster, items: Roster) -> Known:
+    def _known(self, users: EntityIndex, items: EntityIndex) -> Known:
         """The features; none where there are no tokens at all."""
         return Known.of(users, items, 0 if self._plain else self.n_content)
 
@@ -177,8 +177,8 @@ class LLMTokensBPMF(SampleModel):
         self,
         team: Team,
         n_ratings: int,
-        users: Roster,
-        items: Roster,
+        users: EntityIndex,
+        items: EntityIndex,
         known: Known,
         std: float,
         seed: int,
@@ -192,8 +192,8 @@ class LLMTokensBPMF(SampleModel):
         self,
         parts: dict[str, Any],
         ratings: Ratings,
-        users: Roster,
-        items: Roster,
+        users: EntityIndex,
+        items: EntityIndex,
         known: Known,
         std: float,
     ) -> dict[str, Any]:

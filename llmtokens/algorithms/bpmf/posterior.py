@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from .newcomers import Completed
+    from .cold_start import Completed
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]

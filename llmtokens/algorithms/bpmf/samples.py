@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ...data.entities import EntityIndex
+from ...data.ratings import Ratings
 from ...errors import DataError, FileFormatError
 from ...kernels import pairs
-from ...layout import Array, Layout, Scalar
-from ...roster import Roster
-from ...trainset import Ratings
+from ...storage.layout import Array, Layout, Scalar
 from ..base import Scores
-from ..picks import Correction, all_corrections, corrections
+from ..selection import Correction, all_corrections, corrections
 from .compact import Compact, compacted
 from .features import LEAD
 from .given import GivenRatings
@@ -81,7 +81,7 @@ class SampleModel(GivenRatings):
         return dict(self._parts)
 
     def _restore(
-        self, state: dict[str, Any], ratings: Ratings, users: Roster, items: Roster
+        self, state: dict[str, Any], ratings: Ratings, users: EntityIndex, items: EntityIndex
     ) -> dict[str, Any]:
         _check_widths(state, users, items)
         return {"_parts": state, "_means": Means(state, users.n_warm, items.n_warm)}
@@ -168,11 +168,11 @@ class SampleModel(GivenRatings):
             users = self.users_.rows([row[0] for row in pairs])
             items = self.items_.rows([row[1] for row in pairs])
         full = self._estimates(users, items, True)[0]
-        rosters = (self.users_, self.items_)
-        return compacted(self._parts, rank, self.ratings_.scale, rosters, (users, items, full))
+        entities = (self.users_, self.items_)
+        return compacted(self._parts, rank, self.ratings_.scale, entities, (users, items, full))
 
 
-def _check_widths(state: dict[str, Any], users: Roster, items: Roster) -> None:
+def _check_widths(state: dict[str, Any], users: EntityIndex, items: EntityIndex) -> None:
     """Lengths that depend on each other: kernels rely on them, and a file may lie."""
     leading, products = len(state["unit"]), len(state["middle"])
     dims, content = len(state["centre"]), state["lead"].shape[1]

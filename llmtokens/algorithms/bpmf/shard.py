@@ -16,10 +16,10 @@ from .features import histories, one_over
 from .linked import Linked
 from .moments import FeatureSums, Moments
 from .noise import draw_precisions
+from .ordered_sum import Parts
 from .posterior import open_width, user_left_open
 from .rated import Rated
 from .streams import BLOCK, Purpose, by_block
-from .tree import Parts
 
 Floats = NDArray[np.float64]
 

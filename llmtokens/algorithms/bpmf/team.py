@@ -9,11 +9,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ...trainset import Ratings
+from ...data.ratings import Ratings
 from .linked import Carry
+from .ordered_sum import Parts, TreeSum
 from .rated import Rated, users_a_shard
 from .shard import Items, Shard
-from .tree import Parts, TreeSum
 
 Floats = NDArray[np.float64]
 

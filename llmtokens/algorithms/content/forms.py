@@ -8,17 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...reduce import unit_rows
-from ...roster import Roster
-from ...trainset import Ratings
-from ..levels import line, user_means
+from ...data.entities import EntityIndex
+from ...data.ratings import Ratings
+from ...tokens.reducer import unit_rows
+from ..rating_scale import line, user_means
 from ..ridge import TokenRidge, apply_map
 from .user_ridge import choose_strength, user_ridge
 
 Doubles = NDArray[np.float64]
 
 
-def learn_ridge(ratings: Ratings, users: Roster, content: NDArray[np.float32]) -> dict[str, Any]:
+def learn_ridge(
+    ratings: Ratings, users: EntityIndex, content: NDArray[np.float32]
+) -> dict[str, Any]:
     warm = content[: ratings.n_items].astype(np.float64)
     residual = ratings.value - _ageless_means(ratings)[ratings.user]
     item_map = _from_text(content, ratings.item, residual, ratings.item_counts)
@@ -50,7 +52,9 @@ def learn_ridge(ratings: Ratings, users: Roster, content: NDArray[np.float32]) -
     }
 
 
-def learn_cosine(ratings: Ratings, users: Roster, content: NDArray[np.float32]) -> dict[str, Any]:
+def learn_cosine(
+    ratings: Ratings, users: EntityIndex, content: NDArray[np.float32]
+) -> dict[str, Any]:
     content = unit_rows(content)
     weight = stars(ratings.value, ratings)
     if ratings.weight is not None:
@@ -93,7 +97,7 @@ def stars(values: Doubles, ratings: Ratings) -> Doubles:
     return 0.05 + 0.95 * (values - low) / (high - low) if high > low else np.ones(len(values))
 
 
-def unit(side: Roster) -> tuple[NDArray[np.float32], float]:
+def unit(side: EntityIndex) -> tuple[NDArray[np.float32], float]:
     """Tokens of all rows, scaled to mean square norm 1 over those that have one; and the scale."""
     tokens = side.tokens
     if not side.has_token.any() or not tokens.any():

@@ -8,15 +8,15 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ...data.entities import EntityIndex
+from ...data.ratings import Ratings
 from ...errors import DataError
-from ...layout import Array, Layout, Scalar
-from ...reduce import unit_rows
-from ...roster import Roster
+from ...storage.layout import Array, Layout, Scalar
 from ...tokens import LLMTokens
-from ...trainset import Ratings
-from .. import fold
+from ...tokens.reducer import unit_rows
+from .. import fold_in as fold
 from ..base import Scores, TokenAlgoBase
-from ..levels import SHRINK, mean_influence, user_means
+from ..rating_scale import SHRINK, mean_influence, user_means
 from ..ridge import apply_map
 from .forms import learn_cosine, learn_ridge, stars, unit
 from .recent import Timestamps, recent
@@ -138,7 +138,7 @@ class LLMTokensContent(TokenAlgoBase):
         self.timestamps = timestamps
         self.half_life = half_life
 
-    def _learn(self, ratings: Ratings, users: Roster, items: Roster) -> dict[str, Any]:
+    def _learn(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> dict[str, Any]:
         if self.item_tokens is None:
             raise DataError(
                 "found item_tokens=None; LLMTokensContent predicts from text alone: pass "

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ...data.ids import IdIndex
+from ...data.ratings import Ratings
+from ...data.times import seconds
 from ...errors import DataError, sample
-from ...ids import IdIndex
 from ...recommend.ageing import check_half_life, decayed
-from ...times import seconds
-from ...trainset import Ratings
 
 Timestamps = Any  # a DataFrame, a Surprise Dataset, or a mapping
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ...trainset import Ratings
-from ..levels import SHRINK
+from ...data.ratings import Ratings
+from ..rating_scale import SHRINK
 
 Doubles = NDArray[np.float64]
 

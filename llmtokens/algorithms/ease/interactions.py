@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ...trainset import Ratings
-from ..levels import line
-from .gram import Items
-from .heldout import left_out_scores
-from .smoother import TextSmoother
+from ...data.ratings import Ratings
+from ..rating_scale import line
+from .solver import Items
+from .text_kernel import TextSmoother
+from .tuning import left_out_scores
 
 Floats = NDArray[np.float32]
 

@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from ...data.entities import EntityIndex
+from ...data.ratings import Ratings
 from ...errors import DataError
-from ...roster import Roster
 from ...tokens import LLMTokens
-from ...trainset import Ratings
-from ..levels import bounds, user_means
-from .gram import solve
-from .heldout import choose
+from ..rating_scale import bounds, user_means
 from .interactions import interactions, popularity_of, rating_lines, used_features
 from .scoring import ScoreModel
-from .smoother import TextSmoother
+from .solver import solve
+from .text_kernel import TextSmoother
+from .tuning import choose
 
 
 class LLMTokensEASE(ScoreModel):
@@ -29,10 +29,10 @@ class LLMTokensEASE(ScoreModel):
         \quad P = (X'X + a T T' + l I)^{-1}, \quad B = I - P / diag(P)
 
     ``T`` are kernel features of the tokens (near texts have large inner products, see
-    :class:`~llmtokens.algorithms.ease.smoother.TextSmoother`): each is one more user, who "likes" a
-    neighbourhood of texts. Items without ratings are scored by a regression from text to the user's
-    scores of the others, and count for 0.3 of that: among themselves their order is the text's, and
-    beside rated items they wait for their first ratings.
+    :class:`~llmtokens.algorithms.ease.text_kernel.TextSmoother`): each is one more user, who
+    "likes" a neighbourhood of texts. Items without ratings are scored by a regression from text to
+    the user's scores of the others, and count for 0.3 of that: among themselves their order is the
+    text's, and beside rated items they wait for their first ratings.
 
     ``l`` and ``a`` are chosen on the training ratings by exact leave-one-out (the user left out of
     ``B``, the rating out of ``x_u``): the discounted gain of what was rated among all that was not.
@@ -78,7 +78,7 @@ class LLMTokensEASE(ScoreModel):
         Mean row of X.
     l2_, token_weight_ : float
     user_mean_ : ndarray of float64, shape (n_users + 1,)
-        Mean rating of each user, shrunk to that of all; last, the stranger.
+        Mean rating of each user, shrunk to that of all; last, the unknown row.
     bounds_ : tuple of float
         The rating scale; (-inf, inf) if training ratings lie outside it.
     lines_ : ndarray of float64, shape (2, 2, 2)
@@ -115,7 +115,7 @@ class LLMTokensEASE(ScoreModel):
         self.implicit = implicit
         self.max_dense = max_dense
 
-    def _learn(self, ratings: Ratings, users: Roster, items: Roster) -> dict[str, Any]:
+    def _learn(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> dict[str, Any]:
         self._check_parameters()
         ends = float(ratings.value.min()), float(ratings.value.max())
         rows = interactions(ratings, ends, self.implicit)

@@ -9,8 +9,8 @@ import numpy as np
 from scipy import sparse
 
 from ...errors import FileFormatError
-from .gram import DenseItems, FactoredItems, Items
-from .smoother import TextSmoother
+from .solver import DenseItems, FactoredItems, Items
+from .text_kernel import TextSmoother
 
 State = dict[str, Any]
 

@@ -10,13 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ...layout import Array, Layout, Scalar, grown
-from ...roster import Roster
-from ...trainset import Ratings
+from ...data.entities import EntityIndex
+from ...data.ratings import Ratings
+from ...storage.layout import Array, Layout, Scalar, grown
 from ..base import Scores, TokenAlgoBase
-from ..levels import bend, mean_influence, user_means
-from .gram import DenseItems, FactoredItems, Items
-from .growth import relearned
+from ..rating_scale import bend, mean_influence, user_means
 from .interactions import (
     USERS,
     influence_on_row,
@@ -27,8 +25,10 @@ from .interactions import (
     text_scores,
     used_features,
 )
+from .low_rank_update import relearned
 from .parts import State, gathered, matrix, named, state_of
-from .smoother import Landmarks, TextSmoother
+from .solver import DenseItems, FactoredItems, Items
+from .text_kernel import Landmarks, TextSmoother
 
 Floats = NDArray[np.float32]
 
@@ -39,7 +39,7 @@ class ScoreModel(TokenAlgoBase):
     """Scores ``s_u = x_u B``, and ratings from scores.
 
     A new or changed user is scored by ``B`` as it is. New and changed items enter ``B`` exactly,
-    and with them whatever users have done since: :mod:`~llmtokens.algorithms.ease.growth`.
+    and with them whatever users have done since: :mod:`~llmtokens.algorithms.ease.low_rank_update`.
     """
 
     implicit: bool
@@ -90,7 +90,9 @@ class ScoreModel(TokenAlgoBase):
             own |= named("learned", self.learned_, ("indptr", "indices", "data"))
         return dict.fromkeys(self._layout) | own | state_of(self.item_weights_, self.smoother_)
 
-    def _restore(self, state: State, ratings: Ratings, users: Roster, items: Roster) -> State:
+    def _restore(
+        self, state: State, ratings: Ratings, users: EntityIndex, items: EntityIndex
+    ) -> State:
         weights, text, landmarks, learned = (
             gathered(prefix, state) for prefix in ("weights", "text", "landmarks", "learned")
         )

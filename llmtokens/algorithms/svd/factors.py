@@ -8,16 +8,16 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ...data.entities import EntityIndex
+from ...data.ratings import Ratings
 from ...kernels import sgd
-from ...layout import Array, Layout, Scalar
-from ...roster import Roster
-from ...trainset import Ratings
-from .. import fold
+from ...storage.layout import Array, Layout, Scalar
+from .. import fold_in as fold
 from ..base import Scores, TokenAlgoBase
-from ..picks import Correction, all_corrections, corrections
 from ..ridge import apply_map
+from ..selection import Correction, all_corrections, corrections
+from .cold_start import item_share
 from .earlier import brought_forward
-from .sides import item_share
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -28,9 +28,9 @@ class FactorModel(TokenAlgoBase):
 
     .. math:: \hat r_{ui} = \mu + b_u + b_i + q_i^T p_u + w_i D_u^T [x_i - \bar x, 1]
 
-    A new user's :math:`[p_u, b_u]` is the ridge regression of :mod:`~llmtokens.algorithms.fold` on
-    their ratings, towards what a user without ratings gets; an item's :math:`[q_i, b_i]` likewise,
-    towards what its text says, which also keeps the share :math:`w_i` as in training.
+    A new user's :math:`[p_u, b_u]` is the ridge regression of :mod:`~llmtokens.algorithms.fold_in`
+    on their ratings, towards what a user without ratings gets; an item's :math:`[q_i, b_i]`
+    likewise, towards what its text says, which also keeps the share :math:`w_i` as in training.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class FactorModel(TokenAlgoBase):
         return dict(self._parts)
 
     def _restore(
-        self, state: dict[str, Any], ratings: Ratings, users: Roster, items: Roster
+        self, state: dict[str, Any], ratings: Ratings, users: EntityIndex, items: EntityIndex
     ) -> dict[str, Any]:
         return {
             "_parts": state,
@@ -123,13 +123,13 @@ class FactorModel(TokenAlgoBase):
 
     def _prior(self, side: str, rows: Rows) -> Floats:
         """``[p_u, b_u]`` or ``[q_i, b_i]`` of rows, as if they had no ratings."""
-        roster = self.users_ if side == "user" else self.items_
-        return apply_map(self._parts[f"{side}_map"], roster.tokens[rows])
+        entities = self.users_ if side == "user" else self.items_
+        return apply_map(self._parts[f"{side}_map"], entities.tokens[rows])
 
     def _user_evidence(self, row: int, items: Rows, values: Floats) -> fold.Evidence:
         f, prior = self._parts, self._prior("user", np.array([row]))[0]
         known = _with_one(f["qi"][items])
-        usual = corrections(f, np.full(len(items), self.users_.stranger), items)
+        usual = corrections(f, np.full(len(items), self.users_.unknown), items)
         residual = values - f["mean"] - f["bi"][items] - usual
         return known, residual - known @ prior
 

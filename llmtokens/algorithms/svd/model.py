@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...data.entities import EntityIndex
+from ...data.ratings import Ratings
 from ...errors import DataError
 from ...kernels import sgd
-from ...roster import Roster
-from ...seeds import generator
+from ...runtime.random_state import generator
 from ...tokens import LLMTokens
-from ...trainset import Ratings
 from ..ridge import TokenRidge
+from .cold_start import Factors, Sides
 from .factors import FactorModel
-from .seeds import baselines, seed_factors, step_scale
-from .sides import Factors, Sides
+from .initial import baselines, seed_factors, step_scale
 
 _CACHE_LINE = 64  # bytes
 _LANE = 32  # float32 rows of a multiple of this fill the vector registers
@@ -42,7 +42,7 @@ class LLMTokensSVD(FactorModel):
     :math:`w_i = 2 / (2 + n_i)` from it. *Selection correction.* People rate what they expect to
     like, so text that was fitted to ratings is too low for items nobody has rated; :math:`D_u`, on
     the leading 16 token dims, is by how much the things a user picks are better than their text
-    says (:class:`~llmtokens.algorithms.picks.Correction`).
+    says (:class:`~llmtokens.algorithms.selection.Correction`).
 
     Without tokens this is plain SVD; with ``shuffle=False, dtype="float64"`` besides, it equals
     ``surprise.SVD`` to the last bit.
@@ -132,7 +132,7 @@ class LLMTokensSVD(FactorModel):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _learn(self, ratings: Ratings, users: Roster, items: Roster) -> dict[str, Any]:
+    def _learn(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> dict[str, Any]:
         self._check_parameters()
         if self.item_tokens is None and self.user_tokens is None:
             return self._learn_plain(ratings, users, items)
@@ -142,8 +142,10 @@ class LLMTokensSVD(FactorModel):
         sides = Sides.of(ratings, y, users, items, trained, ridge)
         return self._assembled(ratings, users, items, sides, std)
 
-    def _learn_plain(self, ratings: Ratings, users: Roster, items: Roster) -> dict[str, Any]:
-        """Surprise's SVD; strangers have no bias and no factors."""
+    def _learn_plain(
+        self, ratings: Ratings, users: EntityIndex, items: EntityIndex
+    ) -> dict[str, Any]:
+        """Surprise's SVD; unknown ids have no bias and no factors."""
         rng = generator(self.random_state)
         normal = [
             rng.normal(self.init_mean, self.init_std_dev, (n, self.n_factors)).astype(self.dtype)
@@ -157,7 +159,7 @@ class LLMTokensSVD(FactorModel):
         return self._assembled(ratings, users, items, sides, 1.0)
 
     def _learn_seeded(
-        self, ratings: Ratings, items: Roster, ridge: TokenRidge
+        self, ratings: Ratings, items: EntityIndex, ridge: TokenRidge
     ) -> tuple[Factors, float]:
         """Factors on residuals of standard deviation 1, and that standard deviation."""
         rng = generator(self.random_state)
@@ -235,7 +237,7 @@ class LLMTokensSVD(FactorModel):
                 raise DataError(f"found {name}={value!r}; expected an int of at least {least}")
 
     def _assembled(
-        self, ratings: Ratings, users: Roster, items: Roster, sides: Sides, std: float
+        self, ratings: Ratings, users: EntityIndex, items: EntityIndex, sides: Sides, std: float
     ) -> dict[str, Any]:
         """The fitted model on the scale of the ratings."""
         plain = self.item_tokens is None and self.user_tokens is None and not self.biased

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from ...roster import Roster
+from ...data.entities import EntityIndex
 
 Floats = NDArray[np.float32]
 
@@ -39,7 +39,7 @@ class Landmarks:
     scale: float
 
     @classmethod
-    def of(cls, items: Roster, counts: NDArray[np.int64]) -> Landmarks:
+    def of(cls, items: EntityIndex, counts: NDArray[np.int64]) -> Landmarks:
         """The most rated items that have tokens; none where all tokens are zero."""
         tokens: Floats = items.tokens
         rated = np.flatnonzero(items.has_token[: items.n_warm])
@@ -90,7 +90,7 @@ class TextSmoother:
     landmarks: Landmarks
 
     @classmethod
-    def learn(cls, items: Roster, counts: NDArray[np.int64]) -> TextSmoother:
+    def learn(cls, items: EntityIndex, counts: NDArray[np.int64]) -> TextSmoother:
         """From the tokens of all items and the number of ratings of the warm ones."""
         landmarks = Landmarks.of(items, counts)
         features = landmarks.features(items.tokens) * items.has_token[:, None]

@@ -1,41 +1,35 @@
-"""Fitted algorithms as files, and back: no pickle, no code, everything checked before use.
+"""A fitted algorithm as the parts of a file, and back: everything checked before use.
 
-The file is one of :mod:`llmtokens.store`, its kind the name of the class. Its JSON holds the
-constructor's ``parameters``, the ``scalars`` of the fitted state, the raw ``users`` and ``items``
-by inner id, the rating ``scale``, and each table of tokens; its arrays are named ``state.*``,
-``ratings.*`` and ``<parameter>.*`` for tokens. Rows without ratings follow from the tokens.
+The payload holds the constructor's ``parameters``, the ``scalars`` of the fitted state, the raw
+``users`` and ``items`` by inner id, the rating ``scale``, and each table of tokens; the arrays are
+named ``state.*``, ``ratings.*`` and ``<parameter>.*`` for tokens. Rows without ratings follow from
+the tokens.
 """
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Hashable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import store
-from .errors import FileFormatError, LLMTokensError
-from .ids import plain_ids
-from .layout import Array, Layout, check
-from .roster import Roster
-from .tokens import LLMTokens
-from .trainset import Ratings
+from ..data.entities import EntityIndex
+from ..data.ids import plain_ids
+from ..data.ratings import Ratings
+from ..errors import FileFormatError
+from ..storage.container import jsonable_ids
+from ..storage.layout import Array, Layout, check
+from ..tokens import LLMTokens
+from .interface import Hooks
 
 if TYPE_CHECKING:
-    from .encode import Encoder
-    from .recommend import Serving
+    from ..encode import Encoder
 
-# the only names a file can make this library import
-_ALGORITHMS = {
-    "LLMTokensSVD": "svd",
-    "LLMTokensBPMF": "bpmf",
-    "LLMTokensEASE": "ease",
-    "LLMTokensContent": "content",
-}
+Algorithm = TypeVar("Algorithm", bound=Hooks)
+Parts = tuple[dict[str, Any], dict[str, NDArray[Any]]]  # a payload and arrays
+
 _TOKENS = ("item_tokens", "user_tokens")
 _APART = {*_TOKENS, "timestamps"}  # no parameters to a file; what times say is in the weights
 _RATINGS: Layout = {
@@ -47,12 +41,9 @@ _RATINGS: Layout = {
 _KEYS = {"parameters", "scalars", "users", "items", "scale", *_TOKENS}
 
 
-def save(algo: Serving, path: str | Path) -> None:
-    """See :meth:`~llmtokens.recommend.Serving.save`."""
-    name, ratings = type(algo).__name__, algo.ratings_
-    if name not in _ALGORITHMS:
-        raise LLMTokensError(f"{name} cannot be saved; expected one of {sorted(_ALGORITHMS)}")
-    state = algo._state()
+def to_parts(algo: Hooks) -> Parts:
+    """The payload and the arrays that :func:`from_parts` makes the same algorithm of."""
+    ratings, state = algo.ratings_, algo._state()
     arrays: dict[str, Any] = {
         f"state.{k}": v for k, v in state.items() if isinstance(v, np.ndarray)
     }
@@ -62,68 +53,27 @@ def save(algo: Serving, path: str | Path) -> None:
         "scalars": {
             k: _plain(v) for k, v in state.items() if v is not None and f"state.{k}" not in arrays
         },
-        "users": store.jsonable_ids([_plain(raw) for raw in ratings.user_ids]),
-        "items": store.jsonable_ids([_plain(raw) for raw in ratings.item_ids]),
+        "users": jsonable_ids([_plain(raw) for raw in ratings.user_ids]),
+        "items": jsonable_ids([_plain(raw) for raw in ratings.item_ids]),
         "scale": list(ratings.scale),
     }
     for side in _TOKENS:
         tokens: LLMTokens | None = getattr(algo, side)
         payload[side], parts = (None, {}) if tokens is None else tokens.to_parts()
         arrays |= {f"{side}.{k}": v for k, v in parts.items()}
-    store.write(path, name, payload, {k: v for k, v in arrays.items() if v is not None})
+    return payload, {k: v for k, v in arrays.items() if v is not None}
 
 
-def load(path: str | Path, *, encoder: Encoder | None = None) -> Serving:
-    """Read an algorithm written by its ``save``, ready to predict, recommend, ask and fold in.
-
-    It answers as the saved one did, to the last bit. Surprise's ``trainset`` is not part of it;
-    the ratings are, as ``ratings_``.
-
-    Parameters
-    ----------
-    path : str or Path
-    encoder : Encoder, optional
-        For ``ask`` and new texts, where the tokens were made with another encoder than the
-        library's own; see :meth:`LLMTokens.load`.
+def from_parts(
+    cls: type[Algorithm], payload: Any, arrays: dict[str, NDArray[Any]], encoder: Encoder | None
+) -> Algorithm:
+    """The algorithm that :func:`to_parts` took apart.
 
     Raises
     ------
-    StorageError
-        If there is no such file, or it cannot be opened.
     FileFormatError
-        If it is damaged, cut short, newer than this library, or not an algorithm.
-
-    Examples
-    --------
-    >>> import llmtokens, tempfile
-    >>> from llmtokens import LLMTokensSVD
-    >>> from llmtokens.datasets import synthetic
-    >>> trainset = synthetic(n_users=20, n_items=30, n_ratings=200).dataset.build_full_trainset()
-    >>> algo = LLMTokensSVD(n_factors=3).fit(trainset)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     algo.save(f"{folder}/model.safetensors")
-    ...     again = llmtokens.load(f"{folder}/model.safetensors")
-    >>> again.predict(1, 1) == algo.predict(1, 1)
-    True
+        If the parts are not those of such an algorithm.
     """
-    kind, payload, arrays = store.read(path)
-    if kind not in _ALGORITHMS:
-        raise FileFormatError(
-            f"{str(path)!r} holds {kind!r:.60}; expected one of {sorted(_ALGORITHMS)}"
-        )
-    try:
-        return _build(kind, payload, arrays, encoder)
-    except FileFormatError as error:
-        raise FileFormatError(f"{str(path)!r} does not hold a whole {kind}: {error}") from error
-    except (LLMTokensError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-        raise FileFormatError(
-            f"{str(path)!r} does not hold a whole {kind}: {type(error).__name__}: {error!s:.200}"
-        ) from error
-
-
-def _build(
-    kind: str, payload: Any, arrays: dict[str, NDArray[Any]], encoder: Encoder | None
-) -> Serving:
     if not isinstance(payload, dict) or payload.keys() != _KEYS:
         raise FileFormatError(f"expected the parts {sorted(_KEYS)}")
     groups: dict[str, dict[str, NDArray[Any]]] = {
@@ -132,22 +82,20 @@ def _build(
     for name, array in arrays.items():
         group, _, key = name.partition(".")
         groups[group][key] = array
-    module = importlib.import_module(f".algorithms.{_ALGORITHMS[kind]}", __package__)
-    cls: type[Serving] = getattr(module, kind)
     tokens = {
         side: LLMTokens.from_parts(payload[side], groups[side], encoder)
         for side in _TOKENS
         if payload[side] is not None
     }
     ratings = _ratings(payload, {k: np.array(v) for k, v in groups["ratings"].items()})
-    users = Roster.of("user", ratings.user_ids, tokens.get("user_tokens"))
-    items = Roster.of("item", ratings.item_ids, tokens.get("item_tokens"))
+    users = EntityIndex.of("user", ratings.user_ids, tokens.get("user_tokens"))
+    items = EntityIndex.of("item", ratings.item_ids, tokens.get("item_tokens"))
     parameters = _checked_parameters(cls, payload["parameters"])
     algo = cls(**parameters, **tokens)
     state = _no_clash(payload["scalars"], {k: np.array(v) for k, v in groups["state"].items()})
     layout = cls._layout
     if layout is None:
-        raise FileFormatError(f"a {kind} cannot be loaded")
+        raise FileFormatError(f"a {cls.__name__} cannot be loaded")
     sizes = {
         "users": ratings.n_users, "user_rows": users.n_rows, "user_dims": users.tokens.shape[1],
         "items": ratings.n_items, "item_rows": items.n_rows, "item_dims": items.tokens.shape[1],
@@ -191,7 +139,7 @@ def _ratings(payload: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> 
 def _ids(raw: Any) -> list[Hashable]:
     if not isinstance(raw, list) or not raw:
         raise FileFormatError("expected a list of ids")
-    return plain_ids(store.jsonable_ids(raw))
+    return plain_ids(jsonable_ids(raw))
 
 
 def _no_clash(scalars: Any, arrays: dict[str, Any]) -> dict[str, Any]:
@@ -200,7 +148,7 @@ def _no_clash(scalars: Any, arrays: dict[str, Any]) -> dict[str, Any]:
     return scalars | arrays
 
 
-def _parameters(algo: Serving) -> dict[str, Any]:
+def _parameters(algo: Hooks) -> dict[str, Any]:
     """Constructor parameters; a RandomState, which has no value, becomes None."""
     names = [name for name in inspect.signature(type(algo)).parameters if name not in _APART]
     values = {name: _plain(getattr(algo, name)) for name in names}
@@ -210,7 +158,7 @@ def _parameters(algo: Serving) -> dict[str, Any]:
     }
 
 
-def _checked_parameters(cls: type[Serving], values: Any) -> dict[str, Any]:
+def _checked_parameters(cls: type[Hooks], values: Any) -> dict[str, Any]:
     """The parameters, if the constructor has them and each is of the type of its default."""
     known = inspect.signature(cls).parameters
     if not isinstance(values, dict) or not values.keys() <= known.keys() - _APART:

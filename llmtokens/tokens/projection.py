@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ..errors import DataError, FileFormatError
 from .blocks import (
     BLOCKS,
     Block,
@@ -26,11 +27,10 @@ from .blocks import (
     fields,
     restore_block,
 )
-from .errors import DataError, FileFormatError
-from .reduce import TokenReducer
+from .reducer import TokenReducer
 
 if TYPE_CHECKING:
-    from .encode import Encoder
+    from ..encode import Encoder
 
 Encoders = Mapping[tuple[str, str], "Encoder"]
 
@@ -268,6 +268,6 @@ def _row(encoder: Encoder, text: str) -> NDArray[np.float64]:
 @lru_cache(maxsize=4)
 def _restored(name: str, revision: str) -> Encoder:
     """One object for all calls: a model is loaded once."""
-    from .encode import restore_encoder
+    from ..encode import restore_encoder
 
     return restore_encoder(name, revision)

@@ -1,4 +1,4 @@
-"""From one state of the sampler to rows for everybody: cold ones, strangers, and corrections."""
+"""From one state of the sampler to rows for everybody: cold ones, the unknown, and corrections."""
 
 from __future__ import annotations
 
@@ -102,9 +102,9 @@ class Newcomers:
     r"""Completes samples of the full model.
 
     Cold rows come from ridge regressions on the drawn rows, refitted for each sample. A cold item
-    deserves all of the selection correction (:class:`~llmtokens.algorithms.picks.Correction`). One
-    with few ratings is either new, and deserves as much of it as its estimate still stems from the
-    prior, or is seldom chosen, and deserves none: even odds.
+    deserves all of the selection correction (:class:`~llmtokens.algorithms.selection.Correction`).
+    One with few ratings is either new, and deserves as much of it as its estimate still stems from
+    the prior, or is seldom chosen, and deserves none: even odds.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ def complete_plain(chain: Sampler, n_user_rows: int, n_item_rows: int) -> Comple
 
 
 def _for_all(own: Floats, n: int, weights: Floats) -> Floats:
-    """Precision factors of all rows; a stranger has the mean variance of those with ratings."""
+    """Precision factors of all rows; the unknown one has the mean variance of the rest."""
     every = np.full(n, 1 / np.average(1 / own, weights=weights))
     every[: len(own)] = own
     return every

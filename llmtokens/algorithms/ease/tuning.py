@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .gram import Items, solve
+from .solver import Items, solve
 
 Floats = NDArray[np.float32]
 

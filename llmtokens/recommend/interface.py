@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.entities import EntityIndex
+from ..data.ratings import Ratings
 from ..errors import LLMTokensError
-from ..layout import Layout, grown, put
-from ..roster import Roster
+from ..storage.layout import Layout, grown, put
 from ..tokens import LLMTokens
-from ..trainset import Ratings
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -29,8 +29,8 @@ class Hooks:
     item_tokens: LLMTokens | None
     user_tokens: LLMTokens | None
     ratings_: Ratings
-    users_: Roster
-    items_: Roster
+    users_: EntityIndex
+    items_: EntityIndex
 
     _layout: ClassVar[Layout | None] = None
 
@@ -83,13 +83,13 @@ class Hooks:
         return {name: getattr(self, name, None) for name in self._layout}
 
     def _restore(
-        self, state: dict[str, Any], ratings: Ratings, users: Roster, items: Roster
+        self, state: dict[str, Any], ratings: Ratings, users: EntityIndex, items: EntityIndex
     ) -> dict[str, Any]:
         """The fitted attributes, by name, from what ``_state`` gave."""
         return state
 
     def _grown(self, state: dict[str, Any], side: str, source: Rows, n_warm: int) -> dict[str, Any]:
-        """The state with the rows of one side rearranged: see :func:`~llmtokens.layout.grown`."""
+        """The state with one side's rows rearranged: :func:`~llmtokens.storage.layout.grown`."""
         return grown(self._layout or {}, state, side, source, n_warm)
 
     def _relearned(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..trainset import Ratings
+from ..data.ratings import Ratings
 
 Doubles = NDArray[np.float64]
 

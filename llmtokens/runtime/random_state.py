@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from surprise.utils import get_rng
 
-from .errors import DataError
+from ..errors import DataError
 
 
 def generator(random_state: Any) -> np.random.RandomState:

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ...data.entities import EntityIndex
+from ...data.ratings import Ratings
 from ...kernels import sgd
-from ...roster import Roster
-from ...trainset import Ratings
-from ..picks import Correction, Said, leading
 from ..ridge import TokenRidge, apply_map
+from ..selection import Correction, Said, leading
 
 _FEW = 2.0  # ratings at which half of an item's estimate still comes from its text
 _LEAD = 16  # token dims that the selection correction knows
@@ -29,7 +29,7 @@ class Factors(NamedTuple):
 
 
 class Sides(NamedTuple):
-    """Factors for every row of the rosters, cold rows and the stranger included.
+    """Factors for every row of the entities, cold rows and the unknown one included.
 
     ``user_map`` and ``item_map`` turn [token, 1] into [p_u, b_u] and [q_i, b_i]; ``picks`` are the
     users' selection corrections, linear in ``lead``, and ``correction`` what they are shrunk to.
@@ -61,8 +61,8 @@ class Sides(NamedTuple):
         cls,
         ratings: Ratings,
         y: NDArray[np.float64],
-        users: Roster,
-        items: Roster,
+        users: EntityIndex,
+        items: EntityIndex,
         f: Factors,
         ridge: TokenRidge,
     ) -> Sides:

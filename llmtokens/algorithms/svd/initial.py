@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...data.ratings import Ratings
 from ...kernels import sgd
-from ...reduce import unit_rows
-from ...trainset import Ratings
+from ...tokens.reducer import unit_rows
 from ..ridge import TokenRidge
 
 Floats = NDArray[np.float32]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from .errors import DataError, sample
+from ..errors import DataError, sample
 
 if TYPE_CHECKING:
     from surprise import Trainset

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from .errors import DataError
+from ..errors import DataError
 
 T = TypeVar("T")
 

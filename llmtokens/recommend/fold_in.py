@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..blocks import as_text
+from ..data.ids import plain_id, plain_ids
 from ..errors import DataError, sample
-from ..ids import plain_id, plain_ids
 from ..tokens import LLMTokens
+from ..tokens.blocks import as_text
 from .ageing import recency
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def fold_in_item(algo: Learning, iid: Hashable, content: Any, ratings: Given) ->
         raise DataError(f"found neither content nor ratings of {iid!r}; expected either")
     iid = plain_ids([iid])[0]
     row = int(algo.items_.rows([iid])[0])
-    iid = iid if row == algo.items_.stranger else algo.items_.ids[row]
+    iid = iid if row == algo.items_.unknown else algo.items_.ids[row]
     learn(algo, users, [iid] * len(users), values, np.ones(len(users)), items=[iid],
           content=content)  # fmt: skip
 
@@ -117,11 +117,11 @@ def learn(
     state, made = algo._state(), {"users_": algo.users_, "items_": algo.items_}
     changed: dict[str, Any] = {}
 
-    def rearrange(side: str, roster: Any, source: NDArray[np.int64] | None) -> None:
+    def rearrange(side: str, entities: Any, source: NDArray[np.int64] | None) -> None:
         nonlocal state
         if source is not None:
-            made[f"{side}s_"] = roster
-            state = algo._grown(state, side, source, roster.n_warm)
+            made[f"{side}s_"] = entities
+            state = algo._grown(state, side, source, entities.n_warm)
 
     if content is not None:
         changed["item_tokens"], vector = _extended(algo, items[0], content)
@@ -184,7 +184,7 @@ def _extended(algo: Learning, iid: Hashable, content: Any) -> tuple[LLMTokens, N
     made = _vectors(tokens, content)
     if len(made) != 1:
         raise DataError(f"found the content of {len(made)} items; expected that of one")
-    known = algo.items_.row(iid) != algo.items_.stranger
+    known = algo.items_.row(iid) != algo.items_.unknown
     at = int(tokens.align([iid])[0]) if known else -1
     if at >= 0:
         ids, vectors, labels = tokens.ids, tokens.vectors.copy(), tokens.labels and [*tokens.labels]
@@ -223,9 +223,9 @@ def _label(raw: Hashable, content: Any) -> str:
 
 
 def _require_known(algo: Learning, side: str, ids: list[Hashable], remedy: str) -> None:
-    roster = algo.items_ if side == "item" else algo.users_
-    rows = roster.rows(ids)
-    unknown = [raw for raw, row in zip(ids, rows, strict=True) if row == roster.stranger]
+    entities = algo.items_ if side == "item" else algo.users_
+    rows = entities.rows(ids)
+    unknown = [raw for raw, row in zip(ids, rows, strict=True) if row == entities.unknown]
     if unknown:
         raise DataError(
             f"found {len(unknown)} unknown {side} ids: {sample(unknown)}; add them with {remedy} "

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels import picks as kernels
-from ..layout import Array, Layout, Scalar
-from ..roster import Roster
-from ..trainset import Ratings
+from ..data.entities import EntityIndex
+from ..data.ratings import Ratings
+from ..kernels import selection as kernels
+from ..storage.layout import Array, Layout, Scalar
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -23,7 +23,7 @@ _ROUNDS = 20
 _LEAST = 1e-3  # variance of a coefficient that one user without ratings would have
 
 
-def leading(items: Roster, n: int) -> tuple[Singles, Singles, float]:
+def leading(items: EntityIndex, n: int) -> tuple[Singles, Singles, float]:
     """The leading ``n`` token dims, centred and of mean square norm 1; zeros without a token.
 
     Returns

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from surprise import Dataset, Reader
 
-from llmtokens.algorithms import picks
-from llmtokens.algorithms.picks import Correction
-from llmtokens.kernels import picks as kernels
-from llmtokens.trainset import Ratings
+from llmtokens.algorithms import selection
+from llmtokens.algorithms.selection import Correction
+from llmtokens.data.ratings import Ratings
+from llmtokens.kernels import selection as kernels
 
 N_USERS, N_ITEMS, C = 300, 80, 3
 
@@ -64,7 +64,7 @@ def test_a_step_of_em_expects_what_the_posterior_of_every_user_says(ratings):
     mean, root = rng.standard_normal(d), rng.standard_normal((d, d))
     precision, noise = root @ root.T + np.eye(d), 0.6
     prior = mean, np.linalg.inv(precision), noise
-    rows, spread, errors = picks._expectation(square, along[:, 0], size[:, 0], *prior)
+    rows, spread, errors = selection._expectation(square, along[:, 0], size[:, 0], *prior)
     total, open_ = 0.0, np.zeros((d, d))
     for u in range(n):
         mine = ratings.user == u
@@ -92,7 +92,7 @@ def test_a_user_alone_gets_the_same_row(ratings):
 
 def test_users_beyond_the_judges_get_their_rows_too(ratings, monkeypatch):
     lead, rows, _, gap, rest = planted(ratings)
-    monkeypatch.setattr(picks, "_JUDGES", 70)
+    monkeypatch.setattr(selection, "_JUDGES", 70)
     some = learn(ratings, lead, gap, rest)[1]
     assert np.corrcoef(some.ravel(), learn_all(ratings, lead, gap, rest).ravel())[0, 1] > 0.98
     assert np.corrcoef(some.ravel(), rows.sum(axis=0).ravel())[0, 1] > 0.8
@@ -100,7 +100,7 @@ def test_users_beyond_the_judges_get_their_rows_too(ratings, monkeypatch):
 
 def learn_all(ratings, lead, gap, rest):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(picks, "_JUDGES", 10_000)
+        patch.setattr(selection, "_JUDGES", 10_000)
         return learn(ratings, lead, gap, rest)[1]
 
 

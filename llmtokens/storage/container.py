@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DataError, FileFormatError, StorageError, sample
+from ..errors import DataError, FileFormatError, StorageError, sample
 from .files import written_whole
 
 VERSION = 1

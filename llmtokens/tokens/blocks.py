@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .errors import DataError, FileFormatError, sample
+from ..errors import DataError, FileFormatError, sample
 
 Encode = Callable[[list[str]], NDArray[np.float32]]
 Features = tuple[NDArray[np.float64], NDArray[np.bool_]]

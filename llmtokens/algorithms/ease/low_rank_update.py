@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
 
-from .gram import DenseItems, FactoredItems, Floats, Items, most_directions, solve
+from .solver import DenseItems, FactoredItems, Floats, Items, most_directions, solve
 
 Doubles = NDArray[np.float64]
 Data = tuple[Any, Floats]  # X, sparse (n_users, n_items), and T, (n_items, d)

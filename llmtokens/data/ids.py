@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .errors import DataError, sample
+from ..errors import DataError, sample
 
 
 class IdIndex:

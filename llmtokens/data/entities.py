@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import AlignmentError, DataError, LLMTokensWarning, sample
+from ..errors import AlignmentError, DataError, LLMTokensWarning, sample
 from .ids import IdIndex
-from .tokens import LLMTokens
+
+
+class TokenTable(Protocol):
+    """What is asked of tokens: ids, their vectors, and where ids of another spelling are."""
+
+    @property
+    def ids(self) -> Sequence[Hashable]: ...
+
+    @property
+    def vectors(self) -> NDArray[np.float32]: ...
+
+    def __len__(self) -> int: ...
+
+    def align(self, raw_ids: Iterable[Hashable]) -> NDArray[np.int64]:
+        """Rows of ids, -1 where there is none, shape (n,)."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
-class Roster:
+class EntityIndex:
     """Every id that can be predicted has a row.
 
     First come the ids of the trainset (*warm*; the row is Surprise's inner id), then those that
-    only have a token (*cold*), last one row for everybody else, the *stranger*.
+    only have a token (*cold*), last one row for everybody else, the *unknown*.
 
     Attributes
     ----------
@@ -40,7 +56,7 @@ class Roster:
     has_token: NDArray[np.bool_]
 
     @classmethod
-    def build(cls, side: str, warm_ids: list[Hashable], tokens: LLMTokens | None) -> Roster:
+    def build(cls, side: str, warm_ids: list[Hashable], tokens: TokenTable | None) -> EntityIndex:
         """Align the trainset's ids with the tokens'.
 
         Raises
@@ -55,16 +71,11 @@ class Roster:
         """
         if tokens is None:
             return cls.of(side, warm_ids, None)
-        if not isinstance(tokens, LLMTokens):
-            raise AlignmentError(
-                f"found {side}_tokens of type {type(tokens).__name__}; expected LLMTokens: "
-                "build them with LLMTokens.from_frame, from_texts or from_embeddings"
-            )
         _check_overlap(side, warm_ids, tokens, tokens.align(warm_ids))
         return cls.of(side, warm_ids, tokens)
 
     @classmethod
-    def of(cls, side: str, warm_ids: list[Hashable], tokens: LLMTokens | None) -> Roster:
+    def of(cls, side: str, warm_ids: list[Hashable], tokens: TokenTable | None) -> EntityIndex:
         """The same, however few of the ids have a token."""
         n_warm = len(warm_ids)
         if tokens is None:
@@ -84,7 +95,7 @@ class Roster:
         return len(self.tokens)
 
     @property
-    def stranger(self) -> int:
+    def unknown(self) -> int:
         """The row of an id without ratings and without a token."""
         return self.n_rows - 1
 
@@ -124,7 +135,7 @@ class Roster:
             raw_ids = list(raw_ids)
             unknown = [raw_ids[k] for k in missing]
             cold = self._cold.rows(unknown)
-            found[missing] = np.where(cold >= 0, cold + self.n_warm, self.stranger)
+            found[missing] = np.where(cold >= 0, cold + self.n_warm, self.unknown)
             self._warn_of_types([raw for raw, row in zip(unknown, cold, strict=True) if row < 0])
         return found
 
@@ -133,7 +144,7 @@ class Roster:
         row = self._warm.exact.get(raw)
         if row is None:
             cold = self._cold.row(raw)
-            row = self.stranger if cold < 0 else cold + self.n_warm
+            row = self.unknown if cold < 0 else cold + self.n_warm
         return row
 
     def is_warm(self, raw: Hashable) -> bool:
@@ -141,15 +152,15 @@ class Roster:
         return raw in self._warm.exact
 
     def warmed(
-        self, raw_ids: Iterable[Hashable], tokens: LLMTokens | None
-    ) -> tuple[Roster, NDArray[np.int64] | None]:
+        self, raw_ids: Iterable[Hashable], tokens: TokenTable | None
+    ) -> tuple[EntityIndex, NDArray[np.int64] | None]:
         """With these ids among the warm ones, as :meth:`of` would place them.
 
         Returns
         -------
-        Roster
+        EntityIndex
         ndarray of int64, shape (n_rows,), or None
-            For each row the old one it continues (for an unknown id: the stranger); None where
+            For each row the old one it continues (for an unknown id: the unknown row); None where
             nothing changed.
         """
         new = [raw for raw in dict.fromkeys(raw_ids) if not self.is_warm(raw)]
@@ -159,27 +170,27 @@ class Roster:
         ids = [None if k < 0 or tokens is None else tokens.ids[k] for k in at]
         exact = self._cold.exact
         from_cold = np.array([exact.get(raw, -1) for raw in ids], np.int64)
-        source = np.where(from_cold >= 0, from_cold + self.n_warm, self.stranger)
-        rest = np.setdiff1d(np.arange(self.n_warm, self.stranger), source)
-        rows = np.concatenate([np.arange(self.n_warm), source, rest, [self.stranger]])
+        source = np.where(from_cold >= 0, from_cold + self.n_warm, self.unknown)
+        rest = np.setdiff1d(np.arange(self.n_warm, self.unknown), source)
+        rows = np.concatenate([np.arange(self.n_warm), source, rest, [self.unknown]])
         vectors, has_token = self.tokens[rows], self.has_token[rows]
         if tokens is not None:
             vectors[self.n_warm : self.n_warm + len(new)] = tokens.vectors[at] * (at >= 0)[:, None]
             has_token[self.n_warm : self.n_warm + len(new)] = at >= 0
         names = self.ids[: self.n_warm] + new + [self.ids[row] for row in rest]
-        return Roster(self.side, names, self.n_warm + len(new), vectors, has_token), rows
+        return EntityIndex(self.side, names, self.n_warm + len(new), vectors, has_token), rows
 
     def with_token(
         self, raw: Hashable, vector: NDArray[np.float32]
-    ) -> tuple[Roster, NDArray[np.int64]]:
+    ) -> tuple[EntityIndex, NDArray[np.int64]]:
         """With a new token for one id, cold if it was unknown; and the old row of each new one."""
         row = self.row(raw)
         source, names = np.arange(self.n_rows), self.ids
-        if row == self.stranger:
-            source, names = np.append(source, self.stranger), [*self.ids, raw]
+        if row == self.unknown:
+            source, names = np.append(source, self.unknown), [*self.ids, raw]
         tokens, has_token = self.tokens[source], self.has_token[source]
         tokens[row], has_token[row] = vector, True
-        return Roster(self.side, names, self.n_warm, tokens, has_token), source
+        return EntityIndex(self.side, names, self.n_warm, tokens, has_token), source
 
     def _warn_of_types(self, unknown: list[Hashable]) -> None:
         alike = [raw for raw in unknown if self._warm.row(raw) >= 0]
@@ -195,7 +206,7 @@ class Roster:
 
 
 def _check_overlap(
-    side: str, warm_ids: list[Hashable], tokens: LLMTokens, at: NDArray[np.int64]
+    side: str, warm_ids: list[Hashable], tokens: TokenTable, at: NDArray[np.int64]
 ) -> None:
     share = float(np.mean(at >= 0))
     if share >= 0.5:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import FileFormatError
+from ..errors import FileFormatError
 
 _LARGEST = 1e70  # ratings end at 1e30 and their squares at 1e60: sums of products stay finite
 _KINDS = {"float": "f", "int": "i", "bool": "b"}
@@ -19,7 +19,7 @@ _KINDS = {"float": "f", "int": "i", "bool": "b"}
 class Array:
     """An array: its dimensions by name or number, what it holds, and whether it may be absent.
 
-    ``user_rows`` and ``item_rows`` are the rows of the rosters, ``users`` and ``items`` those with
+    ``user_rows`` and ``item_rows`` are the rows of the entities, ``users`` and ``items`` those with
     ratings, ``user_dims`` and ``item_dims`` the lengths of the tokens. Any other name stands for
     one length, the same wherever it is used; an expression such as ``"factors + 1"`` adds to it.
     With ``below``, the numbers are indices into that dimension.

@@ -1,0 +1,1 @@
+"""What the ratings are as arrays, and who is in them."""

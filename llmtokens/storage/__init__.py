@@ -1,0 +1,1 @@
+"""Files: one container, written whole, checked before use."""
