@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -19,7 +19,7 @@ class TokenTable(Protocol):
     """What is asked of tokens: ids, their vectors, and where ids of another spelling are."""
 
     @property
-    def ids(self) -> Sequence[Hashable]: ...
+    def ids(self) -> list[Hashable]: ...
 
     @property
     def vectors(self) -> NDArray[np.float32]: ...
