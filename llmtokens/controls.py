@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .algorithms.base import Scores, TokenAlgoBase
 from .data.entities import EntityIndex
 from .data.ratings import Ratings
 from .errors import DataError
+from .runtime.arrays import Rows
 from .runtime.random_state import generator
 from .tokens import LLMTokens
 
@@ -123,6 +123,6 @@ class UserMean(TokenAlgoBase):
         sums = np.bincount(ratings.user, above, minlength=ratings.n_users)
         return {"bu": sums / np.maximum(ratings.user_counts + self.shrinkage, 1e-12)}
 
-    def _score(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> Scores:
+    def _score(self, users: Rows, items: Rows) -> Scores:
         known = np.append(self.bu, np.zeros(self.users_.n_rows - len(self.bu)))
         return self.ratings_.global_mean + known[users], {}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from surprise import Trainset
 
 from ..errors import DataError
+from ..runtime.arrays import Floats, Rows
 from .digest import digest
 
 Testset = list[tuple[Hashable, Hashable, float]]
@@ -24,9 +25,9 @@ class Table:
     """One of a trainset's two dictionaries of lists: ``{row: [(column, rating), ...]}``."""
 
     rows: NDArray[np.int32]
-    counts: NDArray[np.int64]
+    counts: Rows
     columns: NDArray[np.int32]
-    values: NDArray[np.float64]
+    values: Floats
 
     @classmethod
     def pack(cls, lists: dict[int, list[tuple[int, float]]]) -> Table:
@@ -60,7 +61,7 @@ class Fold:
     item_ids: list[Hashable]
     test_ids: list[Hashable]
     test_pairs: NDArray[np.int32]
-    test_values: NDArray[np.float64]
+    test_values: Floats
 
     @classmethod
     def pack(cls, trainset: Trainset, testset: Sequence[tuple[Hashable, Hashable, float]]) -> Fold:
@@ -120,7 +121,7 @@ class Fold:
         users, items = self.test_pairs.T.tolist()
         return [ids[k] for k in users], [ids[k] for k in items]
 
-    def test_counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def test_counts(self) -> tuple[Rows, Rows]:
         """Training ratings of the user and of the item of every test pair, each shape (n_test,)."""
         users, items = self.test_columns()
         return _counts(self.by_user, self.user_ids, users), _counts(
@@ -132,7 +133,7 @@ def _in_order(raw2inner: dict[Hashable, int]) -> list[Hashable]:
     return sorted(raw2inner, key=raw2inner.__getitem__)
 
 
-def _counts(table: Table, known: list[Hashable], raw_ids: Iterable[Hashable]) -> NDArray[np.int64]:
+def _counts(table: Table, known: list[Hashable], raw_ids: Iterable[Hashable]) -> Rows:
     inner = {raw: k for k, raw in enumerate(known)}
     by_inner = dict(zip(table.rows.tolist(), table.counts.tolist(), strict=True))
     return np.array([by_inner.get(inner.get(raw, -1), 0) for raw in raw_ids], np.int64)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ..errors import DataError, sample
+from ..runtime.arrays import Floats
 from ..storage.files import write_text
 
 _KEY = ["split", "algorithm", "measure"]
@@ -241,7 +241,7 @@ def _is_number(text: str) -> bool:
 
 
 def t_interval(
-    values: NDArray[np.float64], overlap: float, confidence: float
+    values: Floats, overlap: float, confidence: float
 ) -> tuple[float, float, float, float, int]:
     """Mean, lower and upper bound, two-sided p, and n; see :meth:`Comparison.differences`."""
     from scipy import stats

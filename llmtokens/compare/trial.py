@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from surprise import AlgoBase, Prediction, Trainset
 
 from ..errors import DataError
 from ..metrics import rank_all
+from ..runtime.arrays import Floats
 from ..runtime.threads import one_blas_thread
 from ..storage import container as store
 from ..storage.files import write_text
@@ -39,7 +39,7 @@ class Outcome:
     fit_time: float = math.nan
     test_time: float = math.nan
     peak_memory: float = math.nan
-    predicted: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    predicted: dict[str, Floats] = field(default_factory=dict)
     lasting: bool = True  # the same trial would come to the same again
 
     def write(self, path: Path) -> None:
@@ -146,7 +146,7 @@ def _copy(algorithm: AlgoBase) -> AlgoBase:
     return copy.deepcopy(algorithm, shared)
 
 
-def _predicted(predictions: list[Prediction]) -> dict[str, NDArray[np.float64]]:
+def _predicted(predictions: list[Prediction]) -> dict[str, Floats]:
     columns = {"est": np.array([p.est for p in predictions], np.float64)}
     if all("std" in p.details for p in predictions):
         columns["std"] = np.array([p.details["std"] for p in predictions], np.float64)

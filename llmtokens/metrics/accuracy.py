@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from surprise import Prediction
 
 from ..errors import DataError
+from ..runtime.arrays import Floats
 from .lists import codes, columns
 
 
@@ -49,7 +49,7 @@ def mae(predictions: Iterable[Prediction], *, per_user: bool = False) -> float |
     return _mean(uids, np.abs(error), per_user)
 
 
-def _errors(predictions: Iterable[Prediction]) -> tuple[tuple[object, ...], NDArray[np.float64]]:
+def _errors(predictions: Iterable[Prediction]) -> tuple[tuple[object, ...], Floats]:
     uids, _, truth, estimate = columns(predictions)
     if np.isnan(truth).any():
         raise DataError(
@@ -59,9 +59,7 @@ def _errors(predictions: Iterable[Prediction]) -> tuple[tuple[object, ...], NDAr
     return uids, truth - estimate
 
 
-def _mean(
-    uids: tuple[object, ...], values: NDArray[np.float64], per_user: bool
-) -> float | pd.Series:
+def _mean(uids: tuple[object, ...], values: Floats, per_user: bool) -> float | pd.Series:
     if not per_user:
         return float(values.mean())
     users, user = codes(uids)

@@ -11,10 +11,10 @@ from collections.abc import Hashable
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from surprise import Trainset
 
 from ..errors import AlignmentError, DataError, sample
+from ..runtime.arrays import Floats
 from ..tokens import LLMTokens
 from .lists import Predictions, Rankings, as_rankings
 
@@ -228,19 +228,19 @@ def intra_list_diversity(
     return lists.result(values, per_user)
 
 
-def _exposure(lists: Rankings, k: int) -> NDArray[np.float64]:
+def _exposure(lists: Rankings, k: int) -> Floats:
     """In how many lists each item stands, shape (n_items,)."""
     return np.bincount(lists.item[lists.top(k)], minlength=len(lists.items)).astype(np.float64)
 
 
-def _mean_of_top(lists: Rankings, k: int, values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _mean_of_top(lists: Rankings, k: int, values: Floats) -> Floats:
     """Each user's mean over the recommended items, NaN for an empty list."""
     top = lists.top(k)
     total, n = lists.per_user(top, values[lists.item]), lists.per_user(top)
     return np.divide(total, n, out=np.full_like(total, np.nan), where=n > 0)
 
 
-def _popularity(lists: Rankings, trainset: Trainset) -> NDArray[np.float64]:
+def _popularity(lists: Rankings, trainset: Trainset) -> Floats:
     """Training ratings of each item of the catalogue, 0 where it is not in the trainset."""
     inner: dict[Hashable, int] = trainset._raw2inner_id_items
     return np.array(

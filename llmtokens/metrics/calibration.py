@@ -15,10 +15,10 @@ from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from surprise import Prediction
 
 from ..errors import DataError, sample
+from ..runtime.arrays import Floats
 from .accuracy import _errors
 
 
@@ -108,7 +108,7 @@ def reliability(predictions: Iterable[Prediction], n_bins: int = 10) -> pd.DataF
 
 def _errors_and_std(
     predictions: Iterable[Prediction],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[Floats, Floats]:
     predictions = list(predictions)
     _, error = _errors(predictions)
     stds = [prediction.details.get("std") for prediction in predictions]

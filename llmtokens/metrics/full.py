@@ -13,11 +13,12 @@ from surprise import AlgoBase, Trainset
 
 from ..algorithms.base import TokenAlgoBase
 from ..errors import DataError, NotFittedError, sample
+from ..runtime.arrays import Floats, Rows
 from .lists import Rankings, codes, fixed_shuffle
 
 _PAIRS = 1 << 16  # scored at once: bounds the memory, whatever the catalogue
 
-_Scorer = Callable[[Sequence[Hashable]], NDArray[np.float64]]
+_Scorer = Callable[[Sequence[Hashable]], Floats]
 _Rated = Callable[[Hashable], list[Hashable]]
 
 
@@ -111,9 +112,9 @@ def rank_all(
 
 def _rank(
     u: int,
-    candidates: NDArray[np.int64],
-    score: NDArray[np.float64],
-    rating: NDArray[np.float64],
+    candidates: Rows,
+    score: Floats,
+    rating: Floats,
     n: int,
 ) -> tuple[NDArray[Any], ...]:
     """One user's entries to keep: user, item, rating, score, rank, mid_rank."""
@@ -172,9 +173,7 @@ def _rated(trainset: Trainset, raw_user: Hashable) -> list[Hashable]:
     return [trainset.to_raw_iid(item) for item, _ in trainset.ur[inner]]
 
 
-def _checked(
-    scores: NDArray[np.float64], users: Sequence[Hashable], items: Sequence[Hashable]
-) -> NDArray[np.float64]:
+def _checked(scores: Floats, users: Sequence[Hashable], items: Sequence[Hashable]) -> Floats:
     scores = scores.reshape(len(users), len(items))
     odd = np.argwhere(~np.isfinite(scores))
     if len(odd):
@@ -202,7 +201,7 @@ def _scorer(algo: AlgoBase, items: list[Hashable]) -> _Scorer:
 def _row_scorer(algo: TokenAlgoBase, items: list[Hashable]) -> _Scorer:
     rows = algo.items_.rows(items)
 
-    def score(users: Sequence[Hashable]) -> NDArray[np.float64]:
+    def score(users: Sequence[Hashable]) -> Floats:
         scores = np.asarray(algo._rank_scores(algo.users_.rows(users)), np.float64)[:, rows]
         return np.where(np.isnan(scores), algo.default_prediction(), scores)
 

@@ -8,9 +8,9 @@ from numbers import Real
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..runtime.arrays import Floats, Mask
 from .lists import Predictions, Rankings, as_rankings
 
 
@@ -19,8 +19,8 @@ class Judged:
     """Which entries are relevant, and which of those stand in the first k places."""
 
     lists: Rankings
-    good: NDArray[np.bool_]
-    good_at_k: NDArray[np.bool_]
+    good: Mask
+    good_at_k: Mask
 
     @classmethod
     def of(cls, predictions: Predictions, relevant: float, k: int | None) -> Judged:
@@ -46,14 +46,14 @@ class Judged:
         return cls(lists, good, good if k is None else good & (lists.rank <= k))
 
     @cached_property
-    def n_relevant(self) -> NDArray[np.float64]:
+    def n_relevant(self) -> Floats:
         """Relevant items per user, NaN for none: NaN then runs through what is made of it."""
         count = self.lists.per_user(self.good)
         return np.where(count > 0, count, np.nan)
 
     @cached_property
-    def hits(self) -> NDArray[np.float64]:
+    def hits(self) -> Floats:
         return self.lists.per_user(self.good_at_k)
 
-    def result(self, values: NDArray[np.float64], per_user: bool) -> float | pd.Series:
+    def result(self, values: Floats, per_user: bool) -> float | pd.Series:
         return self.lists.result(np.where(np.isnan(self.n_relevant), np.nan, values), per_user)

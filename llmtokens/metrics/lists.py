@@ -9,10 +9,10 @@ from numbers import Integral
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from surprise import Prediction
 
 from ..errors import DataError, sample
+from ..runtime.arrays import Floats, Mask, Rows
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -39,14 +39,14 @@ class Rankings:
 
     users: list[Hashable]
     items: list[Hashable]
-    n_candidates: NDArray[np.int64]
+    n_candidates: Rows
     n_kept: int | None
-    user: NDArray[np.int64]
-    item: NDArray[np.int64]
-    rating: NDArray[np.float64]
-    score: NDArray[np.float64]
-    rank: NDArray[np.int64]
-    mid_rank: NDArray[np.float64]
+    user: Rows
+    item: Rows
+    rating: Floats
+    score: Floats
+    rank: Rows
+    mid_rank: Floats
 
     def __repr__(self) -> str:
         return f"Rankings({len(self.users)} users, {len(self.items)} items)"
@@ -63,7 +63,7 @@ class Rankings:
             }
         )
 
-    def top(self, k: int) -> NDArray[np.bool_]:
+    def top(self, k: int) -> Mask:
         """The entries that are recommended: the first ``k`` of each list, shape (n,).
 
         Raises
@@ -93,14 +93,12 @@ class Rankings:
                 f"found k={k} and a catalogue of {len(self.items)} items; expected k at most that"
             )
 
-    def per_user(
-        self, mask: NDArray[np.bool_], weights: NDArray[np.float64] | None = None
-    ) -> NDArray[np.float64]:
+    def per_user(self, mask: Mask, weights: Floats | None = None) -> Floats:
         """The number of chosen entries of each user, or the sum of their weights."""
         chosen = None if weights is None else weights[mask]
         return np.bincount(self.user[mask], chosen, minlength=len(self.users)).astype(np.float64)
 
-    def result(self, values: NDArray[np.float64], per_user: bool) -> float | pd.Series:
+    def result(self, values: Floats, per_user: bool) -> float | pd.Series:
         """The users' values as a Series, or the mean of those that are not NaN.
 
         Raises
@@ -166,7 +164,7 @@ def rank_rated(predictions: Iterable[Prediction]) -> Rankings:
 
 def columns(
     predictions: Iterable[Prediction],
-) -> tuple[tuple[Hashable, ...], tuple[Hashable, ...], NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[tuple[Hashable, ...], tuple[Hashable, ...], Floats, Floats]:
     """Users, items, true ratings (NaN where None) and finite estimates."""
     predictions = list(predictions)
     if not predictions:
@@ -189,14 +187,14 @@ def columns(
     return uids, iids, truth, estimate
 
 
-def codes(ids: Sequence[Hashable]) -> tuple[list[Hashable], NDArray[np.int64]]:
+def codes(ids: Sequence[Hashable]) -> tuple[list[Hashable], Rows]:
     """The distinct ids in order of appearance, and each id's place among them."""
     distinct = list(dict.fromkeys(ids))
     place = {raw: k for k, raw in enumerate(distinct)}
     return distinct, np.fromiter(map(place.__getitem__, ids), np.int64, len(ids))
 
 
-def fixed_shuffle(items: Sequence[Hashable]) -> NDArray[np.int64]:
+def fixed_shuffle(items: Sequence[Hashable]) -> Rows:
     """The order in which items with equal scores stand: by a hash of the id.
 
     The order of the data will not do: popular items tend to come first in it, and a model without
@@ -206,14 +204,12 @@ def fixed_shuffle(items: Sequence[Hashable]) -> NDArray[np.int64]:
     return np.array(sorted(range(len(items)), key=hashes.__getitem__), np.int64)
 
 
-def _mid_rank(
-    user: NDArray[np.int64], score: NDArray[np.float64], rank: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def _mid_rank(user: Rows, score: Floats, rank: Rows) -> Floats:
     new = np.concatenate([[True], (np.diff(user) != 0) | (np.diff(score) != 0)])
     run = np.cumsum(new) - 1
-    mid: NDArray[np.float64] = (np.bincount(run, rank) / np.bincount(run))[run]
+    mid: Floats = (np.bincount(run, rank) / np.bincount(run))[run]
     return mid
 
 
-def _take(ids: list[Hashable], places: NDArray[np.int64]) -> pd.Series:
+def _take(ids: list[Hashable], places: Rows) -> pd.Series:
     return pd.Series([ids[k] for k in places.tolist()], dtype=object)

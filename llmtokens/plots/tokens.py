@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..runtime.arrays import Floats
 from .style import PALETTE, finish, new_axes, plain_text
 
 if TYPE_CHECKING:
@@ -47,14 +47,14 @@ def token_map(tokens: LLMTokens, ax: Axes | None = None) -> Axes:
     return finish(ax, own, legend=False)
 
 
-def map_points(tokens: LLMTokens) -> NDArray[np.float64]:
+def map_points(tokens: LLMTokens) -> Floats:
     """The first two dimensions of the tokens, shape (n, 2); DataError where there is only one."""
     if tokens.n_dims < 2:
         raise DataError(f"found tokens of {tokens.n_dims} dimension; a map needs two")
     return tokens.vectors[:, :2].astype(np.float64)
 
 
-def far_apart(points: NDArray[np.float64], n: int) -> list[int]:
+def far_apart(points: Floats, n: int) -> list[int]:
     """Rows of up to n points, each as far as can be from those before it."""
     scaled = points / np.maximum(np.abs(points).max(axis=0), 1e-12)
     chosen = [int(np.argmax((scaled**2).sum(axis=1)))]

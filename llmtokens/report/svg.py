@@ -11,10 +11,10 @@ from html import escape
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..plots.style import GRID, INK, PALETTE
 from ..plots.tokens import map_points
+from ..runtime.arrays import Floats
 from ..tokens import LLMTokens
 
 _MOST_POINTS = 5000
@@ -74,7 +74,7 @@ def token_map(tokens: LLMTokens) -> tuple[str, int]:
     return svg, len(rows)
 
 
-def _scaled(points: NDArray[np.float64]) -> NDArray[np.float64]:
+def _scaled(points: Floats) -> Floats:
     """Into the frame, upwards being positive; the few furthest out may not squeeze the rest."""
     low, high = np.quantile(points, [0.001, 0.999], axis=0)
     share = (np.clip(points, low, high) - low) / np.maximum(high - low, 1e-12)
