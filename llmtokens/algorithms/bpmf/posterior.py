@@ -148,7 +148,12 @@ class Posterior:
         regression does not know of rows without. ``warm_open``: its sums of users with ratings.
         """
         n = self.n
-        made: dict[str, Any] = {"users": self.users[:, :n], "items": self.items[:, :n]}
+        # A copy where an interrupt left room: the order of sums over an array depends on its
+        # strides, and a fit for as many samples has none to spare.
+        made: dict[str, Any] = {
+            name: np.ascontiguousarray(table[:, :n])
+            for name, table in (("users", self.users), ("items", self.items))
+        }
         made |= {name: self._stacked(name) for name in _SMALL}
         both = (warm_open / n, self.user_open / n)  # of large catalogues the largest arrays here
         made["user_open"] = np.concatenate(both, dtype=np.float32)
