@@ -55,12 +55,8 @@ def no_network(monkeypatch):
 
 @pytest.fixture(scope="module")
 def encoder():
-    """The default model on one thread: quick beside other work, and equal to the last bit."""
-    torch = pytest.importorskip("torch")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield SentenceEncoder(cache=False, device="cpu")
-    torch.set_num_threads(threads)
+    """The default model."""
+    return SentenceEncoder(cache=False, device="cpu")
 
 
 def linked(folder: Path) -> Path:
@@ -167,6 +163,28 @@ def test_a_row_depends_neither_on_order_nor_on_batch_size(encoder):
     assert np.array_equal(rows[order], other.encode([TEXTS[k] for k in order]))
     alone = np.vstack([encoder.encode([text]) for text in TEXTS])
     assert np.array_equal(rows, alone)
+
+
+@needs_weights
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_a_row_does_not_depend_on_what_set_the_threads_of_torch_before(encoder, threads):
+    import torch
+
+    expected = encoder.encode(TEXTS), encoder.encode_query(TEXTS[0])
+    seen, model, before = set(), encoder._load(), torch.get_num_threads()
+    handle = model.register_forward_pre_hook(lambda *_: seen.add(torch.get_num_threads()))
+    torch.set_num_threads(threads)
+    try:
+        small = SentenceEncoder(cache=False, device="cpu", batch_size=4)
+        small._loaded = model
+        found = small.encode(TEXTS), small.encode_query(TEXTS[0])
+        assert torch.get_num_threads() == threads  # as it was found
+    finally:
+        handle.remove()
+        torch.set_num_threads(before)
+    assert seen == {1}
+    for one, other in zip(found, expected, strict=True):
+        assert np.array_equal(one, other)
 
 
 @needs_weights

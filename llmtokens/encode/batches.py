@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ModelNotFoundError
+from ..runtime.threads import one_torch_thread
 from . import models
 
 if TYPE_CHECKING:
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
 
 Rows = npt.NDArray[np.float32]
 Batch = tuple[list[int], list[str]]  # positions of texts, and the texts to embed for them
+Batched = tuple[list[int], Rows]
 
 _MIN_TOKENS = 128  # smaller batches take other code paths in the matrix product
 _CHARS_PER_TOKEN = 32  # a text longer than this times the model's tokens may be cut
 _PROBE = 1024  # texts tokenised at once to learn their lengths
+_MOST_THREADS = 8  # batches at once: one of long texts takes some 200 MB
 _one_at_a_time = threading.Lock()
 
 
@@ -40,14 +43,28 @@ def filled(batch: list[str], length: int) -> list[str]:
 
 
 def embed(model: SentenceTransformer, batch: list[str]) -> Rows:
-    """One row a text, all of them at once."""
-    vectors = model.encode(batch, batch_size=len(batch), show_progress_bar=False)
+    """One row a text, all of them at once; on one thread, since sums that are divided among
+    several differ by rounding."""
+    with one_torch_thread:
+        vectors = model.encode(batch, batch_size=len(batch), show_progress_bar=False)
     return np.asarray(vectors, dtype=np.float32)
 
 
-def embed_elsewhere(
-    settings: tuple[Any, ...], rows: list[int], batch: list[str]
-) -> tuple[list[int], Rows]:
+def embed_side_by_side(model: SentenceTransformer, work: Iterable[Batch]) -> Iterator[Batched]:
+    """Batches on as many threads as torch has, each on one of its own; in any order."""
+    import torch
+    from joblib import Parallel, delayed
+
+    def one(rows: list[int], batch: list[str]) -> Batched:
+        return rows, embed(model, batch)
+
+    ours = model.device.type == "cpu" and model.get_backend() == "torch"  # others have their own
+    n_threads = min(torch.get_num_threads(), _MOST_THREADS) if ours else 1
+    pool = Parallel(n_threads, backend="threading", return_as="generator_unordered")
+    yield from pool(delayed(one)(*batch) for batch in work)
+
+
+def embed_elsewhere(settings: tuple[Any, ...], rows: list[int], batch: list[str]) -> Batched:
     """The same in a process that does not have the model yet; ``settings`` say which."""
     with _one_at_a_time:  # a tokenizer belongs to one thread
         return rows, embed(_model_of(*settings), batch)

@@ -13,7 +13,17 @@ from ..errors import DataError
 from ..runtime.jobs import require_jobs
 from . import models
 from .base import cached, check_texts
-from .batches import Batch, Rows, cut, embed, embed_elsewhere, filled, of_one_length, token_lengths
+from .batches import (
+    Batch,
+    Batched,
+    cut,
+    embed,
+    embed_elsewhere,
+    embed_side_by_side,
+    filled,
+    of_one_length,
+    token_lengths,
+)  # fmt: skip
 from .cache import EmbeddingCache
 
 if TYPE_CHECKING:
@@ -25,9 +35,10 @@ class SentenceEncoder:
 
     Each distinct text is encoded once, longest first, in batches of equal token length: without
     padding a row does not depend on its neighbours, so that a run that was interrupted and
-    resumed, or was given the texts in another order, ends with the same rows. On a CPU, with a
-    fixed number of threads, they are the same to the last bit; another number of threads, machine
-    or batch-dependent GPU kernel may change a value by about 1e-6. Every batch goes to the cache
+    resumed, or was given the texts in another order, ends with the same rows. On a CPU they are the
+    same to the last bit for any number of threads and processes: a batch has one thread, and as
+    many are encoded at once as torch has threads, at most eight. Another kind of processor, or a
+    batch-dependent GPU kernel, may change a value by about 1e-6. Every batch goes to the cache
     (see `llmtokens.encode.cache`) as soon as it is done. A text is read up to the model's own
     limit of tokens. No code of a model is run, and weights must be safetensors.
 
@@ -148,8 +159,7 @@ class SentenceEncoder:
         """
         texts = check_texts([text])
         model = self._load()
-        texts = [cut(model, one) for one in texts]
-        return np.asarray(model.encode(texts, show_progress_bar=False), dtype=np.float32)
+        return embed(model, [cut(model, one) for one in texts])
 
     def batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], npt.NDArray[np.float32]]]:
         """Encode in batches of one token length; yields ``(positions in texts, rows)``.
@@ -172,14 +182,12 @@ class SentenceEncoder:
                 yield rows, vectors[: len(rows)]
                 progress.update(len(rows))
 
-    def _spread(self, work: Iterable[Batch]) -> Iterator[tuple[list[int], Rows]]:
+    def _spread(self, work: Iterable[Batch]) -> Iterator[Batched]:
         """Rows of every batch: here, or wherever joblib is told to work."""
         from joblib import Parallel, delayed, effective_n_jobs
 
         if effective_n_jobs(self.n_jobs) == 1:
-            model = self._load()
-            for rows, batch in work:
-                yield rows, embed(model, batch)
+            yield from embed_side_by_side(self._load(), work)
             return
         pool = Parallel(self.n_jobs, return_as="generator_unordered", prefer="processes")
         settings = (self.model, self.device, self.backend, self._find().revision)

@@ -17,6 +17,8 @@ _inside = 0
 
 @cache
 def _controller() -> ThreadpoolController:
+    import scipy.linalg  # noqa: F401 (it has a BLAS of its own, to be found with NumPy's)
+
     return ThreadpoolController()
 
 
@@ -43,6 +45,37 @@ def one_blas_thread() -> Iterator[None]:
             _inside -= 1
             if not _inside:
                 _blas.close()
+
+
+class _OneTorchThread:
+    """For the time of a ``with`` block, in the thread that enters it.
+
+    Torch keeps a number for each thread and one for threads still to come, and both are what
+    others last set: numba, starting its own threads, sets torch's number with them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside, self._before = 0, 1
+
+    def __enter__(self) -> None:
+        import torch
+
+        with self._lock:
+            if not self._inside:  # those who come later may see what this one sets
+                self._before = torch.get_num_threads()
+            self._inside += 1
+            torch.set_num_threads(1)
+
+    def __exit__(self, *_: object) -> None:
+        import torch
+
+        with self._lock:
+            self._inside -= 1
+            torch.set_num_threads(self._before)
+
+
+one_torch_thread = _OneTorchThread()
 
 
 def most_threads() -> int:
