@@ -9,7 +9,7 @@ from scipy import sparse
 from surprise import Dataset, Reader
 
 from llmtokens import LLMTokens
-from llmtokens.algorithms.ease import LLMTokensEASE, gram
+from llmtokens.algorithms.ease import LLMTokensEASE, solver
 from llmtokens.algorithms.ease.solver import DenseItems, FactoredItems, solve
 from llmtokens.algorithms.ease.text_kernel import TextSmoother
 from llmtokens.algorithms.ease.tuning import choose, left_out_scores, ranking_gains
@@ -81,7 +81,7 @@ def test_the_precision_is_the_diagonal_of_the_inverse(n_users):
 
 
 def test_the_low_rank_form_is_exact_where_the_rank_suffices(monkeypatch):
-    monkeypatch.setattr(gram, "_EXACT", 0)
+    monkeypatch.setattr(solver, "_EXACT", 0)
     rows, t = random_rows(40, 30), RNG.normal(size=(30, 2)).astype(np.float32)
     low = solve(rows, t, 1.0, 0.5, max_dense=1)
     assert isinstance(low, FactoredItems)
@@ -90,8 +90,8 @@ def test_the_low_rank_form_is_exact_where_the_rank_suffices(monkeypatch):
 
 
 def test_the_low_rank_form_keeps_the_diagonal_of_the_rest(monkeypatch):
-    monkeypatch.setattr(gram, "_EXACT", 0)
-    monkeypatch.setattr(gram, "_RANK", 10)
+    monkeypatch.setattr(solver, "_EXACT", 0)
+    monkeypatch.setattr(solver, "_RANK", 10)
     signal = 20 * RNG.normal(size=(60, 10)) @ RNG.normal(size=(10, 30))
     rows = sparse.csr_array((signal + RNG.normal(size=(60, 30))).astype(np.float32))
     low = solve(rows, np.zeros((30, 0), np.float32), 0.0, 0.5, max_dense=1)

@@ -6,7 +6,7 @@ import pytest
 from algorithms import ALGORITHMS, DATA, TOKENS, full, make
 from scipy import sparse
 
-from llmtokens.algorithms import fold
+from llmtokens.algorithms import fold_in
 from llmtokens.errors import DataError
 
 ROWS = list(DATA.ratings[["user", "item", "rating"]].itertuples(index=False, name=None))
@@ -177,14 +177,14 @@ def test_the_closed_form_is_a_ridge_regression():
     covariance = spread @ spread.T
     normal = np.linalg.inv(covariance) + design.T @ (weights[:, None] * design)
     direct = np.linalg.solve(normal, design.T @ (weights * open_))
-    np.testing.assert_allclose(fold.update(design, open_, weights, spread), direct, rtol=1e-8)
+    np.testing.assert_allclose(fold_in.update(design, open_, weights, spread), direct, rtol=1e-8)
     query = rng.normal(size=4)
     brute = [
         query
-        @ (direct - fold.update(*(np.delete(x, k, 0) for x in (design, open_, weights)), spread))
+        @ (direct - fold_in.update(*(np.delete(x, k, 0) for x in (design, open_, weights)), spread))
         for k in range(9)
     ]
-    np.testing.assert_allclose(fold.influence(design, open_, weights, spread, query), brute)
+    np.testing.assert_allclose(fold_in.influence(design, open_, weights, spread, query), brute)
 
 
 def test_the_strength_of_the_prior_is_found_again():
@@ -197,7 +197,7 @@ def test_the_strength_of_the_prior_is_found_again():
             design = rng.normal(size=(12, 3))
             yield design, design @ one + noise * rng.normal(size=12), np.ones(12, bool)
 
-    spread = fold.learn_spread(z, evidence())
+    spread = fold_in.learn_spread(z, evidence())
     found = np.trace(spread @ spread.T) / np.mean(np.sum(z**2, axis=1))
     assert found == pytest.approx(1 / noise**2, rel=0.8)
 

@@ -66,7 +66,9 @@ def test_single_precision_and_shuffling_cost_no_accuracy():
 
 
 @pytest.mark.parametrize(
-    "cv", [KFold(5, random_state=0), ColdItemKFold(5, 0), FewShotItemKFold(5, 3, 0)], ids=repr
+    "cv",
+    [KFold(5, random_state=0), ColdItemKFold(5, 0), FewShotItemKFold(5, 3, 0)],
+    ids=lambda cv: type(cv).__name__,
 )
 def test_tokens_help_and_shuffled_tokens_do_no_harm(cv):
     real = rmse(LLMTokensSVD(item_tokens=TOKENS, random_state=0), cv)

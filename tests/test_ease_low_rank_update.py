@@ -11,7 +11,7 @@ from algorithms import DATA, TOKENS, full, make
 from scipy import sparse
 
 import llmtokens
-from llmtokens.algorithms.ease import gram, growth
+from llmtokens.algorithms.ease import low_rank_update, solver
 from llmtokens.algorithms.ease.interactions import used_features
 from llmtokens.algorithms.ease.low_rank_update import relearned
 from llmtokens.algorithms.ease.solver import DenseItems, FactoredItems, solve
@@ -62,7 +62,7 @@ def test_weights_learned_later_are_those_of_solving_anew(what, n_users, token_we
     assert isinstance(items, FactoredItems if n_users == 4 else DenseItems)
     new = changed(x, t, what)
     expected = solve(*new, token_weight, 0.7, 1000)
-    monkeypatch.setattr(growth, "solve", None)  # it must not be what it is compared with
+    monkeypatch.setattr(low_rank_update, "solve", None)  # it must not be what it is compared with
     found = relearned(items, (x, t), new, token_weight, 0.7, 1000)
     n = new[0].shape[1]
     np.testing.assert_allclose(weights_of(found, n), weights_of(expected, n), atol=2e-5)
@@ -77,8 +77,8 @@ def test_a_change_of_high_rank_is_solved_anew():
 
 
 def test_factors_do_not_grow_without_end(monkeypatch):
-    monkeypatch.setattr(gram, "_EXACT", 0)
-    monkeypatch.setattr(gram, "_RANK", 12)
+    monkeypatch.setattr(solver, "_EXACT", 0)
+    monkeypatch.setattr(solver, "_RANK", 12)
     x, t = data(60, 100)
     items = solve(x, t, 1.0, 0.7, 1)
     for _ in range(10):
