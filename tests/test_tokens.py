@@ -345,3 +345,221 @@ def test_a_template_may_cut_a_text_and_says_so_where_it_asks_for_more():
     )
     with pytest.raises(DataError, match=r"every column is text there: expected \{year\}"):
         LLMTokens.from_frame(frame, "{title} {year:.0f}", encoder=encoder)
+
+
+# -- embeddings beside the tokens
+
+
+def test_embeddings_are_what_the_encoder_gave_at_norm_one(tokens, frame):
+    encoder = HashingEncoder()
+    texts = [f"{t}. Genres: {', '.join(g)}" for t, g in zip(TITLES, frame.genres, strict=True)]
+    expected = encoder.encode([text.strip() for text in texts])
+    assert tokens.embeddings.dtype == np.float16
+    np.testing.assert_allclose(tokens.embeddings, expected, atol=1e-3)
+    assert tokens.text_space == f"{encoder.name}@{encoder.revision}"
+    question = tokens.embed("robots lost in space")
+    assert np.linalg.norm(question) == pytest.approx(1)
+    assert (tokens.embeddings @ question).argmax() == 2
+
+
+def test_only_text_of_one_encoder_has_embeddings(frame):
+    assert LLMTokens.from_embeddings("abc", np.eye(3)).embeddings is None
+    numbers = LLMTokens.from_frame(frame.fillna(2000.0), numeric=["year"])
+    assert (numbers.embeddings, numbers.text_space) == (None, None)
+    with pytest.raises(DataError, match="encoders none"):
+        numbers.embed("words")
+    two = [LLMTokens.from_texts([1, 2], ["a b", "c"], encoder=HashingEncoder(n)) for n in (8, 16)]
+    assert LLMTokens.concat(two).embeddings is None
+    none = LLMTokens.from_frame(frame, "{title}", encoder=HashingEncoder(), keep_embeddings=False)
+    assert none.embeddings is None
+    assert none.text_space == LLMTokens.concat([none, none]).text_space is not None
+    assert LLMTokens.concat([none, none]).embeddings is None
+
+
+def test_several_texts_of_one_id_are_averaged(frame):
+    encoder = HashingEncoder()
+    both = LLMTokens.from_frame(frame, ["{title}", "{genres}"], encoder=encoder)
+    titles, genres = encoder.encode(TITLES), encoder.encode([", ".join(g) for g in frame.genres])
+    mean = titles + genres
+    mean /= np.linalg.norm(mean, axis=1, keepdims=True)
+    np.testing.assert_allclose(both.embeddings, mean, atol=1e-3)
+    np.testing.assert_allclose(both.embeddings[3], titles[3], atol=1e-3)  # it has no genre
+
+
+def test_fused_tables_keep_the_embeddings_of_the_text(tokens):
+    images = LLMTokens.from_embeddings([20, 99], np.eye(2))
+    fused = LLMTokens.concat([tokens, images])
+    np.testing.assert_allclose(fused.embeddings[:5], tokens.embeddings, atol=1e-3)
+    assert not fused.embeddings[5].any()
+
+
+def test_embeddings_are_saved_with_the_tokens(tokens, tmp_path):
+    tokens.save(tmp_path / "t.safetensors")
+    read = LLMTokens.load(tmp_path / "t.safetensors")
+    np.testing.assert_array_equal(read.embeddings, tokens.embeddings)
+    assert not read.embeddings.flags.owndata  # it stays on disk
+    assert read.text_space == tokens.text_space
+
+
+def test_embeddings_of_another_length_than_the_encoders_are_a_damaged_file(tokens):
+    payload, arrays = tokens.to_parts()
+    with pytest.raises(FileFormatError, match="embeddings"):
+        LLMTokens.from_parts(payload, {**arrays, "embeddings": arrays["embeddings"][:, 1:]}, None)
+
+
+# -- one id
+
+
+def test_a_token_is_had_by_its_id(tokens):
+    assert np.array_equal(tokens[30], tokens.vectors[2])
+    assert np.array_equal(tokens["30"], tokens.vectors[2])
+    assert 30 in tokens
+    assert 31 not in tokens
+    assert list(tokens) == tokens.ids
+    with pytest.raises(DataError, match=r"id 31, which has no token; expected one of 10, 20"):
+        tokens[31]
+
+
+def test_content_of_one_id_is_added_or_replaced(tokens, frame):
+    row = frame.iloc[2].to_dict()
+    new = tokens.with_content(60, row)
+    assert new.ids == [*tokens.ids, 60]
+    assert new.labels[-1] == TITLES[2]
+    np.testing.assert_allclose(new[60], tokens[30], atol=1e-6)
+    np.testing.assert_array_equal(new.embeddings[5], tokens.embeddings[2])
+    other = tokens.with_content(10, "robots in space")
+    assert (len(other), other.labels[0]) == (5, "robots in space")
+    np.testing.assert_allclose(other[10], tokens.query("robots in space"), atol=1e-6)
+    np.testing.assert_array_equal(tokens.embeddings[1:], other.embeddings[1:])
+    with pytest.raises(DataError, match="content of 5 ids"):
+        tokens.with_content(60, frame)
+
+
+# -- users beside items
+
+
+def test_texts_of_users_land_where_items_of_the_same_text_are(tokens):
+    users = pd.DataFrame({"user": ["u", "v", "w"], "about": [TITLES[0], "Robots in space", ""]})
+    with pytest.warns(LLMTokensWarning, match="1 of 3 ids have no content, the first being 'w'"):
+        made = LLMTokens.from_frame(users, "{about}", like=tokens)
+    assert made.ids == ["u", "v"]
+    assert made.text_space == tokens.text_space
+    np.testing.assert_allclose(made["v"], tokens.query("Robots in space"), atol=1e-6)
+    cosines = made.embeddings.astype(float) @ tokens.embeddings.T.astype(float)
+    assert cosines.argmax(axis=1).tolist() == [0, 2]
+
+
+def test_one_text_takes_the_place_of_all_of_an_items_texts(frame):
+    items = LLMTokens.from_frame(
+        frame, ["{title}", "{genres}"], numeric=["year"], encoder=HashingEncoder()
+    )
+    users = pd.DataFrame({"user": ["u", "v"], "about": ["Drama in space", "the sea"]})
+    made = LLMTokens.from_frame(users, "{about}", like=items)
+    np.testing.assert_allclose(made["u"], items.query("Drama in space"), atol=1e-6)
+    np.testing.assert_allclose(made.transform(users), made.vectors, atol=1e-6)
+
+
+def test_users_like_items_take_one_text_and_the_items_encoder(tokens, frame, tmp_path):
+    with pytest.raises(DataError, match="like= beside other columns"):
+        LLMTokens.from_frame(frame, "{title}", numeric=["year"], like=tokens)
+    with pytest.raises(DataError, match="found the encoder"):
+        LLMTokens.from_frame(frame, "{title}", like=tokens, encoder=HashingEncoder(8))
+    with pytest.raises(DataError, match="exactly one"):
+        LLMTokens.from_frame(frame, "{title}", like=LLMTokens.from_embeddings("ab", np.eye(2)))
+    encoder = Recorder()
+    LLMTokens.from_frame(frame, "{title}", encoder=encoder).save(tmp_path / "t.safetensors")
+    read = LLMTokens.load(tmp_path / "t.safetensors")
+    with pytest.raises(OSError, match="recorder"):
+        LLMTokens.from_frame(frame, "{title}", like=read)
+    assert len(LLMTokens.from_frame(frame, "{title}", like=read, encoder=encoder)) == 5
+
+
+# -- what users did
+
+
+@pytest.fixture
+def ratings():
+    return pd.DataFrame(
+        {
+            "user": ["u", "u", "u", "v", "v", "w"],
+            "item": [10, 20, 30, 40, 99, 99],
+            "rating": [5.0, 1.0, 3.0, 4.0, 2.0, 5.0],
+            "timestamp": [0, 100, 200, 0, 0, 0],
+        }
+    )
+
+
+def test_history_is_the_mean_of_what_was_rated_weighted_by_liking(tokens, ratings):
+    users = LLMTokens.from_history(ratings, tokens)
+    mean = 20 / 6
+    bias = (9 - 3 * mean) / 13
+    weight = np.array([5, 1, 3]) - mean - bias
+    expected = weight @ tokens.vectors[:3] / np.abs(weight).sum()
+    np.testing.assert_allclose(users["u"], expected, rtol=1e-5, atol=1e-7)
+    embedding = weight @ tokens.embeddings[:3].astype(float)
+    np.testing.assert_allclose(
+        users.embeddings[0], embedding / np.linalg.norm(embedding), atol=1e-3
+    )
+    assert users.text_space == tokens.text_space
+    assert users.ids == ["u", "v"]  # nothing is known of what w rated
+    assert users.history.tolist() == [3, 1]
+
+
+def test_old_ratings_count_less_by_half_lives(tokens, ratings):
+    clicks = ratings[ratings.user == "u"].drop(columns="rating")
+    users = LLMTokens.from_history(clicks, tokens, half_life=100)
+    np.testing.assert_allclose(
+        users["u"], np.array([1, 2, 4]) @ tokens.vectors[:3] / 7, rtol=1e-5, atol=1e-7
+    )
+
+
+def test_given_weights_take_the_place_of_ratings(tokens, ratings):
+    users = LLMTokens.from_history(ratings, tokens, weights=[1, 0, -3, 1, 1, 1])
+    expected = (tokens.vectors[0] - 3 * tokens.vectors[2]) / 4
+    np.testing.assert_allclose(users["u"], expected, rtol=1e-5, atol=1e-7)
+    assert users.history.tolist() == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("changed", "given", "message"),
+    [
+        ({"rating": np.nan}, {}, "not all of them finite"),
+        ({"user": None}, {}, "without a user"),
+        ({"item": 7}, {}, "no rating of an item that has a token"),
+        ({}, {"half_life": -1}, "half_life=-1"),
+        ({}, {"weights": [1.0]}, "expected 6 finite numbers"),
+        ({"rating": "x"}, {}, "no numbers"),
+    ],
+)
+def test_a_history_that_says_nothing_is_refused(tokens, ratings, changed, given, message):
+    with pytest.raises(DataError, match=message):
+        LLMTokens.from_history(ratings.assign(**changed), tokens, **given)
+    with pytest.raises(DataError, match="expected a DataFrame with the columns"):
+        LLMTokens.from_history(ratings.drop(columns="item"), tokens)
+
+
+def test_history_of_a_trainset_is_that_of_its_ratings(tokens, ratings):
+    from surprise import Dataset, Reader
+
+    from llmtokens.data.ratings import Ratings
+
+    frame = ratings[["user", "item", "rating"]]
+    trainset = Dataset.load_from_df(frame, Reader()).build_full_trainset()
+    known = Ratings.from_trainset(trainset)
+    users = LLMTokens.from_history(known, tokens)
+    np.testing.assert_allclose(
+        users.vectors, LLMTokens.from_history(ratings, tokens).vectors, rtol=1e-6, atol=1e-7
+    )
+    users.require_unseen(known)
+    part = Dataset.load_from_df(frame[1:], Reader()).build_full_trainset()
+    with pytest.raises(DataError, match="the first being 'u' with 3 ratings in the tokens and 2"):
+        users.require_unseen(Ratings.from_trainset(part))
+    tokens.require_unseen(Ratings.from_trainset(part))
+
+
+def test_a_history_is_saved_with_what_it_has_seen(tokens, ratings, tmp_path):
+    users = LLMTokens.from_history(ratings, tokens)
+    users.save(tmp_path / "users.safetensors")
+    read = LLMTokens.load(tmp_path / "users.safetensors")
+    assert read.history.tolist() == [3, 1]
+    np.testing.assert_array_equal(read.vectors, users.vectors)

@@ -31,7 +31,15 @@ _FORMAT = "llmtokens"
 _JSON = "__json__"
 ID_TYPES = (str, int, float)
 _LONGEST_HEADER = 1 << 20  # those of the library take a few thousand bytes
-_DTYPES = {"F32": "<f4", "F64": "<f8", "I32": "<i4", "I64": "<i8", "U8": "|u1", "BOOL": "|b1"}
+_DTYPES = {
+    "F16": "<f2",
+    "F32": "<f4",
+    "F64": "<f8",
+    "I32": "<i4",
+    "I64": "<i8",
+    "U8": "|u1",
+    "BOOL": "|b1",
+}
 
 
 def write(

@@ -8,7 +8,7 @@ old one is, and joining two tables is a product of matrices.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..errors import DataError, FileFormatError
+from ..errors import DataError, FileFormatError, sample
 from .blocks import (
     BLOCKS,
     Block,
@@ -27,7 +27,7 @@ from .blocks import (
     fields,
     restore_block,
 )
-from .reducer import TokenReducer
+from .reducer import TokenReducer, unit_rows
 
 if TYPE_CHECKING:
     from ..encode import Encoder
@@ -55,8 +55,8 @@ class Projection:
         encoders: Encoders,
         n_components: int,
         whiten: float,
-    ) -> tuple[Projection, NDArray[np.float32], NDArray[np.bool_]]:
-        """The projection, the tokens of ``data`` (n, d), and which rows have any content (n,)."""
+    ) -> tuple[Projection, list[Features | None]]:
+        """The projection, and the features of ``data`` that it was learned from."""
         features = [_features(block, data, encoders) for block in blocks]
         means, scales, scaled = [], [], []
         for values, present in features:
@@ -76,8 +76,7 @@ class Projection:
             explained_variance_ratio=reducer.explained_variance_ratio_,
             encoders=dict(encoders),
         )
-        some = np.any([present for _, present in features], axis=0)
-        return projection, projection._project(features), some
+        return projection, list(features)
 
     @classmethod
     def join(
@@ -117,8 +116,66 @@ class Projection:
                 names.append(block.column)
         return list(dict.fromkeys(names))
 
-    def apply(self, data: Any) -> NDArray[np.float32]:
-        """Tokens of new content; see :meth:`~llmtokens.LLMTokens.transform`."""
+    @property
+    def text_blocks(self) -> list[TextBlock]:
+        """The blocks that are text."""
+        return [block for block in self.blocks if isinstance(block, TextBlock)]
+
+    @property
+    def text_encoder(self) -> tuple[str, str] | None:
+        """Name and revision of the encoder, where all text blocks have the same one."""
+        used = {(block.encoder, block.revision) for block in self.text_blocks}
+        return used.pop() if len(used) == 1 else None
+
+    @property
+    def text_width(self) -> int | None:
+        """Length of that encoder's rows."""
+        widths = zip(self.blocks, self.widths, strict=True)
+        found = {width for block, width in widths if isinstance(block, TextBlock)}
+        return found.pop() if len(found) == 1 and self.text_encoder else None
+
+    def of_text(self, template: str) -> Projection:
+        """That of a text which takes the place of every text block; the others say nothing.
+
+        Raises
+        ------
+        DataError
+            Unless the text blocks have one encoder.
+        """
+        if self.text_encoder is None:
+            names = sorted({block.encoder for block in self.text_blocks})
+            raise DataError(
+                f"found tokens with the text encoders {sample(names) or 'none'}; expected exactly "
+                "one, for texts to be in its space"
+            )
+        stops = np.cumsum(self.widths)
+        kept = [k for k, block in enumerate(self.blocks) if isinstance(block, TextBlock)]
+        columns = np.concatenate([np.arange(stops[k] - self.widths[k], stops[k]) for k in kept])
+        return replace(
+            self,
+            blocks=(TextBlock(template, *self.text_encoder),) * len(kept),
+            widths=tuple(self.widths[k] for k in kept),
+            groups=(len(kept),),
+            mean=self.mean[columns],
+            components=self.components[:, columns],
+        )
+
+    def with_encoder(self, encoder: Encoder) -> Projection:
+        """That with its text encoder at hand.
+
+        Raises
+        ------
+        DataError
+            If it is another encoder.
+        """
+        key = (encoder.name, encoder.revision)
+        if key != self.text_encoder:
+            raise DataError(f"found the encoder {key}; expected {self.text_encoder}, as when the "
+                            "tokens were made")  # fmt: skip
+        return replace(self, encoders={key: encoder})
+
+    def features(self, data: Any) -> list[Features | None]:
+        """What the blocks say of new content; see :meth:`~llmtokens.LLMTokens.transform`."""
         parts = [data] if len(self.groups) == 1 else list(data)
         if len(parts) != len(self.groups):
             raise DataError(
@@ -130,18 +187,19 @@ class Projection:
             for part, n in zip(parts, self.groups, strict=True)
             for frame in [_as_frame(part)] * n
         ]
-        return self._project(
-            [
-                None if frame is None else _features(block, frame, self.encoders, width)
-                for block, frame, width in zip(self.blocks, frames, self.widths, strict=True)
-            ]
-        )
+        made: dict[tuple[int, Block], Features] = {}  # blocks of one template are encoded once
+        for block, frame, width in zip(self.blocks, frames, self.widths, strict=True):
+            if frame is not None and (id(frame), block) not in made:
+                made[id(frame), block] = _features(block, frame, self.encoders, width)
+        return [
+            made.get((id(frame), block)) for block, frame in zip(self.blocks, frames, strict=True)
+        ]
 
-    def query(self, text: str) -> NDArray[np.float32]:
-        """See :meth:`~llmtokens.LLMTokens.query`."""
+    def said(self, text: str) -> list[Features | None]:
+        """What the text blocks say where one text takes the place of all templates."""
         if not isinstance(text, str) or not text.strip():
             raise DataError(f"found {text!r:.60}; expected a text with something in it")
-        if not any(isinstance(block, TextBlock) for block in self.blocks):
+        if not self.text_blocks:
             raise DataError(
                 "these tokens were made without text, so no text can be compared; expected tokens "
                 "of from_frame or from_texts"
@@ -152,9 +210,25 @@ class Projection:
             if isinstance(block, TextBlock)
         }
         known = np.ones(1, bool)
-        return self._project([(said[b], known) if b in said else None for b in self.blocks])[0]
+        return [(said[b], known) if b in said else None for b in self.blocks]
 
-    def _project(self, features: Sequence[Features | None]) -> NDArray[np.float32]:
+    def embeddings(self, features: Sequence[Features | None]) -> NDArray[np.float32] | None:
+        """The text alone, in the encoder's space: unit rows, zeros without text (n, width).
+
+        Several texts of one id are averaged, each at norm 1. None without text, or where text
+        blocks have several encoders.
+        """
+        if self.text_encoder is None:
+            return None
+        said = [
+            unit_rows(known[0].astype(np.float32))  # what is absent is a row of zeros
+            for block, known in zip(self.blocks, features, strict=True)
+            if isinstance(block, TextBlock) and known is not None
+        ]
+        return unit_rows(np.sum(said, axis=0)) if said else None
+
+    def tokens(self, features: Sequence[Features | None]) -> NDArray[np.float32]:
+        """The tokens of features, shape (n, d)."""
         lengths = {len(known[1]) for known in features if known is not None}
         if len(lengths) != 1:
             raise DataError(

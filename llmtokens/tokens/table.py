@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,20 +14,25 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..data.ids import IdIndex, plain_ids
+from ..data.ratings import Ratings
 from ..errors import DataError, FileFormatError, LLMTokensWarning, sample
+from ..runtime.arrays import Rows, Singles
 from ..storage import container as store
 from ..storage.layout import Array, check
 from .blocks import (
     Block,
     CategoryBlock,
     EmbeddingBlock,
+    Features,
     NumberBlock,
     TextBlock,
     as_matrix,
     as_text,
     require_columns,
 )
+from .history import History
 from .projection import Projection
+from .reducer import unit_rows
 
 if TYPE_CHECKING:
     from typing import Self
@@ -41,6 +46,8 @@ _LAYOUT = {
     "mean": Array(("features",)),
     "components": Array(("dims", "features")),
     "explained_variance_ratio": Array(("dims",)),
+    "embeddings": Array(("ids", "embedding"), optional=True),
+    "history": Array(("ids",), "int", optional=True),
 }
 
 
@@ -60,6 +67,14 @@ class LLMTokens:
         How content becomes a token; it projects new content for :meth:`transform`.
     labels : list of str or None
         What a person calls the ids: titles or names.
+    embeddings : ndarray of float16, shape (n, dim), read-only, or None
+        The text alone, as the encoder gave it, at norm 1: products of rows are cosines, also with
+        rows of another table that has the same :attr:`text_space`. Zeros where an id has no text,
+        the mean where it has several; None where no text was encoded, several encoders were used,
+        or they were not to be kept. They take 2 * n * dim bytes, in memory and in files: 7.5 MB for
+        10,000 ids and all-MiniLM-L6-v2.
+    history : ndarray of int64, shape (n,), or None
+        How many ratings each token was made of, for those of :meth:`from_history`.
 
     Examples
     --------
@@ -70,21 +85,49 @@ class LLMTokens:
     LLMTokens(4 ids, 4 dims, hashing)
     >>> tokens.transform(["a heist in space"]).shape
     (1, 4)
+    >>> tokens[20].shape, 20 in tokens, 50 in tokens
+    ((4,), True, False)
     """
 
     ids: list[Hashable]
     vectors: NDArray[np.float32]
     projection: Projection
     labels: list[str] | None = None
+    embeddings: NDArray[np.float16] | None = None
+    history: Rows | None = None
 
     def __post_init__(self) -> None:
-        self.vectors.flags.writeable = False
+        for array in (self.vectors, self.embeddings, self.history):
+            if array is not None:
+                array.flags.writeable = False
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __iter__(self) -> Iterator[Hashable]:
+        """The ids."""
+        return iter(self.ids)
+
+    def __contains__(self, raw_id: Hashable) -> bool:
+        return self._index.row(raw_id) >= 0
+
+    def __getitem__(self, raw_id: Hashable) -> Singles:
+        """The token of one id, shape (d,); ids match as in :meth:`align`.
+
+        Raises
+        ------
+        DataError
+            For an id without a token.
+        """
+        row = self._index.row(raw_id)
+        if row < 0:
+            raise DataError(f"found the id {raw_id!r:.60}, which has no token; expected one of "
+                            f"{sample(self.ids)}")  # fmt: skip
+        vector: Singles = self.vectors[row]
+        return vector
+
     def __repr__(self) -> str:
-        names = dict.fromkeys(b.encoder.rsplit("/", 1)[-1] for b in self._text_blocks)
+        names = dict.fromkeys(b.encoder.rsplit("/", 1)[-1] for b in self.projection.text_blocks)
         made = "+".join(names) or "embeddings"
         return f"{type(self).__name__}({len(self)} ids, {self.n_dims} dims, {made})"
 
@@ -106,6 +149,8 @@ class LLMTokens:
         encoder: Encoder | None = None,
         n_components: int = 128,
         whiten: float = 0.0,
+        like: LLMTokens | None = None,
+        keep_embeddings: bool = True,
     ) -> LLMTokens:
         """Tokens from the columns of a frame, one row per id.
 
@@ -129,6 +174,12 @@ class LLMTokens:
             Upper bound on the length of a token.
         whiten : float, default=0.0
             Whitening power, see :class:`~llmtokens.TokenReducer`.
+        like : LLMTokens, optional
+            Put one text per row where these tokens are, as if it stood in place of their texts:
+            what users write of themselves, beside the tokens of items. Encoder, projection and
+            length are theirs; there can be no other columns.
+        keep_embeddings : bool, default=True
+            Keep the encoder's rows beside the tokens, as :attr:`embeddings`.
 
         Notes
         -----
@@ -151,15 +202,25 @@ class LLMTokens:
         id = id or next((name for name in _ID_COLUMNS if name in frame.columns), _ID_COLUMNS[0])
         label = label or next((name for name in _LABEL_COLUMNS if name in frame.columns), None)
         require_columns(frame, [id] + ([label] if label else []))
+        ids = plain_ids(frame[id])
+        shown = [as_text(value) for value in frame[label]] if label else None
+        if like is not None:
+            if len(templates) != 1 or len(categorical) or len(numeric):
+                raise DataError("found like= beside other columns than one text; expected one "
+                                "template: join other tables with LLMTokens.concat")  # fmt: skip
+            projection = like.projection.of_text(templates[0])
+            if encoder is not None:
+                projection = projection.with_encoder(encoder)
+            features = projection.features(frame)
+            return cls._of(ids, projection, features, shown, 1, keep_embeddings)
         encoder = (encoder or _default_encoder()) if templates else None
         blocks: list[Block] = [
             *(TextBlock(t, encoder.name, encoder.revision) for t in templates if encoder),
             *(CategoryBlock.learn(frame, column) for column in categorical),
             *(NumberBlock.learn(frame, column) for column in numeric),
         ]
-        shown = [as_text(value) for value in frame[label]] if label else None
         return cls._fit(
-            plain_ids(frame[id]), blocks, frame, encoder, n_components, whiten, shown, True
+            ids, blocks, frame, encoder, n_components, whiten, shown, 2, keep_embeddings
         )
 
     @classmethod
@@ -171,8 +232,9 @@ class LLMTokens:
         encoder: Encoder | None = None,
         n_components: int = 128,
         whiten: float = 0.0,
+        keep_embeddings: bool = True,
     ) -> LLMTokens:
-        """Tokens from one text per id.
+        """Tokens from one text per id; see :meth:`from_frame`.
 
         Raises
         ------
@@ -185,7 +247,9 @@ class LLMTokens:
         frame = pd.DataFrame({"text": pd.Series(written, dtype=object)})
         encoder = encoder or _default_encoder()
         block = TextBlock("{text}", encoder.name, encoder.revision)
-        return cls._fit(raw, [block], frame, encoder, n_components, whiten)
+        return cls._fit(
+            raw, [block], frame, encoder, n_components, whiten, embeddings=keep_embeddings
+        )
 
     @classmethod
     def from_embeddings(
@@ -241,7 +305,111 @@ class LLMTokens:
         names = {raw: text for part in reversed(parts) if part.labels
                  for raw, text in zip(part.ids, part.labels, strict=True)}  # fmt: skip
         labels = [names.get(raw, str(raw)) for raw in ids] if names else None
-        return cls(ids, vectors, projection, labels)
+        embeddings = None
+        said = [part for part in parts if part.projection.text_blocks]
+        if projection.text_encoder and all(part.embeddings is not None for part in said):
+            total = np.zeros((len(ids), projection.text_width or 0), np.float32)
+            for part in said:
+                rows = part.align(ids)
+                total[rows >= 0] += np.asarray(part.embeddings)[rows[rows >= 0]]
+            embeddings = unit_rows(total).astype(np.float16)
+        return cls(ids, vectors, projection, labels, embeddings)
+
+    @classmethod
+    def from_history(
+        cls,
+        ratings: pd.DataFrame | Ratings,
+        item_tokens: LLMTokens,
+        *,
+        half_life: float | None = None,
+        weights: Iterable[float] | None = None,
+    ) -> LLMTokens:
+        """Tokens of users from what they did: weighted means of the tokens of items.
+
+        A rating counts by how far it lies above its user's mean (damped by ten ratings at the mean
+        of all), below it with a negative sign; where all ratings are alike each counts 1. The sum
+        of weight times token is divided by the sum of the weights' sizes, and the embeddings are
+        averaged likewise. Texts of these users, see :meth:`query`, land in the items' space.
+
+        Parameters
+        ----------
+        ratings : DataFrame or Ratings
+            Columns user and item, and if there are any rating and timestamp; or the ratings of a
+            trainset, whose weights are kept.
+        item_tokens : LLMTokens
+        half_life : float, optional
+            Seconds before a user's last rating at which one counts half; None: all count alike.
+        weights : sequence of float, shape (n,), optional
+            How much each row counts, instead of what its rating says.
+
+        Notes
+        -----
+        Such tokens have seen the ratings they are made of. To judge a model, make them of its
+        training ratings alone, as ``user_tokens="history"`` does inside ``fit``.
+
+        Raises
+        ------
+        DataError
+            For missing columns, numbers that are not finite, or if no user did anything with items
+            that have tokens.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> items = LLMTokens.from_embeddings(["a", "b"], [[1.0, 0.0], [0.0, 1.0]])
+        >>> clicks = pd.DataFrame({"user": ["u", "u", "v"], "item": ["a", "b", "a"]})
+        >>> users = LLMTokens.from_history(clicks, items)
+        >>> bool(abs(users["u"]).max() < 1e-6), bool((users["v"] == items["a"]).all())
+        (True, True)
+        """
+        if isinstance(ratings, Ratings):
+            if half_life is not None or weights is not None:
+                raise DataError("half_life and weights are for a DataFrame; the ratings of a "
+                                "trainset have weights of their own")  # fmt: skip
+            history = History.of_ratings(ratings)
+        else:
+            history = History.of_frame(ratings, half_life, weights)
+        rows = item_tokens.align(history.item_ids)
+        counts = history.counts(rows >= 0)
+        some = np.flatnonzero(counts)
+        if len(some) == 0:
+            raise DataError(
+                f"found no rating of an item that has a token, the items being "
+                f"{sample(history.item_ids)} and the tokens {sample(item_tokens.ids)}; expected "
+                "the ids of the ratings"
+            )
+        embeddings = None
+        if item_tokens.embeddings is not None:
+            means = history.means(item_tokens.embeddings, rows)[some]
+            embeddings = unit_rows(means).astype(np.float16)
+        return cls(
+            ids=[history.user_ids[k] for k in some],
+            vectors=history.means(item_tokens.vectors, rows)[some].astype(np.float32),
+            projection=item_tokens.projection,
+            embeddings=embeddings,
+            history=counts[some],
+        )
+
+    def require_unseen(self, ratings: Ratings) -> None:
+        """Refuse tokens of :meth:`from_history` that are made of more ratings than these.
+
+        Raises
+        ------
+        DataError
+            If users of the trainset have fewer ratings there than their tokens were made of.
+        """
+        if self.history is None:
+            return
+        at = self.align(ratings.user_ids)
+        more = np.flatnonzero((at >= 0) & (self.history[at] > ratings.user_counts))
+        if len(more):
+            user = more[0]
+            raise DataError(
+                f"found user_tokens that have seen other ratings than those of this fit: of "
+                f"{len(more)} users, the first being {ratings.user_ids[user]!r} with "
+                f"{self.history[at[user]]} ratings in the tokens and {ratings.user_counts[user]} "
+                'here; expected tokens of the training ratings alone: pass user_tokens="history"'
+            )
 
     @classmethod
     def _fit(
@@ -253,26 +421,52 @@ class LLMTokens:
         n_components: int,
         whiten: float,
         labels: list[str] | None = None,
-        drop_empty: bool = False,
+        fewest: int | None = None,
+        embeddings: bool = False,
     ) -> LLMTokens:
         if len(ids) < 2:
             raise DataError(f"found {len(ids)} ids; expected at least two to tell apart")
         encoders = {} if encoder is None else {(encoder.name, encoder.revision): encoder}
-        projection, vectors, some = Projection.fit(blocks, data, encoders, n_components, whiten)
+        projection, features = Projection.fit(blocks, data, encoders, n_components, whiten)
+        return cls._of(ids, projection, features, labels, fewest or len(ids), embeddings)
+
+    @classmethod
+    def _of(
+        cls,
+        ids: list[Hashable],
+        projection: Projection,
+        features: list[Features | None],
+        labels: list[str] | None,
+        fewest: int,
+        embeddings: bool,
+    ) -> LLMTokens:
+        """The table of these features; ids without any are left out, with a warning.
+
+        ``fewest``: an error where less ids than that have content.
+        """
+        some = np.any([known[1] for known in features if known is not None], axis=0)
+        vectors = projection.tokens(features)
+        said = projection.embeddings(features) if embeddings else None
+        kept = None if said is None else said.astype(np.float16)
         if some.all():
-            return cls(ids, vectors, projection, labels)
+            return cls(ids, vectors, projection, labels, kept)
         found = (
             f"{int((~some).sum())} of {len(ids)} ids have no content, the first being "
             f"{sample(ids[k] for k in np.flatnonzero(~some))}"
         )
-        if not drop_empty or some.sum() < 2:
+        if some.sum() < fewest:
             raise DataError(
                 f"{found}; drop these ids: without a token an id is predicted from its ratings"
             )
-        warnings.warn(f"{found}; they get no token", LLMTokensWarning, stacklevel=3)
+        warnings.warn(f"{found}; they get no token", LLMTokensWarning, stacklevel=4)
         rows = np.flatnonzero(some)
-        kept = None if labels is None else [labels[k] for k in rows]
-        return cls([ids[k] for k in rows], vectors[rows], projection, kept)
+        return cls(
+            [ids[k] for k in rows],
+            vectors[rows],
+            projection,
+            None if labels is None else [labels[k] for k in rows],
+            None if kept is None else kept[rows],
+        )
 
     # -- use -----------------------------------------------------------------------------------
 
@@ -297,23 +491,32 @@ class LLMTokens:
         return self.projection.components
 
     @property
-    def _text_blocks(self) -> list[TextBlock]:
-        return [block for block in self.projection.blocks if isinstance(block, TextBlock)]
-
-    @property
     def encoder(self) -> str | None:
         """Name of the text encoder, None where no text was encoded; several are joined by "+"."""
-        return "+".join(dict.fromkeys(block.encoder for block in self._text_blocks)) or None
+        return (
+            "+".join(dict.fromkeys(block.encoder for block in self.projection.text_blocks)) or None
+        )
 
     @property
     def revision(self) -> str | None:
         """Revision of the encoder's weights or settings."""
-        return "+".join(dict.fromkeys(block.revision for block in self._text_blocks)) or None
+        return (
+            "+".join(dict.fromkeys(block.revision for block in self.projection.text_blocks)) or None
+        )
 
     @property
     def template(self) -> tuple[str, ...]:
         """The text templates, one per text block."""
-        return tuple(block.template for block in self._text_blocks)
+        return tuple(block.template for block in self.projection.text_blocks)
+
+    @property
+    def text_space(self) -> str | None:
+        """Encoder and revision: :attr:`embeddings` of tables that agree in it can be compared.
+
+        None where no text was encoded, or by several encoders.
+        """
+        known = self.projection.text_encoder
+        return None if known is None else "@".join(known)
 
     @cached_property
     def _index(self) -> IdIndex:
@@ -344,7 +547,7 @@ class LLMTokens:
         ModelNotFoundError
             If the text encoder is not at hand.
         """
-        return self.projection.apply(data)
+        return self.projection.tokens(self.projection.features(data))
 
     def query(self, text: str) -> NDArray[np.float32]:
         """The token of a text in a person's own words, shape (d,).
@@ -359,7 +562,86 @@ class LLMTokens:
         ModelNotFoundError
             If the text encoder is not at hand.
         """
-        return self.projection.query(text)
+        return self.projection.tokens(self.projection.said(text))[0]
+
+    def embed(self, text: str) -> Singles:
+        """A text in the encoder's own space, at norm 1, shape (dim,): to compare with embeddings.
+
+        Raises
+        ------
+        DataError
+            If the tokens were made without text, with several encoders, or the text is empty.
+        ModelNotFoundError
+            If the text encoder is not at hand.
+
+        Examples
+        --------
+        >>> from llmtokens import HashingEncoder
+        >>> titles = ["Alien", "A love story", "Aliens on the moon"]
+        >>> tokens = LLMTokens.from_texts([1, 2, 3], titles, encoder=HashingEncoder())
+        >>> (tokens.embeddings @ tokens.embed("a love letter")).argmax()
+        np.int64(1)
+        """
+        words = self.projection.of_text("{text}")
+        row = words.embeddings(words.said(text))
+        assert row is not None  # there is one text encoder
+        return row[0]
+
+    def with_content(self, raw_id: Hashable, content: Any) -> LLMTokens:
+        """The table with a token of this content for one id, which may be new.
+
+        Parameters
+        ----------
+        raw_id : hashable
+            Its token is replaced if it has one.
+        content : str, mapping, Series, DataFrame of one row, or array
+            A text in place of all templates, the columns of a frame by name, or whatever
+            :meth:`transform` takes for one row.
+
+        Raises
+        ------
+        DataError
+            For the content of several ids, or of another form than the tokens were made from.
+        ModelNotFoundError
+            If the text encoder is not at hand.
+        """
+        features = self._features(content)
+        vectors = self.projection.tokens(features)
+        if len(vectors) != 1:
+            raise DataError(f"found the content of {len(vectors)} ids; expected that of one")
+        row = self._index.row(raw_id)
+        columns: dict[str, NDArray[Any]] = {"vectors": vectors}
+        if self.embeddings is not None:
+            said = self.projection.embeddings(features)
+            columns["embeddings"] = np.zeros_like(self.embeddings[:1]) if said is None else said
+        if self.history is not None:
+            columns["history"] = np.zeros(1, np.int64)
+        at = len(self) if row < 0 else row
+        changed: dict[str, Any] = {}
+        for name, new in columns.items():
+            old = getattr(self, name)
+            changed[name] = np.concatenate([old[:at], new.astype(old.dtype), old[at + 1 :]])
+        ids = self.ids if row >= 0 else [*self.ids, raw_id]
+        labels = self.labels
+        if labels is not None:
+            labels = [*labels[:at], _label(raw_id, content), *labels[at + 1 :]]
+        return replace(self, ids=ids, labels=labels, **changed)
+
+    def _features(self, content: Any) -> list[Features | None]:
+        projection = self.projection
+        if isinstance(content, str):
+            return projection.said(content)
+        columns = projection.columns
+        if isinstance(content, Mapping) or (isinstance(content, pd.Series) and columns):
+            named = content.keys()
+            if not set(columns) & set(named):
+                raise DataError(f"found {sample(named)} in the content; expected some of {columns}")
+            return projection.features(
+                pd.DataFrame({name: [content.get(name)] for name in columns})
+            )
+        if isinstance(content, (pd.DataFrame, list)):
+            return projection.features(content)
+        return projection.features(np.atleast_2d(np.asarray(content)))
 
     # -- files ---------------------------------------------------------------------------------
 
@@ -408,7 +690,9 @@ class LLMTokens:
         """
         payload, arrays = self.projection.to_parts()
         ids = store.jsonable_ids(self.ids)
-        return payload | {"ids": ids, "labels": self.labels}, arrays | {"vectors": self.vectors}
+        own = {name: getattr(self, name) for name in ("vectors", "embeddings", "history")}
+        arrays |= {name: array for name, array in own.items() if array is not None}
+        return payload | {"ids": ids, "labels": self.labels}, arrays
 
     @classmethod
     def from_parts(
@@ -437,10 +721,27 @@ class LLMTokens:
         check(_LAYOUT, arrays, {"ids": len(ids)})
         encoders = {} if encoder is None else {(encoder.name, encoder.revision): encoder}
         projection = Projection.from_parts(payload, arrays, encoders)
-        return cls(ids, arrays["vectors"], projection, labels)
+        embeddings, history = arrays.get("embeddings"), arrays.get("history")
+        if embeddings is not None and embeddings.shape[1] != projection.text_width:
+            raise FileFormatError("the embeddings are not as long as those of the text encoder")
+        if history is not None and np.any(history < 0):
+            raise FileFormatError("'history' holds a number of ratings below zero")
+        return cls(ids, arrays["vectors"], projection, labels, embeddings, history)
 
 
 def _default_encoder() -> Encoder:
     from ..encode import SentenceEncoder
 
     return SentenceEncoder()
+
+
+def _label(raw: Hashable, content: Any) -> str:
+    """What a person would call something with this content."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, (Mapping, pd.Series, pd.DataFrame)):
+        name = next((name for name in _LABEL_COLUMNS if name in content), None)
+        if name is not None:
+            value = content[name]
+            return as_text(value.iloc[0] if isinstance(value, pd.Series) else value)
+    return str(raw)
