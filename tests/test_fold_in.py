@@ -255,7 +255,7 @@ def test_a_row_of_the_frame_may_be_a_series_and_none_is_refused(fitted):
     series.fold_in_item("new", row)
     assert series.predict(OLD[0][0], "new").est == dict_.predict(OLD[0][0], "new").est
     assert series.item_tokens.labels[-1] == row["title"]
-    with pytest.raises(DataError, match="content of 0 items"):
+    with pytest.raises(DataError, match="content of 0 ids"):
         series.fold_in_item("newer", DATA.items[:0])
 
 

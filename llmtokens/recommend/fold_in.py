@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,14 +12,12 @@ from numpy.typing import NDArray
 from ..data.ids import plain_id, plain_ids
 from ..errors import DataError, sample
 from ..tokens import LLMTokens
-from ..tokens.blocks import as_text
 from .ageing import recency
 
 if TYPE_CHECKING:
     from .learning import Learning
 
 Given = Mapping[Hashable, float] | Iterable[tuple[Hashable, float]]
-_NAMES = ("title", "name")
 _COLUMNS = ["user", "item", "rating"]
 
 
@@ -181,45 +178,8 @@ def _extended(algo: Learning, iid: Hashable, content: Any) -> tuple[LLMTokens, N
         raise DataError(
             "this algorithm has no item_tokens, so content says nothing to it: fit with item_tokens"
         )
-    made = _vectors(tokens, content)
-    if len(made) != 1:
-        raise DataError(f"found the content of {len(made)} items; expected that of one")
-    known = algo.items_.row(iid) != algo.items_.unknown
-    at = int(tokens.align([iid])[0]) if known else -1
-    if at >= 0:
-        ids, vectors, labels = tokens.ids, tokens.vectors.copy(), tokens.labels and [*tokens.labels]
-    else:
-        ids, vectors = [*tokens.ids, iid], np.vstack([tokens.vectors, made])
-        labels = tokens.labels and [*tokens.labels, ""]
-    vectors[at] = made[0]
-    if labels:
-        labels[at] = _label(iid, content)
-    return replace(tokens, ids=ids, vectors=vectors, labels=labels), made[0]
-
-
-def _vectors(tokens: LLMTokens, content: Any) -> NDArray[np.float32]:
-    if isinstance(content, str):
-        return tokens.query(content)[None]
-    columns = tokens.projection.columns
-    if isinstance(content, Mapping) or (isinstance(content, pd.Series) and columns):
-        named = content.keys()
-        if not set(columns) & set(named):
-            raise DataError(f"found {sample(named)} in the content; expected some of {columns}")
-        return tokens.transform(pd.DataFrame({name: [content.get(name)] for name in columns}))
-    if isinstance(content, (pd.DataFrame, list)):
-        return tokens.transform(content)
-    return tokens.transform(np.atleast_2d(np.asarray(content)))
-
-
-def _label(raw: Hashable, content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    if isinstance(content, (Mapping, pd.Series, pd.DataFrame)):
-        name = next((name for name in _NAMES if name in content), None)
-        if name is not None:
-            value = content[name]
-            return as_text(value.iloc[0] if isinstance(value, pd.Series) else value)
-    return str(raw)
+    grown = tokens.with_content(iid, content)
+    return grown, grown[iid]
 
 
 def _require_known(algo: Learning, side: str, ids: list[Hashable], remedy: str) -> None:
