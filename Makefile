@@ -15,7 +15,7 @@ demo: $(VENV)/.installed
 	$(BIN)/llmtokens benchmark $(if $(DATA),--data "$(DATA)")
 
 test: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

@@ -103,7 +103,7 @@ def one_fit(folder: str, workers: int, sweeps: int) -> dict[str, Any]:
     cluster.Cluster.total = counted_total  # type: ignore[method-assign]
     cluster.Cluster.draw_links = counted_links  # type: ignore[method-assign]
     with (
-        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as local,
+        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0") as local,
         Client(local) as client,
     ):
         fit_bpmf(folder, client=client, **given)

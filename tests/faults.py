@@ -31,7 +31,7 @@ def child(script: str, *args: object) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def output(script: str, *args: object, seconds: float = 120) -> str:
+def output(script: str, *args: object, seconds: float = 600) -> str:
     """What a child printed; fails where the child did."""
     process = child(script, *args)
     out, err = process.communicate(timeout=seconds)

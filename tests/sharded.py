@@ -41,7 +41,7 @@ def workers(n):
     """The client of a cluster of so many, one thread each."""
     distributed = pytest.importorskip("distributed")
     local = distributed.LocalCluster(
-        n_workers=n, threads_per_worker=1, processes=True, dashboard_address=None
+        n_workers=n, threads_per_worker=1, processes=True, dashboard_address=":0"
     )
     with local, distributed.Client(local) as client:
         yield client

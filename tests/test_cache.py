@@ -230,7 +230,7 @@ def test_a_read_only_folder_is_read_and_not_written(tmp_path, filled):
             file.chmod(0o444)
         folder.chmod(0o555)
         process = child(READ_ONLY, str(folder), str(tmp_path))
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=600)
         folder.chmod(0o755)
     assert process.returncode == 0, err
     encoded, warned, message = out.split(" ", 2)
@@ -255,7 +255,7 @@ def test_a_full_disk_stops_the_cache_and_not_the_work(tmp_path):
         """,
         str(tmp_path),
     )
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     texts = [str(k) for k in range(3000)]
     rows, seen = run(tmp_path, texts)  # there is room again
@@ -302,7 +302,7 @@ def test_several_processes_write_one_new_cache_at_once(tmp_path):
         """
     processes = [child(code, str(tmp_path), str(200 * k)) for k in range(4)]
     for process in processes:
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=600)
         assert process.returncode == 0, err
     texts = [str(k) for k in range(1200)]
     rows, seen = run(tmp_path, texts)

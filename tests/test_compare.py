@@ -332,7 +332,7 @@ def test_a_run_killed_ten_times_ends_with_the_table_of_an_undisturbed_one(tmp_pa
             [*command, str(folder), jobs], stdout=subprocess.PIPE, text=True, start_new_session=True
         )
         assert process.stdout.readline() == "ready\n"
-        before, deadline = _n_kept(folder), time.monotonic() + 60
+        before, deadline = _n_kept(folder), time.monotonic() + 600
         soon = moments.random() < 0.3  # perhaps before anything was kept
         while not soon and _n_kept(folder) == before and process.poll() is None:
             assert time.monotonic() < deadline

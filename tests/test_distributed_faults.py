@@ -280,13 +280,15 @@ def losses(monkeypatch):
 def test_killed_workers_are_replaced_and_change_nothing(tmp_path, monkeypatch):
     params = PARAMS | {"n_samples": 40 * KILLS}
     whole = LLMTokensBPMF(TOKENS, USERS, **params).fit(trainset())
-    rng, killed, over = np.random.default_rng(), [], threading.Event()
+    rng, killed, over = np.random.default_rng(KILLS), [], threading.Event()
     lost = losses(monkeypatch)
     monkeypatch.setattr(fit, "_MOST_LOSSES", 100)  # they may well come in a row, at random moments
     with workers(2) as client:
 
         def kill():
-            while len(killed) < KILLS and not over.wait(float(rng.uniform(0.3, 3))):
+            while len(killed) < KILLS and not over.wait(
+                float(rng.uniform(0.3, 3 if killed else 1))
+            ):
                 with contextlib.suppress(OSError, TimeoutError):
                     pids = list(client.run(os.getpid, on_error="ignore").values())
                     if len(pids) == 2 and not over.is_set():

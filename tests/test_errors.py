@@ -130,7 +130,7 @@ def frame_of(**columns):
 def fit_without_workers():
     distributed = pytest.importorskip("distributed")
     with (
-        distributed.Client(n_workers=0, processes=False, dashboard_address=None) as client,
+        distributed.Client(n_workers=0, processes=False, dashboard_address=":0") as client,
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setattr(connection, "_PATIENCE", 0.1)
@@ -140,7 +140,7 @@ def fit_without_workers():
 def placed_elsewhere():
     """The tokens of a cluster that is not this process's, as a pickle of them would come here."""
     distributed = pytest.importorskip("distributed")
-    with distributed.Client(n_workers=0, processes=False, dashboard_address=None) as client:
+    with distributed.Client(n_workers=0, processes=False, dashboard_address=":0") as client:
         pickled = pickle.dumps(on_workers(VECTORS, client))
     return pickle.loads(pickled)
 

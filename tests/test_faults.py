@@ -185,7 +185,7 @@ for folder in folders:
 def test_two_processes_fill_one_cache_at_once(tmp_path):
     writers = [child(WRITING, step, N, tmp_path) for step in (1, -1)]
     for process in writers:
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=600)
         assert process.returncode == 0, err
     assert sound_rows(tmp_path) == N
 
@@ -194,7 +194,7 @@ def test_two_processes_fill_one_cache_at_once(tmp_path):
 def test_a_kill_beside_another_writer_harms_neither(tmp_path):
     other = child(WRITING, -1, N, tmp_path)
     killed(ENCODING, (tmp_path, tmp_path / "log", N, BATCH, 0), 0.1, lambda: None)
-    _, err = other.communicate(timeout=300)
+    _, err = other.communicate(timeout=600)
     assert other.returncode == 0, err
     assert sound_rows(tmp_path) == N
 

@@ -224,7 +224,7 @@ def browse(path, profile, *options):
         "--disable-dev-shm-usage", "--hide-scrollbars", "--enable-logging=stderr",
         f"--user-data-dir={profile}", *options, path.as_uri(),
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
     said = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     return done.stdout, said
 

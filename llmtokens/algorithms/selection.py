@@ -234,7 +234,7 @@ def _expected(square: Floats, along: Floats, mean: Any, spread: Any, noise: Any)
 
 def _learned(square: Floats, along: Floats, size: Floats) -> tuple[Floats, Floats, float]:
     """Mean, spread and noise of the most likely prior."""
-    n, d = along.shape
+    along, (n, d) = np.ascontiguousarray(along), along.shape
     n_ratings = float(square[:, -1, -1].sum())
     noise = max(float(size.sum()) / n_ratings, 1e-12)
     mean, spread = np.zeros(d), np.eye(d) * (noise / 20)

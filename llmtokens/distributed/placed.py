@@ -48,7 +48,7 @@ def on_workers(tokens: LLMTokens, client: Any) -> LLMTokens:
     >>> from llmtokens import LLMTokens
     >>> from llmtokens.distributed import on_workers
     >>> tokens = LLMTokens.from_embeddings([1, 2, 3], np.eye(3))
-    >>> with Client(processes=False, dashboard_address=None) as client:
+    >>> with Client(processes=False, dashboard_address=":0") as client:
     ...     there = on_workers(tokens, client)
     ...     client.submit(lambda known: known.n_dims, there).result() == tokens.n_dims
     True
