@@ -152,7 +152,9 @@ def main() -> None:
         "seconds": {"myFM": statistics.median(theirs), "LLMTokensBPMF": statistics.median(ours)},
         "ratio": statistics.median(a / b for a, b in zip(theirs, ours, strict=True)),
         "mb_peak": peak_mb(),
-        "mb_posterior": sum(x.nbytes for x in algo._parts.values() if isinstance(x, np.ndarray))
+        "mb_posterior": sum(
+            x.nbytes for x in algo.model_.arrays().values() if isinstance(x, np.ndarray)
+        )
         / 2**20,
     }
     for name, value in results["seconds"].items():

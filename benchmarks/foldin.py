@@ -79,7 +79,7 @@ def judge(
     base = make().fit(rest)
     found["never seen"].append(rmse(base, test))
     start = time.process_time()
-    base._state()  # what the first fold_in, or save, works out once
+    base.model_.arrays()  # what the first fold_in, or save, works out once
     found["once, ms"].append(1e3 * (time.process_time() - start))
     known = given[base.items_.rows(given["item"]) != base.items_.unknown]
     folded = copy.copy(base)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .algorithms.base import Scores, TokenAlgoBase
+from .algorithms.base import TokenAlgoBase, fitted
 from .data.entities import EntityIndex
 from .data.ratings import Ratings
 from .errors import DataError
-from .runtime.arrays import Rows
+from .recommend.interface import FittedModel, Scores
+from .runtime.arrays import Floats, Rows
 from .runtime.random_state import generator
 from .tokens import LLMTokens
 
@@ -85,6 +85,17 @@ def random_like(
     return replace(tokens, vectors=(rows.mean(0) + noise * rows.std(0)).astype(np.float32))
 
 
+@dataclass(frozen=True, eq=False)
+class _FittedUserMean(FittedModel):
+    """The biases of the users with ratings, ``bu``, shape (n_users,)."""
+
+    bu: Floats
+
+    def score(self, users: Rows, items: Rows) -> Scores:
+        known = np.append(self.bu, np.zeros(self.users.n_rows - len(self.bu)))
+        return self.ratings.global_mean + known[users], {}
+
+
 class UserMean(TokenAlgoBase):
     """The mean of all ratings, moved towards the user's own: the bar for items without ratings.
 
@@ -112,17 +123,18 @@ class UserMean(TokenAlgoBase):
     (4.222, 3.667)
     """
 
+    model_: _FittedUserMean
+
+    bu = fitted(lambda model: model.bu)
+
     def __init__(self, shrinkage: float = 5) -> None:
         super().__init__()
         self.shrinkage = shrinkage
 
-    def _learn(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> dict[str, Any]:
+    def _learn(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> _FittedUserMean:
         if not self.shrinkage >= 0:
             raise DataError(f"found shrinkage={self.shrinkage!r}; expected a number of 0 or more")
         above = ratings.value - ratings.global_mean
         sums = np.bincount(ratings.user, above, minlength=ratings.n_users)
-        return {"bu": sums / np.maximum(ratings.user_counts + self.shrinkage, 1e-12)}
-
-    def _score(self, users: Rows, items: Rows) -> Scores:
-        known = np.append(self.bu, np.zeros(self.users_.n_rows - len(self.bu)))
-        return self.ratings_.global_mean + known[users], {}
+        bu = sums / np.maximum(ratings.user_counts + self.shrinkage, 1e-12)
+        return _FittedUserMean(ratings, users, items, bu)

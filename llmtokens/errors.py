@@ -21,7 +21,7 @@ class AlignmentError(DataError):
     """The ids of the tokens and the ids of the ratings do not meet."""
 
 
-class NotFittedError(LLMTokensError, ValueError):
+class NotFittedError(LLMTokensError, ValueError, AttributeError):
     """The algorithm was asked for something it only knows after ``fit``."""
 
 

@@ -270,8 +270,8 @@ def test_any_number_of_threads_gives_the_same_and_numba_keeps_its_own():
     before = numba.get_num_threads()
     one, many = (LLMTokensBPMF(TOKENS, n_threads=n, **SHORT).fit(TRAIN) for n in (1, 64))
     assert numba.get_num_threads() == before
-    for name, array in one._parts.items():
-        np.testing.assert_array_equal(array, many._parts[name])
+    for name, array in one.model_.arrays().items():
+        np.testing.assert_array_equal(array, many.model_.arrays()[name])
 
 
 def interrupting(monkeypatch, after):
@@ -322,9 +322,9 @@ def test_parameters_out_of_range_are_named(bad):
 
 def test_a_large_posterior_keeps_fewer_samples(monkeypatch):
     algo = LLMTokensBPMF(TOKENS, **SHORT | {"n_samples": 60})
-    assert algo.fit(TRAIN)._parts["users"].shape[1] == 20
-    monkeypatch.setattr(posterior, "BUDGET", algo._parts["users"].nbytes)
-    assert 10 <= algo.fit(TRAIN)._parts["users"].shape[1] < 20
+    assert algo.fit(TRAIN).model_.user_samples.shape[1] == 20
+    monkeypatch.setattr(posterior, "BUDGET", algo.model_.user_samples.nbytes)
+    assert 10 <= algo.fit(TRAIN).model_.user_samples.shape[1] < 20
 
 
 def links_of(trainset):
@@ -371,16 +371,16 @@ def test_text_features_are_centred_and_of_unit_size():
 def test_lists_are_sorted_by_the_estimates(fitted):
     items = np.arange(fitted.items_.n_rows)
     users = np.array([0, 5, fitted.users_.unknown])
-    for row, made in zip(users, fitted._rank_scores(users), strict=True):
+    for row, made in zip(users, fitted.model_.rank_scores(users), strict=True):
         np.testing.assert_allclose(
-            made, fitted._score(np.full(len(items), row), items)[0], atol=1e-4
+            made, fitted.model_.score(np.full(len(items), row), items)[0], atol=1e-4
         )
 
 
 def test_the_terms_add_up(fitted):
     for user, item in [(0, 0), (3, fitted.items_.n_warm), (fitted.users_.unknown, 4)]:
-        est = fitted._score(np.array([user]), np.array([item]))[0][0]
-        assert sum(fitted._terms(user, item).values()) == pytest.approx(est, abs=1e-5)
+        est = fitted.model_.score(np.array([user]), np.array([item]))[0][0]
+        assert sum(fitted.model_.terms(user, item).values()) == pytest.approx(est, abs=1e-5)
 
 
 def test_what_is_less_known_has_a_larger_standard_deviation(fitted):
@@ -448,8 +448,8 @@ def test_the_means_of_the_samples_follow_what_is_folded_in(fitted):
     algo.fold_in("new", {TRAIN.to_raw_iid(i): 5.0 for i in range(9)})
     for old, new in zip(before, (algo.pu, algo.bu, algo.qi, algo.bi), strict=True):
         np.testing.assert_array_equal(new[: len(old)], old)
-    std, row = algo._parts["std"], int(algo.users_.rows(["new"])[0])
-    drawn = std * algo._parts["users"][row].astype(float).mean(axis=0)
+    std, row = algo.model_.std, int(algo.users_.rows(["new"])[0])
+    drawn = std * algo.model_.user_samples[row].astype(float).mean(axis=0)
     np.testing.assert_allclose([*algo.pu[row], algo.bu[row]], drawn[4:], atol=1e-5)
     assert len(algo.pu) == len(algo.bu) == TRAIN.n_users + 1
     assert algo.bu is algo.bu

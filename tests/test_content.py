@@ -188,8 +188,8 @@ def test_ranking_scores_order_as_estimates_do():
     rows, _ = ratings()
     for method in ("ridge", "cosine"):
         algo = LLMTokensContent(TOKENS, method=method).fit(train(rows))
-        scores = algo._rank_scores(np.array([3]))[0]
-        est, _ = algo._score(np.full(len(scores), 3), np.arange(len(scores)))
+        scores = algo.model_.rank_scores(np.array([3]))[0]
+        est, _ = algo.model_.score(np.full(len(scores), 3), np.arange(len(scores)))
         np.testing.assert_allclose(scores - scores[0], est - est[0], atol=1e-5)
 
 
@@ -330,12 +330,12 @@ def test_the_influence_of_a_rating_is_what_leaving_it_out_does(method):
     algo.fit(trainset(frame))
     user, item = algo.users_.rows([3])[0], algo.items_.rows([65])[0]
     items, values, weights = algo.ratings_.of_user(user)
-    found = algo._influence(user, item)
+    found = algo.model_.influence(user, item)
 
     def estimate(keep):
         if method == "ridge":
-            z = algo._fold_in_user(user, items[keep], values[keep], weights[keep])
-            return z["user_level_"] + algo.item_content_[item] @ z["user_taste_"]
+            z = algo.model_.user_entries(user, items[keep], values[keep], weights[keep])
+            return z["user_level"] + algo.item_content_[item] @ z["user_taste"]
         mean = algo.ratings_.global_mean
         x = algo.item_content_[items[keep]].astype(float)
         low, high = algo.ratings_.value.min(), algo.ratings_.value.max()

@@ -81,8 +81,10 @@ def test_without_tokens_too(client):
 def test_shards_of_another_size_give_the_same_up_to_rounding(whole, monkeypatch):
     monkeypatch.setattr(rated, "_RATINGS", 10**9)
     one = LLMTokensBPMF(TOKENS, USERS, **PARAMS).fit(trainset())
-    for name in ("users", "items"):
-        np.testing.assert_allclose(one._parts[name], whole._parts[name], atol=1e-4)
+    for name in ("user_samples", "item_samples"):
+        np.testing.assert_allclose(
+            getattr(one.model_, name), getattr(whole.model_, name), atol=1e-4
+        )
 
 
 @pytest.fixture(scope="module")

@@ -178,7 +178,7 @@ def test_cold_item_is_ranked_from_its_text():
 def test_unknown_users_get_the_most_popular_first():
     rows, tokens = two_worlds()
     algo = fit(rows, item_tokens=tokens)
-    scores = algo._rank_scores(np.array([algo.users_.unknown]))[0]
+    scores = algo.model_.rank_scores(np.array([algo.users_.unknown]))[0]
     sums = np.zeros(10)
     for _, i, r in rows:
         sums[algo.items_.rows([i])[0]] += 0.05 + 0.95 * (r - 2) / 3
@@ -189,7 +189,7 @@ def test_estimates_of_warm_items_order_as_scores_do():
     rows, tokens = two_worlds()
     algo = fit(rows, item_tokens=tokens)
     for user in range(4):
-        scores = algo._rank_scores(algo.users_.rows([user]))[0, :10]
+        scores = algo.model_.rank_scores(algo.users_.rows([user]))[0, :10]
         est = [p.est for p in algo.test([(user, algo.items_.ids[k], None) for k in range(10)])]
         np.testing.assert_array_equal(np.argsort(est), np.argsort(scores))
         assert all(1 <= e <= 5 for e in est)
@@ -209,7 +209,7 @@ def test_implicit_ratings_all_count_as_one():
     mixed = fit(rows, item_tokens=tokens, implicit=True)
     ones = fit([(u, i, 1) for u, i, _ in rows], item_tokens=tokens, implicit=True)
     users = np.arange(5)
-    np.testing.assert_array_equal(mixed._rank_scores(users), ones._rank_scores(users))
+    np.testing.assert_array_equal(mixed.model_.rank_scores(users), ones.model_.rank_scores(users))
     assert set(mixed.interactions_.data) == {1.0}
 
 

@@ -128,7 +128,7 @@ def test_a_batch_of_new_users_and_items_is_learned_as_by_a_refit(name, before):
     rows = [(algo.users_.rows([uid]), algo.items_), (again.users_.rows([uid]), again.items_)]
     ids = TOKENS.ids if algo.item_tokens else again.ratings_.item_ids
     ours, theirs = (
-        model._rank_scores(row)[0, entities.rows(ids)]
+        model.model_.rank_scores(row)[0, entities.rows(ids)]
         for model, (row, entities) in zip((algo, again), rows, strict=True)
     )
     if algo.item_tokens is None:  # nothing but the order of rows differs
@@ -183,7 +183,7 @@ def test_a_new_item_is_scored_from_its_text_until_it_is_rated(before):
     twin = next(iter(NEW_ITEMS))  # known by its text alone
     algo.fold_in_item("twin", DATA.items[DATA.items["item"] == twin].iloc[0].to_dict())
     users = np.arange(5)
-    scores = algo._rank_scores(users)
+    scores = algo.model_.rank_scores(users)
     at = algo.items_.rows([twin, "twin"])
     np.testing.assert_allclose(scores[:, at[0]], scores[:, at[1]], rtol=1e-4)
 
@@ -208,7 +208,7 @@ def test_the_row_of_a_user_folded_in_is_that_of_reading_all_ratings_again(before
     np.testing.assert_array_equal(algo.interactions_.toarray(), anew.interactions_.toarray())
     row = algo.interactions_.toarray()[algo.users_.rows(["new"])[0]]
     columns = algo.items_.rows([rated[0], rated[2]])
-    low, high = algo.ends_
+    low, high = algo.model_.ends
     expected = 0.05 + 0.95 * (np.array([3.0, 4.0]) - low) / (high - low)
     np.testing.assert_allclose(row[columns], expected * [0.25, 1], rtol=1e-6)
     assert np.sum(row > 0) == 2

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import pickle
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -155,10 +156,16 @@ def ask_of_the_forgotten(at):
     algo.fit(full([(1, 1, 3.0), (2, 2, 4.0)])).ask("one")
 
 
+def from_parts_with_an_id_twice(at):
+    payload, arrays = at.algo.to_parts()
+    payload["users"][1] = payload["users"][0]
+    LLMTokensSVD.from_parts(payload, arrays)
+
+
 def explain_by_a_model_of_extremes(at):
     """As a damaged file with a right checksum may hold; found by the fuzzing harness."""
-    algo, parts = copy.copy(at.bpmf), at.bpmf._parts
-    algo._parts = parts | {"items": np.full_like(parts["items"], 2e8)}
+    algo, model = copy.copy(at.bpmf), at.bpmf.model_
+    algo.model_ = replace(model, item_samples=np.full_like(model.item_samples, 2e8))
     algo.explain(1, 2)
 
 
@@ -302,6 +309,7 @@ CASES = [
         "LLMTokensSVD.fold_in_item": lambda algo: algo.fold_in_item(1, "text"),
         "LLMTokensSVD.partial_fit": lambda algo: algo.partial_fit([(1, 1, 3.0)]),
         "LLMTokensSVD.save": lambda algo: algo.save("model"),
+        "LLMTokensSVD.to_parts": lambda algo: algo.to_parts(),
         "metrics.rank_all": lambda algo: rank_all(algo, [(1, 1, 3.0)]),
     }.items()],
     # serving
@@ -360,6 +368,11 @@ CASES = [
     ("LLMTokensSVD.load", StorageError, lambda at: LLMTokensSVD.load(at.nowhere), *NO_FILE[1:]),
     ("LLMTokensSVD.load", FileFormatError, lambda at: LLMTokensSVD.load(at.folder / "noise"),
      *DAMAGED[1:]),
+    ("LLMTokensSVD.to_parts", DataError, lambda at: at.raw_ids.to_parts(), *OTHER_IDS[1:]),
+    ("LLMTokensSVD.to_parts", LLMTokensError, lambda at: at.mean.to_parts(),
+     "cannot be saved or extended", "add the ratings to the trainset and call fit"),
+    ("LLMTokensSVD.from_parts", DataError, from_parts_with_an_id_twice,
+     "found 1 duplicate ids, the first being 1", "expected one row per id"),
     ("LLMTokensSVD.from_parts", FileFormatError, lambda at: LLMTokensSVD.from_parts(None, {}),
      "expected the parts", "parameters"),
     ("load", StorageError, lambda at: llmtokens.load(at.nowhere), *NO_FILE[1:]),

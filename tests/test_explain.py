@@ -65,7 +65,9 @@ def test_every_algorithm_says_what_its_estimates_are_made_of(name, terms, of_a_s
 def test_the_terms_of_implicit_scores_start_at_the_lowest_rating():
     algo = make("LLMTokensEASE", implicit=True).fit(TRAIN)
     terms = algo.explain(*ROWS[0][:2]).terms
-    score = algo._rank_scores(algo.users_.rows([ROWS[0][0]]))[0, algo.items_.rows([ROWS[0][1]])[0]]
+    score = algo.model_.rank_scores(algo.users_.rows([ROWS[0][0]]))[
+        0, algo.items_.rows([ROWS[0][1]])[0]
+    ]
     assert terms["lowest rating"] == 1
     assert terms["choices"] == pytest.approx(4 * score)
 
@@ -73,17 +75,17 @@ def test_the_terms_of_implicit_scores_start_at_the_lowest_rating():
 @pytest.mark.parametrize("name", [n for n in ALGORITHMS if "SVD" in n] + ["LLMTokensContent"])
 def test_influence_is_what_leaving_a_rating_out_does(name, fitted):
     algo = fitted(name)
-    algo._state()
+    algo.model_.arrays()
     user = TRAIN.to_inner_uid(ROWS[0][0])
     items, values, weights = algo.ratings_.of_user(user)
     for item in (0, 7, 11):
-        influence = algo._influence(user, item)
+        influence = algo.model_.influence(user, item)
 
         def estimate(keep, item=item):
-            z = algo._fold_in_user(user, items[keep], values[keep], weights[keep])
+            z = algo.model_.user_entries(user, items[keep], values[keep], weights[keep])
             if "SVD" in name:
-                return float(np.append(algo._parts["qi"][item], 1) @ np.append(z["pu"], z["bu"]))
-            return float(z["user_level_"] + algo.item_content_[item] @ z["user_taste_"])
+                return float(np.append(algo.model_.qi[item], 1) @ np.append(z["pu"], z["bu"]))
+            return float(z["user_level"] + algo.item_content_[item] @ z["user_taste"])
 
         whole = np.arange(len(items))
         for k in (0, len(items) // 2, len(items) - 1):
@@ -94,31 +96,31 @@ def test_influence_is_what_leaving_a_rating_out_does(name, fitted):
 @pytest.mark.parametrize("name", [n for n in ALGORITHMS if "BPMF" in n])
 def test_influence_on_a_mean_of_samples_is_that_of_the_users_row_without_the_rating(name, fitted):
     algo = fitted(name)
-    f, user = algo._parts, TRAIN.to_inner_uid(ROWS[0][0])
+    f, user = algo.model_, TRAIN.to_inner_uid(ROWS[0][0])
     items, values, weights = algo.ratings_.of_user(user)
-    prior = algo._prior("user", np.array([user]))[:, 0]
+    prior = f.prior("user", np.array([user]))[:, 0]
     every = np.arange(len(items))
 
     def estimate(item, keep):
         """By the inverse of the posterior precision, sample by sample."""
         total = 0.0
         for s in range(len(prior)):
-            q = f["items"][items[keep], s].astype(float)
-            design = np.column_stack([f["lead"][items[keep]], q[:, :-1], np.ones(len(keep))])
-            y = (values[keep] - f["mean"]) / f["std"] - q[:, -1]
-            usual = np.column_stack([f["lead"] - f["pick_centre"], np.ones(len(f["lead"]))])
-            usual = f["text_share"] * (usual @ f["picks"][algo.users_.unknown])
+            q = f.item_samples[items[keep], s].astype(float)
+            design = np.column_stack([f.lead[items[keep]], q[:, :-1], np.ones(len(keep))])
+            y = (values[keep] - f.mean) / f.std - q[:, -1]
+            usual = np.column_stack([f.lead - f.correction.centre, np.ones(len(f.lead))])
+            usual = f.text_share * (usual @ f.selection[algo.users_.unknown])
             y = y - usual[items[keep]]
-            alpha = weights[keep] / (f["user_open"][user, 0] * f["item_open"][items[keep], 0])
-            precision = np.linalg.inv(f["user_spread"][s].astype(float))
+            alpha = weights[keep] / (f.user_open[user, 0] * f.item_open[items[keep], 0])
+            precision = np.linalg.inv(f.user_spread[s].astype(float))
             posterior = precision + (design * alpha[:, None]).T @ design
             right = precision @ prior[s] + design.T @ (alpha * y)
-            query = np.concatenate([f["lead"][item], f["items"][item, s, :-1], [1.0]])
+            query = np.concatenate([f.lead[item], f.item_samples[item, s, :-1], [1.0]])
             total += float(query @ np.linalg.solve(posterior, right))
-        return f["std"] * total / len(prior)
+        return f.std * total / len(prior)
 
     for item in (0, 7, algo.items_.unknown - 1):
-        found = algo._influence(user, item)
+        found = algo.model_.influence(user, item)
         whole = estimate(item, every)
         for k in (0, len(items) // 2, len(items) - 1):
             drop = whole - estimate(item, np.delete(every, k))
@@ -166,7 +168,7 @@ def test_each_of_two_ratings_of_one_item_has_its_own_influence_in_ease():
 
     every = np.arange(len(items))
     assert 1.2 < estimate(every) < 4.8  # where nothing is bent
-    for k, found in enumerate(algo._influence(user, item)):
+    for k, found in enumerate(algo.model_.influence(user, item)):
         assert found == pytest.approx(estimate(every) - estimate(np.delete(every, k)), abs=1e-5)
 
 

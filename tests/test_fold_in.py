@@ -1,4 +1,5 @@
 import copy
+from dataclasses import fields
 
 import numpy as np
 import pandas as pd
@@ -7,10 +8,11 @@ from algorithms import ALGORITHMS, DATA, TOKENS, full, make
 from surprise import accuracy
 
 from llmtokens import LLMTokens, LLMTokensSVD
+from llmtokens.algorithms.svd.fitted import FittedSVD
 from llmtokens.data.entities import EntityIndex
 from llmtokens.errors import DataError, LLMTokensError, LLMTokensWarning
 from llmtokens.recommend.ageing import recency
-from llmtokens.recommend.interface import Hooks
+from llmtokens.recommend.interface import FittedModel
 
 ROWS = list(DATA.ratings[["user", "item", "rating"]].itertuples(index=False, name=None))
 NEW_USER, NEW_ITEM = ROWS[0][0], ROWS[0][1]
@@ -27,7 +29,7 @@ def fitted():
     def get(name):
         if name not in made:
             made[name] = make(name).fit(TRAIN)
-            made[name]._state()
+            made[name].model_.arrays()
         return copy.copy(made[name])
 
     return get
@@ -141,7 +143,7 @@ def test_a_new_user_may_rate_an_item_that_nobody_has_rated(name, fitted):
 def test_entities_grow_as_if_built_anew():
     warm = list(TOKENS.ids[10:40])
     entities = EntityIndex.of("item", warm, TOKENS)
-    grown, source = entities.warmed([TOKENS.ids[70], "new", TOKENS.ids[2], warm[0]], TOKENS)
+    grown, source = entities.warmed([TOKENS.ids[70], "new", TOKENS.ids[2], warm[0]])
     anew = EntityIndex.of("item", [*warm, TOKENS.ids[70], "new", TOKENS.ids[2]], TOKENS)
     assert (grown.ids, grown.n_warm) == (anew.ids, anew.n_warm)
     np.testing.assert_array_equal(grown.tokens, anew.tokens)
@@ -199,42 +201,34 @@ def test_weight_of_time_reaches_the_profiles_of_content_too(fitted):
         plain.fold_in("u", HIS[:12])
         recent.fold_in("u", HIS[:12], timestamps=range(12), half_life=1.0)
         row = plain.users_.rows(["u"])
-        assert np.abs(plain._rank_scores(row) - recent._rank_scores(row)).max() > 1e-3
+        assert np.abs(plain.model_.rank_scores(row) - recent.model_.rank_scores(row)).max() > 1e-3
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_nothing_changes_if_anything_fails(name, fitted, monkeypatch):
     algo = fitted(name)
-    before, state = dict(algo.__dict__), algo._state()
-    copies = {key: np.copy(value) for key, value in state.items() if value is not None}
+    before, arrays = dict(algo.__dict__), algo.model_.arrays()
+    copies = {key: np.copy(value) for key, value in arrays.items() if value is not None}
     batch = [("new", "new", 5.0), (ROWS[-1][0], "new", 3.0)]
-    restore, calls = type(algo)._restore, []
+    relearned = type(algo.model_).relearned
 
-    def counted(self, *parts):
-        calls.append(parts)
-        return restore(self, *parts)
+    def failing(self, growth):
+        relearned(self, growth)
+        raise MemoryError
 
-    def failing(self, *parts):
-        calls.pop()
-        if not calls:
-            raise MemoryError
-        return restore(self, *parts)
-
-    monkeypatch.setattr(type(algo), "_restore", counted)
-    copy.copy(algo).partial_fit(batch)
-    monkeypatch.setattr(type(algo), "_restore", failing)
+    monkeypatch.setattr(type(algo.model_), "relearned", failing)
     with pytest.raises(MemoryError):
         algo.partial_fit(batch)
     assert algo.__dict__ == before
     for key, value in copies.items():
-        np.testing.assert_array_equal(algo._state()[key], value)
+        np.testing.assert_array_equal(algo.model_.arrays()[key], value)
 
 
 def test_a_breakdown_of_the_algebra_is_named(fitted, monkeypatch):
     def breaks(*_):
         raise np.linalg.LinAlgError("singular matrix")
 
-    monkeypatch.setattr(LLMTokensSVD, "_fold_in_user", breaks)
+    monkeypatch.setattr(FittedSVD, "user_entries", breaks)
     with pytest.raises(DataError, match=r"broke down \(singular matrix\).*extreme size"):
         fitted("LLMTokensSVD").fold_in("new", HIS[:3])
 
@@ -267,11 +261,13 @@ def test_an_item_without_a_title_is_called_by_its_id(fitted):
 
 
 def test_an_algorithm_without_a_closed_form_says_so(fitted):
-    class Other(LLMTokensSVD):
-        _fold_in_user, _fold_in_item = Hooks._fold_in_user, Hooks._fold_in_item
+    class FittedOther(FittedSVD):
+        user_entries = FittedModel.user_entries
 
-    algo = Other(n_factors=2, n_epochs=1).fit(TRAIN)
-    with pytest.raises(LLMTokensError, match="Other cannot learn users without a refit"):
+    algo = fitted("LLMTokensSVD")
+    model = algo.model_
+    algo.model_ = FittedOther(**{f.name: getattr(model, f.name) for f in fields(model)})
+    with pytest.raises(LLMTokensError, match="FittedOther cannot learn users without a refit"):
         algo.fold_in("new", HIS[:3])
 
 

@@ -22,7 +22,7 @@ def test_the_list_is_the_best_unseen_items_by_score(name, fitted):
     for uid in USERS:
         frame = algo.recommend(uid, n=7)
         row = algo.users_.rows([uid])
-        scores = algo._rank_scores(row)[0]
+        scores = algo.model_.rank_scores(row)[0]
         unseen = [k for k, raw in enumerate(algo.items_.ids) if raw not in seen(uid)]
         best = sorted(unseen, key=lambda k: (-scores[k], k))[:7]
         assert frame["item"].tolist() == [algo.items_.ids[k] for k in best]
@@ -43,13 +43,13 @@ def test_est_is_what_predict_says(name, fitted):
 def test_dense_scores_order_items_as_estimates_do_for_models_of_ratings(name, fitted):
     algo = fitted(name)
     rows = algo.users_.rows(USERS)
-    dense = algo._rank_scores(rows)
+    dense = algo.model_.rank_scores(rows)
     assert dense.shape == (len(USERS), algo.items_.n_rows)
     if "EASE" in name:
         return
     for row, scores in zip(rows, dense, strict=True):
         items = np.arange(algo.items_.n_rows)
-        est = algo._score(np.full(len(items), row), items)[0]
+        est = algo.model_.score(np.full(len(items), row), items)[0]
         np.testing.assert_allclose(scores - scores.mean(), est - est.mean(), atol=1e-5)
 
 

@@ -116,7 +116,7 @@ def test_a_user_without_ratings_gets_what_a_rating_is_corrected_by_on_average(ra
     lead, _, x, gap, rest = planted(ratings)
     made, rows = learn(ratings, lead, gap, rest)
     usual = np.mean(np.sum(x * rows[ratings.user], axis=1))
-    picks = made.entries(rows, ratings.n_users + 2)["picks"]
+    picks = made.selection(rows, ratings.n_users + 2)
     np.testing.assert_allclose(picks[-2:], [[0, 0, 0, usual]] * 2, atol=1e-6)
     np.testing.assert_allclose(picks[:-2], rows, atol=1e-6)
 

@@ -86,9 +86,9 @@ def test_the_attributes_are_the_prediction():
         est = algo.predict(algo.trainset.to_raw_uid(inner), raw, clip=False).est
         plain = algo.trainset.global_mean + algo.bu[inner] + algo.bi[many]
         plain += algo.pu[inner] @ algo.qi[many]
-        f, share = algo._parts, 2 / (2 + algo.ratings_.item_counts[many])
-        content = np.append(f["lead"][many] - f["pick_centre"], 1.0)
-        assert est == pytest.approx(plain + share * f["picks"][inner] @ content, abs=1e-5)
+        f, share = algo.model_, 2 / (2 + algo.ratings_.item_counts[many])
+        content = np.append(f.lead[many] - f.correction.centre, 1.0)
+        assert est == pytest.approx(plain + share * f.selection[inner] @ content, abs=1e-5)
 
 
 def test_a_cold_item_is_predicted_from_its_text():

@@ -3,45 +3,56 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import gc
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from surprise import AlgoBase, Prediction, Trainset
 
 from ..data.entities import EntityIndex
 from ..data.ratings import Ratings
-from ..errors import AlignmentError, DataError, NotFittedError
+from ..errors import AlignmentError, DataError
 from ..recommend import Serving
+from ..recommend.interface import FittedModel
+from ..runtime.arrays import Mask
 from ..runtime.threads import one_blas_thread
+from ..runtime.writers import writing
 from ..tokens import LLMTokens
 
-Scores = tuple[NDArray[np.float64], dict[str, NDArray[Any]]]
 
-_BLOCK = 1 << 16  # pairs scored at once: bounds the memory of gathered factors
+def fitted(read: Callable[[Any], Any]) -> Any:
+    """An attribute of an algorithm that is read from its fitted model."""
+
+    def set_(algo: TokenAlgoBase, value: Any) -> None:
+        if value is not None:  # as Surprise sets bu and bi at the start of fit
+            raise AttributeError("what is read from the fitted model cannot be set; call fit")
+
+    return property(lambda algo: read(algo.model_), set_)
 
 
 class TokenAlgoBase(Serving, AlgoBase):
     """Base of the algorithms: a Surprise ``AlgoBase`` that knows tokens.
 
-    A subclass stores its parameters in ``__init__`` and writes two methods: ``_learn``, from arrays
-    to the fitted attributes, and ``_score``, from rows (see
-    :class:`~llmtokens.data.entities.EntityIndex`) to estimates; for the rest it may give more of
-    :class:`~llmtokens.recommend.interface.Hooks`. Everything is rebuilt by each ``fit``, and
-    nothing changes if it fails.
+    A subclass stores its parameters in ``__init__`` and writes one method, ``_learn``, from arrays
+    to its own :class:`~llmtokens.recommend.interface.FittedModel`, which says the rest. Each
+    ``fit`` makes a new one; if it fails, nothing changes.
 
     Attributes
     ----------
     trainset : Trainset
+    model_ : FittedModel
+        All that was learned; the other attributes read it.
     ratings_ : Ratings
         The training ratings as arrays.
     users_, items_ : EntityIndex
         Who can be predicted.
     """
+
+    ratings_ = fitted(lambda model: model.ratings)
+    users_ = fitted(lambda model: model.users)
+    items_ = fitted(lambda model: model.items)
 
     def __init__(
         self, item_tokens: LLMTokens | None = None, user_tokens: LLMTokens | None = None
@@ -52,12 +63,8 @@ class TokenAlgoBase(Serving, AlgoBase):
 
     # -- for subclasses ------------------------------------------------------------------------
 
-    def _learn(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> dict[str, Any]:
-        """The fitted attributes, by name."""
-        raise NotImplementedError
-
-    def _score(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> Scores:
-        """Estimates for pairs of rows, NaN where impossible, and further details by name."""
+    def _learn(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> FittedModel:
+        """What there is to learn from the ratings, and from the tokens of users and items."""
         raise NotImplementedError
 
     def _entities(
@@ -87,15 +94,14 @@ class TokenAlgoBase(Serving, AlgoBase):
         AlignmentError
             If no id of the trainset has a token.
         """
-        ratings = Ratings.from_trainset(trainset)
-        users, items = self._entities(ratings.user_ids, ratings.item_ids)
-        with one_blas_thread(), breakdowns_named():
-            learned = self._learn(ratings, users, items)
-        require_finite(learned)
-        fitted = copy.copy(self)
-        super(TokenAlgoBase, fitted).fit(trainset)
-        fitted.ratings_, fitted.users_, fitted.items_ = ratings, users, items
-        self.__dict__.update(vars(fitted) | learned)  # at once: nothing can come between
+        with writing(self):
+            ratings = Ratings.from_trainset(trainset)
+            users, items = self._entities(ratings.user_ids, ratings.item_ids)
+            with one_blas_thread(), breakdowns_named():
+                model = self._learn(ratings, users, items)
+            model.require_finite()
+            super().fit(trainset)
+            self.model_ = model
         return self
 
     def predict(
@@ -143,21 +149,17 @@ class TokenAlgoBase(Serving, AlgoBase):
         NotFittedError
             Before ``fit``.
         """
-        self._require_fitted()
-        users = np.array([_inner_row(self.users_, u)], np.int64)
-        items = np.array([_inner_row(self.items_, i)], np.int64)
-        est = float(self._score(users, items)[0][0])
-        return self.default_prediction() if np.isnan(est) else est
+        model = self.model_
+        users = np.array([_inner_row(model.users, u)], np.int64)
+        items = np.array([_inner_row(model.items, i)], np.int64)
+        est = float(model.score(users, items)[0][0])
+        return model.ratings.global_mean if np.isnan(est) else est
 
     def default_prediction(self) -> float:
         """The mean of the training ratings, where nothing better can be said."""
-        return self.ratings_.global_mean
+        return self.model_.ratings.global_mean
 
     # -- inside --------------------------------------------------------------------------------
-
-    def _require_fitted(self) -> None:
-        if not hasattr(self, "ratings_"):
-            raise NotFittedError(f"this {type(self).__name__} is not fitted yet; call fit first")
 
     def _predictions(
         self,
@@ -167,10 +169,10 @@ class TokenAlgoBase(Serving, AlgoBase):
         clip: bool,
         verbose: bool,
     ) -> list[Prediction]:
-        self._require_fitted()
-        users, items = self.users_.rows(uids), self.items_.rows(iids)
-        est, extra, impossible = self._estimates(users, items, clip)
-        details = _details(users >= self.users_.n_warm, items >= self.items_.n_warm, impossible)
+        model = self.model_
+        users, items = model.users.rows(uids), model.items.rows(iids)
+        est, extra, impossible = model.estimates(users, items, clip)
+        details = _details(users >= model.users.n_warm, items >= model.items.n_warm, impossible)
         for key, values in extra.items():
             for detail, value in zip(details, values.tolist(), strict=True):
                 detail[key] = value
@@ -186,23 +188,6 @@ class TokenAlgoBase(Serving, AlgoBase):
                 print(prediction)
         return made
 
-    def _estimates(
-        self, users: NDArray[np.int64], items: NDArray[np.int64], clip: bool
-    ) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]], NDArray[np.bool_]]:
-        """Finite estimates for pairs of rows, details by name, and which were impossible."""
-        with one_blas_thread():
-            blocks = [
-                self._score(users[k : k + _BLOCK], items[k : k + _BLOCK])
-                for k in range(0, max(len(users), 1), _BLOCK)
-            ]
-        est = np.concatenate([block[0] for block in blocks]).astype(np.float64, copy=False)
-        extra = {key: np.concatenate([b[1][key] for b in blocks]) for key in blocks[0][1]}
-        impossible = np.isnan(est)
-        est[impossible] = self.default_prediction()
-        if clip:
-            np.clip(est, *self.ratings_.scale, out=est)
-        return est, extra, impossible
-
 
 @contextlib.contextmanager
 def breakdowns_named() -> Iterator[None]:
@@ -214,16 +199,6 @@ def breakdowns_named() -> Iterator[None]:
             f"training broke down ({error}): look for ratings or tokens of extreme size, or "
             "for ratings that differ by rounding alone"
         ) from error
-
-
-def require_finite(learned: Mapping[str, Any]) -> None:
-    """Raise DataError where what was learned holds NaN or infinity."""
-    for name, value in learned.items():
-        if isinstance(value, np.ndarray) and not np.isfinite(value).all():
-            raise DataError(
-                f"training diverged: {name} holds NaN or infinity; lower the learning rates, "
-                "or look for ratings far outside the rating scale"
-            )
 
 
 @contextlib.contextmanager
@@ -238,9 +213,7 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _details(
-    cold_user: NDArray[np.bool_], cold_item: NDArray[np.bool_], impossible: NDArray[np.bool_]
-) -> list[dict[str, Any]]:
+def _details(cold_user: Mask, cold_item: Mask, impossible: Mask) -> list[dict[str, Any]]:
     kinds: list[dict[str, Any]] = []
     for kind in range(8):
         detail: dict[str, Any] = {

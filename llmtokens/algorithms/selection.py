@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +12,10 @@ from numpy.typing import NDArray
 from ..data.entities import EntityIndex
 from ..data.ratings import Ratings
 from ..kernels import selection as kernels
-from ..storage.layout import Array, Layout, Scalar
+from ..recommend.interface import FittedModel
+from ..runtime.arrays import Floats, Rows, Singles
+from ..storage.layout import Array, Layout, Scalar, nested
 
-Floats = NDArray[np.float64]
-Singles = NDArray[np.float32]
-Rows = NDArray[np.int64]
 Said = tuple[Any, Any, Any]  # of ratings: items, gaps and rests
 
 _JUDGES = 800  # users from whom the priors are learned, and users at a time
@@ -159,57 +159,70 @@ class Correction(NamedTuple):
         scaled = self.mean * factor, self.spread * factor**2, self.noise * factor**2
         return Correction(*scaled, self.centre, self.usual * factor)
 
-    # -- as entries of a fitted model ----------------------------------------------------------
+    def selection(self, rows: Floats, n_user_rows: int) -> Singles:
+        """Corrections of all users; those without ratings have the usual one for all items."""
+        out = np.zeros((n_user_rows, rows.shape[1]))
+        out[:, -1] = self.usual
+        out[: len(rows)] = rows
+        return out.astype(np.float32)
 
-    @staticmethod
-    def layout(lead: str) -> Layout:
-        """The entries, where ``lead`` dims are known of an item."""
-        d = f"{lead} + 1"
-        return {
-            "picks": Array(("user_rows", d)),
-            "pick_mean": Array((2, d)),
-            "pick_spread": Array((2, d, d)),
-            "pick_noise": Array((2,)),
-            "pick_centre": Array((lead,)),
-            "pick_usual": Scalar(float),
-        }
 
-    def entries(self, rows: Floats, n_user_rows: int) -> dict[str, Any]:
-        """Their values; users without ratings have the usual one for all items."""
-        picks = np.zeros((n_user_rows, rows.shape[1]))
-        picks[:, -1] = self.usual
-        picks[: len(rows)] = rows
-        return {
-            "picks": picks.astype(np.float32),
-            "pick_mean": self.mean,
-            "pick_spread": self.spread,
-            "pick_noise": self.noise,
-            "pick_centre": self.centre,
-            "pick_usual": self.usual,
-        }
+CORRECTED: Layout = {
+    "lead": Array(("item_rows", "lead")),
+    "text_share": Array(("item_rows",)),
+    "selection": Array(("user_rows", "lead + 1")),
+    "correction.mean": Array((2, "lead + 1")),
+    "correction.spread": Array((2, "lead + 1", "lead + 1")),
+    "correction.noise": Array((2,)),
+    "correction.centre": Array(("lead",)),
+    "correction.usual": Scalar(float),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class CorrectedModel(FittedModel):
+    r"""A fitted model whose estimates hold :math:`w_i D_u^T [x_i - \bar x, 1]`.
+
+    Attributes
+    ----------
+    lead : ndarray of float32, shape (n_item_rows, d - 1)
+        ``x``: the leading token dims.
+    text_share : ndarray, shape (n_item_rows,)
+        ``w``: how much of an item's estimate its text has a say in.
+    selection : ndarray of float32, shape (n_user_rows, d)
+        ``D``.
+    correction : Correction
+        What ``D`` is shrunk to.
+    """
+
+    lead: Singles
+    text_share: NDArray[Any]
+    selection: Singles
+    correction: Correction
 
     @classmethod
-    def of_entries(cls, parts: Mapping[str, Any]) -> Correction:
-        return cls(*(parts[f"pick_{name}"] for name in cls._fields))
+    def from_arrays(
+        cls, arrays: Mapping[str, Any], ratings: Ratings, users: EntityIndex, items: EntityIndex
+    ) -> Self:
+        parts = nested(arrays)
+        parts["correction"] = Correction(**parts["correction"])
+        return cls(ratings, users, items, **parts)
 
+    def corrections(self, users: Rows, items: Rows) -> Floats:
+        """``w_i D_u . [lead_i - centre, 1]`` of pairs of rows."""
+        x = _design(self.lead[items], self.correction.centre)
+        out: Floats = self.text_share[items] * np.einsum("nd,nd->n", self.selection[users], x)
+        return out
 
-def corrections(parts: Mapping[str, Any], users: Rows, items: Rows) -> Floats:
-    """``w_i D_u . [lead_i - centre, 1]`` of pairs of rows."""
-    x = _design(parts["lead"][items], parts["pick_centre"])
-    out: Floats = parts["text_share"][items] * np.einsum("nd,nd->n", parts["picks"][users], x)
-    return out
+    def all_corrections(self, users: Rows) -> Floats:
+        """The same for all items, shape (n, n_item_rows)."""
+        out: Floats = self.selection[users] @ self.correction_terms().T
+        return out
 
-
-def all_corrections(parts: Mapping[str, Any], users: Rows) -> Floats:
-    """The same for all items, shape (n, n_item_rows)."""
-    out: Floats = parts["picks"][users] @ correction_terms(parts).T
-    return out
-
-
-def correction_terms(parts: Mapping[str, Any]) -> Floats:
-    """What users' rows are multiplied with, ``w_i [lead_i - centre, 1]``, for all items."""
-    out: Floats = parts["text_share"][:, None] * _design(parts["lead"], parts["pick_centre"])
-    return out
+    def correction_terms(self) -> Floats:
+        """What users' rows are multiplied with, ``w_i [lead_i - centre, 1]``, for all items."""
+        out: Floats = self.text_share[:, None] * _design(self.lead, self.correction.centre)
+        return out
 
 
 def _design(lead: Singles, centre: Floats) -> Floats:

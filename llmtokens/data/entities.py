@@ -47,6 +47,8 @@ class EntityIndex:
     tokens : ndarray of float32, shape (n_rows, d)
         A row's token, zeros (the mean token) where it has none; d is 0 without tokens.
     has_token : ndarray of bool, shape (n_rows,)
+    table : TokenTable, optional
+        Where the tokens are from.
     """
 
     side: str
@@ -54,6 +56,7 @@ class EntityIndex:
     n_warm: int
     tokens: NDArray[np.float32]
     has_token: NDArray[np.bool_]
+    table: TokenTable | None = None
 
     @classmethod
     def build(cls, side: str, warm_ids: list[Hashable], tokens: TokenTable | None) -> EntityIndex:
@@ -88,7 +91,7 @@ class EntityIndex:
         source = np.concatenate([at, cold, [-1]])
         vectors = tokens.vectors[source] * (source >= 0)[:, None]
         ids = warm_ids + [tokens.ids[k] for k in cold]
-        return cls(side, ids, n_warm, vectors.astype(np.float32, copy=False), source >= 0)
+        return cls(side, ids, n_warm, vectors.astype(np.float32, copy=False), source >= 0, tokens)
 
     @property
     def n_rows(self) -> int:
@@ -151,9 +154,7 @@ class EntityIndex:
         """Whether an id has ratings."""
         return raw in self._warm.exact
 
-    def warmed(
-        self, raw_ids: Iterable[Hashable], tokens: TokenTable | None
-    ) -> tuple[EntityIndex, NDArray[np.int64] | None]:
+    def warmed(self, raw_ids: Iterable[Hashable]) -> tuple[EntityIndex, NDArray[np.int64] | None]:
         """With these ids among the warm ones, as :meth:`of` would place them.
 
         Returns
@@ -166,6 +167,7 @@ class EntityIndex:
         new = [raw for raw in dict.fromkeys(raw_ids) if not self.is_warm(raw)]
         if not new:
             return self, None
+        tokens = self.table
         at = np.full(len(new), -1) if tokens is None else tokens.align(new)
         ids = [None if k < 0 or tokens is None else tokens.ids[k] for k in at]
         exact = self._cold.exact
@@ -178,19 +180,23 @@ class EntityIndex:
             vectors[self.n_warm : self.n_warm + len(new)] = tokens.vectors[at] * (at >= 0)[:, None]
             has_token[self.n_warm : self.n_warm + len(new)] = at >= 0
         names = self.ids[: self.n_warm] + new + [self.ids[row] for row in rest]
-        return EntityIndex(self.side, names, self.n_warm + len(new), vectors, has_token), rows
+        n_warm = self.n_warm + len(new)
+        return EntityIndex(self.side, names, n_warm, vectors, has_token, tokens), rows
 
     def with_token(
-        self, raw: Hashable, vector: NDArray[np.float32]
+        self, raw: Hashable, vector: NDArray[np.float32], table: TokenTable
     ) -> tuple[EntityIndex, NDArray[np.int64]]:
-        """With a new token for one id, cold if it was unknown; and the old row of each new one."""
+        """With a new token for one id, cold if it was unknown; and the old row of each new one.
+
+        ``table`` holds the new token beside the others.
+        """
         row = self.row(raw)
         source, names = np.arange(self.n_rows), self.ids
         if row == self.unknown:
             source, names = np.append(source, self.unknown), [*self.ids, raw]
         tokens, has_token = self.tokens[source], self.has_token[source]
         tokens[row], has_token[row] = vector, True
-        return EntityIndex(self.side, names, self.n_warm, tokens, has_token), source
+        return EntityIndex(self.side, names, self.n_warm, tokens, has_token, table), source
 
     def _warn_of_types(self, unknown: list[Hashable]) -> None:
         alike = [raw for raw in unknown if self._warm.row(raw) >= 0]

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ..algorithms.base import breakdowns_named, require_finite
+from ..algorithms.base import breakdowns_named
 from ..algorithms.bpmf import LLMTokensBPMF
 from ..algorithms.bpmf.chain import Chain
 from ..algorithms.bpmf.features import Known
+from ..algorithms.bpmf.fitted import FittedBPMF
 from ..algorithms.bpmf.model import spread
 from ..algorithms.bpmf.posterior import kept_samples
 from ..algorithms.bpmf.state import restore, state_of
@@ -127,10 +128,9 @@ def fit_bpmf(
     with opened(folder) as place, one_blas_thread(), algo._threads(table.n), breakdowns_named():
         job = _Job(algo, table, users, items, place, int(checkpoint_every))
         with connected(client):
-            learned = job.run(client)
-    require_finite(learned)
-    algo.ratings_, algo.users_, algo.items_ = table, users, items
-    algo.__dict__.update(learned)
+            model = job.run(client)
+    model.require_finite()
+    algo.model_ = model
     return algo
 
 
@@ -159,7 +159,7 @@ class _Job:
             folder, passing, self.std, self.known, algo.n_factors, self.seed, slots
         )
 
-    def run(self, client: Any) -> dict[str, Any]:
+    def run(self, client: Any) -> FittedBPMF:
         """Sample, from the last checkpoint if there is one, until it is done."""
         workers = 0 if client is None else len(client.nthreads())
         while True:

@@ -199,10 +199,11 @@ def _scorer(algo: AlgoBase, items: list[Hashable]) -> _Scorer:
 
 
 def _row_scorer(algo: TokenAlgoBase, items: list[Hashable]) -> _Scorer:
-    rows = algo.items_.rows(items)
+    model = algo.model_
+    rows = model.items.rows(items)
 
     def score(users: Sequence[Hashable]) -> Floats:
-        scores = np.asarray(algo._rank_scores(algo.users_.rows(users)), np.float64)[:, rows]
-        return np.where(np.isnan(scores), algo.default_prediction(), scores)
+        scores = np.asarray(model.rank_scores(model.users.rows(users)), np.float64)[:, rows]
+        return np.where(np.isnan(scores), model.ratings.global_mean, scores)
 
     return score

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..data.times import seconds
 from ..errors import DataError
+from ..runtime.arrays import Floats
 
 
-def recency(
-    n: int, timestamps: Sequence[float] | None, half_life: float | None
-) -> NDArray[np.float64]:
+def recency(n: int, timestamps: Sequence[float] | None, half_life: float | None) -> Floats:
     """Weights that halve with every ``half_life`` before the newest rating, shape (n,).
 
     >>> recency(3, [0, 5, 10], half_life=5.0).tolist()
@@ -44,7 +42,7 @@ def recency(
     return decayed(times.max(initial=-np.inf) - times, half_life)
 
 
-def decayed(age: NDArray[np.float64], half_life: float) -> NDArray[np.float64]:
+def decayed(age: Floats, half_life: float) -> Floats:
     """Weights by age: halved by every half-life, and never quite nothing."""
     return np.maximum(0.5 ** (age / half_life), 1e-9)
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ..data.ids import as_column
 from ..errors import DataError
+from ..runtime.arrays import Floats, Rows
 from .arguments import require_length
 from .ask import cosines
+from .interface import FittedModel
 from .ranking import basis, labels
-
-if TYPE_CHECKING:
-    from .methods import Serving
 
 _WORDS = {
     "user bias": "how this user rates in general",
@@ -73,39 +71,39 @@ class Explanation:
         return self.sentence
 
 
-def explain(algo: Serving, uid: Hashable, iid: Hashable, n: int) -> Explanation:
+def explain(model: FittedModel, uid: Hashable, iid: Hashable, n: int) -> Explanation:
     """See :meth:`Serving.explain`."""
     require_length(n)
-    user, item = int(algo.users_.rows([uid])[0]), int(algo.items_.rows([iid])[0])
-    est, _, impossible = algo._estimates(np.array([user]), np.array([item]), True)
-    terms = {"mean": algo.default_prediction()} if impossible[0] else algo._terms(user, item)
+    user, item = int(model.users.rows([uid])[0]), int(model.items.rows([iid])[0])
+    est, _, impossible = model.estimates(np.array([user]), np.array([item]), True)
+    terms = {"mean": model.ratings.global_mean} if impossible[0] else model.terms(user, item)
     excess = float(est[0]) - sum(terms.values())
-    rounding = _ROUNDING * max(map(abs, algo.ratings_.scale))
+    rounding = _ROUNDING * max(map(abs, model.ratings.scale))
     name = "end of the rating scale" if abs(excess) > rounding else list(terms)[-1]
     terms[name] = terms.get(name, 0.0) + excess
-    similar = cosines(algo.items_.tokens, algo.items_.tokens[item])
-    rated = _rated(algo, user, item, similar)
-    how = basis(algo, user)
+    similar = cosines(model.items.tokens, model.items.tokens[item])
+    rated = _rated(model, user, item, similar)
+    how = basis(model, user)
     return Explanation(
-        uid, iid, float(est[0]), terms, how, rated, _nearest(algo, item, similar, n),
-        _sentence(algo, iid, float(est[0]), terms, how, rated),
+        uid, iid, float(est[0]), terms, how, rated, _nearest(model, item, similar, n),
+        _sentence(model, iid, float(est[0]), terms, how, rated),
     )  # fmt: skip
 
 
-def _frame(algo: Serving, rows: NDArray[np.int64], columns: dict[str, Any]) -> pd.DataFrame:
-    raw = [algo.items_.ids[row] for row in rows]
-    names = labels(algo, raw)
+def _frame(model: FittedModel, rows: Rows, columns: dict[str, Any]) -> pd.DataFrame:
+    raw = [model.items.ids[row] for row in rows]
+    names = labels(model, raw)
     shown = {} if names is None else {"label": as_column(names)}
     return pd.DataFrame({"item": as_column(raw)} | shown | columns)
 
 
-def _rated(algo: Serving, user: int, item: int, similar: NDArray[np.float64]) -> pd.DataFrame:
-    items, values, _ = algo.ratings_.of_user(user)
+def _rated(model: FittedModel, user: int, item: int, similar: Floats) -> pd.DataFrame:
+    items, values, _ = model.ratings.of_user(user)
     try:
-        influence = algo._influence(user, item) if len(items) else np.zeros(0)
+        influence = model.influence(user, item) if len(items) else np.zeros(0)
     except np.linalg.LinAlgError as error:
         raise DataError(
-            f"the influence of the ratings of user {algo.users_.ids[user]!r} cannot be computed "
+            f"the influence of the ratings of user {model.users.ids[user]!r} cannot be computed "
             f"({error}); the model holds numbers of extreme size: fit it again"
         ) from error
     if influence is None:
@@ -114,30 +112,30 @@ def _rated(algo: Serving, user: int, item: int, similar: NDArray[np.float64]) ->
     else:
         order = np.argsort(-np.abs(influence), kind="stable")
     columns = {"rating": values, "influence": influence, "similarity": similar[items]}
-    return _frame(algo, items[order], {key: column[order] for key, column in columns.items()})
+    return _frame(model, items[order], {key: column[order] for key, column in columns.items()})
 
 
-def _nearest(algo: Serving, item: int, similar: NDArray[np.float64], n: int) -> pd.DataFrame:
+def _nearest(model: FittedModel, item: int, similar: Floats, n: int) -> pd.DataFrame:
     others = similar.copy()
     others[item] = -np.inf
-    others[~algo.items_.has_token] = -np.inf
+    others[~model.items.has_token] = -np.inf
     order = np.argsort(-others, kind="stable")[:n]
-    order = order[np.isfinite(others[order])] if algo.items_.has_token[item] else order[:0]
-    return _frame(algo, order, {"similarity": others[order]})
+    order = order[np.isfinite(others[order])] if model.items.has_token[item] else order[:0]
+    return _frame(model, order, {"similarity": others[order]})
 
 
 def _sentence(
-    algo: Serving,
+    model: FittedModel,
     iid: Hashable,
     est: float,
     terms: dict[str, float],
     how: str,
     rated: pd.DataFrame,
 ) -> str:
-    low, high = algo.ratings_.scale
-    name = (labels(algo, [iid]) or [str(iid)])[0]
-    opinions = not getattr(algo, "implicit", False)
-    usual = algo.default_prediction() if opinions else low
+    low, high = model.ratings.scale
+    name = (labels(model, [iid]) or [str(iid)])[0]
+    opinions = not getattr(model, "implicit", False)
+    usual = model.ratings.global_mean if opinions else low
     if opinions:
         words = (
             f"{name} is expected to get {est:.1f} on a scale from {low:g} to {high:g}, "

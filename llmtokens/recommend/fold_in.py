@@ -1,27 +1,27 @@
-"""New ratings, users and items without a refit: rows grow, and the algorithm fills them in."""
+"""New ratings, users and items without a refit: from one fitted model to the next."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ..data.ids import plain_id, plain_ids
+from ..data.ratings import Ratings
 from ..errors import DataError, sample
+from ..runtime.arrays import Floats, Singles
 from ..tokens import LLMTokens
 from .ageing import recency
+from .interface import FittedModel, Growth
 
-if TYPE_CHECKING:
-    from .learning import Learning
-
+Model = TypeVar("Model", bound=FittedModel)
 Given = Mapping[Hashable, float] | Iterable[tuple[Hashable, float]]
 _COLUMNS = ["user", "item", "rating"]
 
 
-def pairs(ratings: Given) -> tuple[list[Hashable], NDArray[np.float64]]:
+def pairs(ratings: Given) -> tuple[list[Hashable], Floats]:
     """Ids and values of ratings given as a mapping or as pairs.
 
     Raises
@@ -46,35 +46,40 @@ def pairs(ratings: Given) -> tuple[list[Hashable], NDArray[np.float64]]:
     return ids, values
 
 
-def fold_in_user(algo: Learning, uid: Hashable, ratings: Given, weights: tuple[Any, Any]) -> None:
-    """See :meth:`Learning.fold_in`."""
+def with_user(
+    model: Model,
+    uid: Hashable,
+    ratings: Given,
+    timestamps: Sequence[float] | None,
+    half_life: float | None,
+) -> Model:
+    """See :meth:`~llmtokens.recommend.Serving.fold_in`."""
     items, values = pairs(ratings)
     if not items:
         raise DataError(f"found no ratings of {uid!r}; expected at least one")
-    _require_known(algo, "item", items, "fold_in_item")
-    uid, (timestamps, half_life) = plain_ids([uid])[0], weights
-    algo.users_.rows([uid])  # warns of an id that is known as another type
-    if timestamps is not None and half_life is None:
-        half_life = getattr(algo, "half_life", None)
-    weight = recency(len(items), timestamps, half_life)
-    learn(algo, [uid] * len(items), items, values, weight, users=[uid])
+    _require_known(model, "item", items, "fold_in_item")
+    uid = plain_ids([uid])[0]
+    model.users.rows([uid])  # warns of an id that is known as another type
+    weights = recency(len(items), timestamps, half_life)
+    return learned(model, [uid] * len(items), items, values, weights, users=[uid])
 
 
-def fold_in_item(algo: Learning, iid: Hashable, content: Any, ratings: Given) -> None:
-    """See :meth:`Learning.fold_in_item`."""
+def with_item(model: Model, iid: Hashable, content: Any, ratings: Given) -> Model:
+    """See :meth:`~llmtokens.recommend.Serving.fold_in_item`."""
     users, values = pairs(ratings)
-    _require_known(algo, "user", users, "fold_in")
+    _require_known(model, "user", users, "fold_in")
     if content is None and not users:
         raise DataError(f"found neither content nor ratings of {iid!r}; expected either")
     iid = plain_ids([iid])[0]
-    row = int(algo.items_.rows([iid])[0])
-    iid = iid if row == algo.items_.unknown else algo.items_.ids[row]
-    learn(algo, users, [iid] * len(users), values, np.ones(len(users)), items=[iid],
-          content=content)  # fmt: skip
+    row = int(model.items.rows([iid])[0])
+    iid = iid if row == model.items.unknown else model.items.ids[row]
+    return learned(
+        model, users, [iid] * len(users), values, np.ones(len(users)), items=[iid], content=content
+    )
 
 
-def partial_fit(algo: Learning, ratings: Any) -> None:
-    """See :meth:`Learning.partial_fit`."""
+def with_batch(model: Model, ratings: Any) -> Model:
+    """See :meth:`~llmtokens.recommend.Serving.partial_fit`."""
     if isinstance(ratings, pd.DataFrame):
         named = set(_COLUMNS) <= set(ratings.columns)
         ratings = (ratings[_COLUMNS] if named else ratings).itertuples(index=False)
@@ -90,78 +95,68 @@ def partial_fit(algo: Learning, ratings: Any) -> None:
         )
     users, items = [pair[0] for pair in last], [pair[1] for pair in last]
     _, values = pairs(enumerate(last.values()))
-    algo.users_.rows(dict.fromkeys(users))  # both warn of ids that are known as another type
-    algo.items_.rows(dict.fromkeys(items))
-    learn(algo, users, items, values, np.ones(len(values)),
-          users=plain_ids(dict.fromkeys(users)), items=plain_ids(dict.fromkeys(items)))  # fmt: skip
+    model.users.rows(dict.fromkeys(users))  # both warn of ids that are known as another type
+    model.items.rows(dict.fromkeys(items))
+    return learned(
+        model, users, items, values, np.ones(len(values)),
+        users=plain_ids(dict.fromkeys(users)), items=plain_ids(dict.fromkeys(items)),
+    )  # fmt: skip
 
 
-def learn(
-    algo: Learning,
+def learned(
+    model: Model,
     rated_by: list[Hashable],
     rated: list[Hashable],
-    values: NDArray[np.float64],
-    weights: NDArray[np.float64],
+    values: Floats,
+    weights: Floats,
     users: Sequence[Hashable] = (),
     items: Sequence[Hashable] = (),
     content: Any = None,
-) -> None:
-    """Add ratings and learn rows anew; ``content`` is that of the one item in ``items``.
+) -> Model:
+    """A model with further ratings, and rows learned anew.
 
-    Nothing of the algorithm changes before everything is known to be well.
+    ``content`` is that of the one item in ``items``.
     """
-    _require_on_scale(algo, rated_by, rated, values)
-    state, made = algo._state(), {"users_": algo.users_, "items_": algo.items_}
-    changed: dict[str, Any] = {}
-
-    def rearrange(side: str, entities: Any, source: NDArray[np.int64] | None) -> None:
-        nonlocal state
-        if source is not None:
-            made[f"{side}s_"] = entities
-            state = algo._grown(state, side, source, entities.n_warm)
-
+    _require_on_scale(model.ratings, rated_by, rated, values)
+    known_items, shifted = model.items, None
     if content is not None:
-        changed["item_tokens"], vector = _extended(algo, items[0], content)
-        rearrange("item", *made["items_"].with_token(items[0], vector))
-    tokens = {"user": algo.user_tokens, "item": changed.get("item_tokens", algo.item_tokens)}
-    new_items = [raw for raw in dict.fromkeys(rated) if not made["items_"].is_warm(raw)]
-    for side, ids in (("user", rated_by), ("item", rated)):
-        rearrange(side, *made[f"{side}s_"].warmed(ids, tokens[side]))
-    ratings = algo.ratings_.merged(
-        made["users_"].rows(rated_by), made["items_"].rows(rated), values, weights,
-        made["users_"].ids[: made["users_"].n_warm], made["items_"].ids[: made["items_"].n_warm],
+        tokens, vector = _extended(model, items[0], content)
+        known_items, shifted = known_items.with_token(items[0], vector, tokens)
+    new_items = [raw for raw in dict.fromkeys(rated) if not known_items.is_warm(raw)]
+    all_users, user_source = model.users.warmed(rated_by)
+    all_items, item_source = known_items.warmed(rated)
+    if shifted is not None:
+        item_source = shifted if item_source is None else shifted[item_source]
+    ratings = model.ratings.merged(
+        all_users.rows(rated_by), all_items.rows(rated), values, weights,
+        all_users.ids[: all_users.n_warm], all_items.ids[: all_items.n_warm],
     )  # fmt: skip
-
-    trial = object.__new__(type(algo))  # the algorithm as it will be
-    trial.__dict__.update(algo.__dict__ | changed | made | {"ratings_": ratings})
-
-    def settle(state: dict[str, Any]) -> None:
-        trial.__dict__.update(trial._restore(state, ratings, made["users_"], made["items_"]))
-
-    rows = [made["items_"].rows(new_items), made["users_"].rows(users), made["items_"].rows(items)]
+    growth = Growth(
+        ratings, all_users, all_items, user_source, item_source,
+        new_items=all_items.rows(new_items).tolist(),
+        learn_users=all_users.rows(users).tolist(),
+        learn_items=all_items.rows(items).tolist(),
+    )  # fmt: skip
     try:
-        for better in trial._relearned(algo, state, *(of.tolist() for of in rows)):
-            settle(better)
+        return model.relearned(growth)
     except np.linalg.LinAlgError as error:
         raise DataError(
             f"learning broke down ({error}): look for ratings or content of extreme size, also "
             "among those of the fit"
         ) from error
-    algo.__dict__.update(trial.__dict__)
 
 
 def _require_on_scale(
-    algo: Learning,
+    known: Ratings,
     rated_by: list[Hashable],
     rated: list[Hashable],
-    values: NDArray[np.float64],
+    values: Floats,
 ) -> None:
     """Raise for ratings outside the scale, unless those of the fit went as far themselves."""
-    low, high = algo.ratings_.scale
+    low, high = known.scale
     if np.all((low <= values) & (values <= high)):
         return
-    known = algo.ratings_.value
-    low, high = min(low, float(known.min())), max(high, float(known.max()))
+    low, high = min(low, float(known.value.min())), max(high, float(known.value.max()))
     outside = np.flatnonzero((values < low) | (values > high))
     if len(outside):
         where = sample((rated_by[k], rated[k], float(values[k])) for k in outside)
@@ -171,9 +166,9 @@ def _require_on_scale(
         )
 
 
-def _extended(algo: Learning, iid: Hashable, content: Any) -> tuple[LLMTokens, NDArray[np.float32]]:
+def _extended(model: FittedModel, iid: Hashable, content: Any) -> tuple[LLMTokens, Singles]:
     """The item tokens with new content among them, and its vector."""
-    tokens = algo.item_tokens
+    tokens = model.item_tokens
     if tokens is None:
         raise DataError(
             "this algorithm has no item_tokens, so content says nothing to it: fit with item_tokens"
@@ -182,8 +177,8 @@ def _extended(algo: Learning, iid: Hashable, content: Any) -> tuple[LLMTokens, N
     return grown, grown[iid]
 
 
-def _require_known(algo: Learning, side: str, ids: list[Hashable], remedy: str) -> None:
-    entities = algo.items_ if side == "item" else algo.users_
+def _require_known(model: FittedModel, side: str, ids: list[Hashable], remedy: str) -> None:
+    entities = model.items if side == "item" else model.users
     rows = entities.rows(ids)
     unknown = [raw for raw, row in zip(ids, rows, strict=True) if row == entities.unknown]
     if unknown:

@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from ..data.ids import as_column
-from ..errors import FileFormatError
+from ..errors import FileFormatError, NotFittedError
+from ..runtime.writers import writing
 from ..storage import models
-from . import ask, explain, parts, ranking, spread
-from .learning import Learning
+from ..tokens import LLMTokens
+from . import ask, explain, parts, ranking
+from .fold_in import Given, with_batch, with_item, with_user
+from .interface import FittedModel
 
 if TYPE_CHECKING:
-    from typing import Self
-
     from ..encode import Encoder
 
 
-class Serving(Learning):
+class _NotFitted:
+    """Stands for the fitted model until there is one: whoever reads it is told so."""
+
+    def __get__(self, algo: Any, owner: type) -> Any:
+        if algo is None:
+            return self
+        raise NotFittedError(f"this {owner.__name__} is not fitted yet; call fit first")
+
+
+class Serving:
     """Recommend, ask, explain, learn newcomers, save and load.
+
+    Everything reads one fitted model, ``model_``, which nothing changes: whoever learns makes a new
+    one and puts it in its place. So other threads may predict, recommend and explain meanwhile,
+    each call from the model it met, and several may learn, one after the other.
+
+    Attributes
+    ----------
+    model_ : FittedModel
+        All that was learned.
 
     The examples below share this model:
 
@@ -44,6 +63,11 @@ class Serving(Learning):
     >>> algo.fold_in("newcomer", {1: 5.0, 2: 1.0}).recommend("newcomer", n=1)["basis"].item()
     'ratings'
     """
+
+    fitted_type: ClassVar[type[FittedModel]] = FittedModel
+    model_: FittedModel = cast(FittedModel, _NotFitted())
+    item_tokens: LLMTokens | None
+    user_tokens: LLMTokens | None
 
     # -- lists ---------------------------------------------------------------------------------
 
@@ -92,11 +116,11 @@ class Serving(Learning):
         NotFittedError
             Before ``fit``.
         """
-        self._require_fitted()
+        model = self.model_
         wish = ranking.Wish(n, exclude_seen, diversity, popularity_penalty)
-        user = int(self.users_.rows([uid])[0])
-        _, frame = spread.recommend(self, np.array([user]), candidates, wish)
-        return frame.assign(basis=ranking.basis(self, user))
+        user = int(model.users.rows([uid])[0])
+        _, frame = ranking.recommend(model, np.array([user]), candidates, wish)
+        return frame.assign(basis=ranking.basis(model, user))
 
     def recommend_all(
         self,
@@ -128,13 +152,13 @@ class Serving(Learning):
         DataError, NotFittedError
             As :meth:`recommend`.
         """
-        self._require_fitted()
+        model = self.model_
         wish = ranking.Wish(n, exclude_seen, diversity, popularity_penalty)
-        users = np.arange(self.users_.unknown)
-        who, frame = spread.recommend(self, users, candidates, wish, n_jobs)
-        raw = as_column(self.users_.ids)
+        users = np.arange(model.users.unknown)
+        who, frame = ranking.recommend(model, users, candidates, wish, n_jobs)
+        raw = as_column(model.users.ids)
         frame.insert(0, "user", raw.take(who).set_axis(frame.index))
-        known = [ranking.basis(self, user) for user in users.tolist()]
+        known = [ranking.basis(model, user) for user in users.tolist()]
         return frame.assign(basis=[known[k] for k in who])
 
     def ask(
@@ -171,9 +195,9 @@ class Serving(Learning):
         NotFittedError
             Before ``fit``.
         """
-        self._require_fitted()
-        user = None if uid is None else int(self.users_.rows([uid])[0])
-        return ask.ask(self, text, n, user, weight)
+        model = self.model_
+        user = None if uid is None else int(model.users.rows([uid])[0])
+        return ask.ask(model, text, n, user, weight)
 
     def explain(self, uid: Hashable, iid: Hashable, n: int = 5) -> explain.Explanation:
         """Why ``predict(uid, iid)`` says what it says.
@@ -197,8 +221,101 @@ class Serving(Learning):
         NotFittedError
             Before ``fit``.
         """
-        self._require_fitted()
-        return explain.explain(self, uid, iid, n)
+        return explain.explain(self.model_, uid, iid, n)
+
+    # -- learning newcomers --------------------------------------------------------------------
+
+    def fold_in(
+        self,
+        uid: Hashable,
+        ratings: Given,
+        timestamps: Sequence[float] | None = None,
+        half_life: float | None = None,
+    ) -> Self:
+        """Learn a new user, or new ratings of a known one, with all items as they are.
+
+        From then on the user is one with ratings, as if seen in training. Ratings of items the
+        user had rated before replace the old ones; the others are kept. (``trainset`` stays what
+        ``fit`` was given.)
+
+        Parameters
+        ----------
+        uid : raw id
+        ratings : mapping, or iterable of (item id, rating)
+        timestamps : sequence of float or of dates, optional
+            When each rating was made, in any unit; dates, also as ISO 8601 text, count in seconds.
+        half_life : float, optional
+            In the same unit (of MovieLens: seconds, a day has 86,400): a rating that is so much
+            older than the newest one given counts half as much. By default the algorithm's own,
+            where it has one.
+
+        Raises
+        ------
+        DataError
+            For unknown items, an item that stands twice, or ratings that are NaN or outside the
+            scale (of the reader, or of the ratings in the fit where these went beyond it).
+        NotFittedError
+            Before ``fit``.
+        LLMTokensError
+            If the algorithm has no closed form for this.
+        """
+        if timestamps is not None and half_life is None:
+            half_life = getattr(self, "half_life", None)
+        with writing(self):
+            self.model_ = with_user(self.model_, uid, ratings, timestamps, half_life)
+        return self
+
+    def fold_in_item(self, iid: Hashable, content: Any = None, ratings: Given = ()) -> Self:
+        """Learn a new or changed item, with all users as they are.
+
+        Parameters
+        ----------
+        iid : raw id
+        content : str, dict, Series, array of shape (dim,) or one-row DataFrame, optional
+            What the item tokens were made from: a row of the frame, a vector for tokens from
+            embeddings, or simply a text. It joins ``item_tokens``, so that the next ``fit`` knows
+            it too. The table handed over by the user is not changed.
+        ratings : mapping, or iterable of (user id, rating)
+
+        Raises
+        ------
+        DataError
+            For unknown users, a user that stands twice, content of another form, or ratings that
+            are NaN or outside the scale.
+        NotFittedError
+            Before ``fit``.
+        LLMTokensError
+            If the algorithm has no closed form for this.
+        """
+        with writing(self):
+            self.model_ = with_item(self.model_, iid, content, ratings)
+            self.item_tokens = self.model_.item_tokens
+        return self
+
+    def partial_fit(self, ratings: Any) -> Self:
+        """Learn from a batch of ratings; new users and items may be among them.
+
+        Items that were without ratings are learned first, then all users in the batch, then all
+        its items, each in closed form with the other side fixed (``LLMTokensEASE``: all at once).
+
+        Parameters
+        ----------
+        ratings : DataFrame, or iterable of (user id, item id, rating)
+            Of a frame the columns user, item and rating, or else the first three; what follows in
+            a row, such as a time, is not read. The last rating of a pair counts.
+
+        Raises
+        ------
+        DataError
+            For rows of another form, or ratings that are NaN or outside the scale.
+        NotFittedError
+            Before ``fit``.
+        LLMTokensError
+            If the algorithm has no closed form for this.
+        """
+        with writing(self):
+            self.model_ = with_batch(self.model_, ratings)
+        return self
 
     # -- files ---------------------------------------------------------------------------------
 
@@ -216,11 +333,20 @@ class Serving(Learning):
         LLMTokensError
             If it is no algorithm of this library.
         """
-        self._require_fitted()
         models.save(self, path)
 
     def to_parts(self) -> parts.Parts:
-        """A JSON payload and arrays, from which :meth:`from_parts` makes the same algorithm."""
+        """A JSON payload and arrays, from which :meth:`from_parts` makes the same algorithm.
+
+        Raises
+        ------
+        DataError
+            If a raw id is neither str, int nor float.
+        NotFittedError
+            Before ``fit``.
+        LLMTokensError
+            If there is no layout of what the algorithm learns.
+        """
         return parts.to_parts(self)
 
     @classmethod
@@ -231,7 +357,7 @@ class Serving(Learning):
 
         Raises
         ------
-        FileFormatError
+        FileFormatError, DataError
             If they are not those of such an algorithm.
         """
         return parts.from_parts(cls, payload, arrays, encoder)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Hashable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +22,20 @@ from ..errors import FileFormatError
 from ..storage.container import jsonable_ids
 from ..storage.layout import Array, Layout, check
 from ..tokens import LLMTokens
-from .interface import Hooks
+from .interface import FittedModel
 
 if TYPE_CHECKING:
     from ..encode import Encoder
 
-Algorithm = TypeVar("Algorithm", bound=Hooks)
+
+class Fitted(Protocol):
+    """What is asked of an algorithm: its parameters are attributes, and all else is the model."""
+
+    fitted_type: ClassVar[type[FittedModel]]
+    model_: Any
+
+
+Algorithm = TypeVar("Algorithm", bound=Fitted)
 Parts = tuple[dict[str, Any], dict[str, NDArray[Any]]]  # a payload and arrays
 
 _TOKENS = ("item_tokens", "user_tokens")
@@ -41,9 +49,10 @@ _RATINGS: Layout = {
 _KEYS = {"parameters", "scalars", "users", "items", "scale", *_TOKENS}
 
 
-def to_parts(algo: Hooks) -> Parts:
+def to_parts(algo: Fitted) -> Parts:
     """The payload and the arrays that :func:`from_parts` makes the same algorithm of."""
-    ratings, state = algo.ratings_, algo._state()
+    model: FittedModel = algo.model_
+    ratings, state = model.ratings, model.arrays()
     arrays: dict[str, Any] = {
         f"state.{k}": v for k, v in state.items() if isinstance(v, np.ndarray)
     }
@@ -57,8 +66,7 @@ def to_parts(algo: Hooks) -> Parts:
         "items": jsonable_ids([_plain(raw) for raw in ratings.item_ids]),
         "scale": list(ratings.scale),
     }
-    for side in _TOKENS:
-        tokens: LLMTokens | None = getattr(algo, side)
+    for side, tokens in (("item_tokens", model.item_tokens), ("user_tokens", model.user_tokens)):
         payload[side], parts = (None, {}) if tokens is None else tokens.to_parts()
         arrays |= {f"{side}.{k}": v for k, v in parts.items()}
     return payload, {k: v for k, v in arrays.items() if v is not None}
@@ -90,21 +98,18 @@ def from_parts(
     ratings = _ratings(payload, {k: np.array(v) for k, v in groups["ratings"].items()})
     users = EntityIndex.of("user", ratings.user_ids, tokens.get("user_tokens"))
     items = EntityIndex.of("item", ratings.item_ids, tokens.get("item_tokens"))
-    parameters = _checked_parameters(cls, payload["parameters"])
-    algo = cls(**parameters, **tokens)
+    algo = cls(**_checked_parameters(cls, payload["parameters"]), **tokens)
     state = _no_clash(payload["scalars"], {k: np.array(v) for k, v in groups["state"].items()})
-    layout = cls._layout
+    layout = cls.fitted_type.layout
     if layout is None:
         raise FileFormatError(f"a {cls.__name__} cannot be loaded")
     sizes = {
         "users": ratings.n_users, "user_rows": users.n_rows, "user_dims": users.tokens.shape[1],
         "items": ratings.n_items, "item_rows": items.n_rows, "item_dims": items.tokens.shape[1],
     }  # fmt: skip
-    state = cls._brought_forward(state, items.n_rows)
     check(layout, state, sizes)
     state = {name: state.get(name) for name in layout}
-    algo.ratings_, algo.users_, algo.items_ = ratings, users, items
-    algo.__dict__.update(algo._restore(state, ratings, users, items))
+    algo.model_ = cls.fitted_type.from_arrays(state, ratings, users, items)
     return algo
 
 
@@ -148,7 +153,7 @@ def _no_clash(scalars: Any, arrays: dict[str, Any]) -> dict[str, Any]:
     return scalars | arrays
 
 
-def _parameters(algo: Hooks) -> dict[str, Any]:
+def _parameters(algo: Fitted) -> dict[str, Any]:
     """Constructor parameters; a RandomState, which has no value, becomes None."""
     names = [name for name in inspect.signature(type(algo)).parameters if name not in _APART]
     values = {name: _plain(getattr(algo, name)) for name in names}
@@ -158,7 +163,7 @@ def _parameters(algo: Hooks) -> dict[str, Any]:
     }
 
 
-def _checked_parameters(cls: type[Hooks], values: Any) -> dict[str, Any]:
+def _checked_parameters(cls: type[Fitted], values: Any) -> dict[str, Any]:
     """The parameters, if the constructor has them and each is of the type of its default."""
     known = inspect.signature(cls).parameters
     if not isinstance(values, dict) or not values.keys() <= known.keys() - _APART:

@@ -1,11 +1,13 @@
-"""Lists of items: block by block of users, so that memory does not grow with their number."""
+"""Lists of items: block by block of users, so that memory does not grow with their number, and on
+as many workers as joblib has."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,17 +15,19 @@ from numpy.typing import NDArray
 
 from ..data.ids import as_column
 from ..errors import DataError, LLMTokensWarning, sample
+from ..runtime.arrays import Floats, Rows
+from ..runtime.jobs import Shared, require_jobs
+from ..runtime.threads import one_blas_thread
 from ..tokens.reducer import unit_rows
 from .arguments import require_finite, require_length, require_share
+from .interface import FittedModel
 
-if TYPE_CHECKING:
-    from .methods import Serving
-
-Lists = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
+Lists = tuple[Rows, Rows, Floats]
 
 CELLS = 1 << 21  # scores held at once: 16 MB
 _LIKED = 10.0  # ratings of average value that every item is given when "liked in general" is asked
 _POOL = 20  # times n: how deep diversity may reach
+_TASKS = 4  # a worker, so that none waits long for the slowest
 
 
 @dataclass(frozen=True)
@@ -35,18 +39,18 @@ class Wish:
     diversity: float = 0.0
     popularity_penalty: float = 0.0
 
-    def check(self, algo: Serving) -> None:
+    def check(self, model: FittedModel) -> None:
         """Raise DataError for values out of range."""
         require_length(self.n)
         require_share("diversity", self.diversity)
         require_finite("popularity_penalty", self.popularity_penalty)
-        if self.diversity and not algo.items_.tokens.shape[1]:
+        if self.diversity and not model.items.tokens.shape[1]:
             raise DataError(
                 "diversity is measured on tokens, and this algorithm has none: fit with item_tokens"
             )
 
 
-def top_rows(scores: NDArray[np.floating], n: int) -> NDArray[np.int64]:
+def top_rows(scores: NDArray[np.floating], n: int) -> Rows:
     """Positions of the ``n`` highest finite scores, best first, the lower position where equal.
 
     >>> top_rows(np.array([1.0, 3.0, -np.inf, 3.0, 2.0]), 3).tolist()
@@ -63,7 +67,7 @@ def top_rows(scores: NDArray[np.floating], n: int) -> NDArray[np.int64]:
 
 def diversified(
     relevance: NDArray[np.floating], tokens: NDArray[np.floating], n: int, diversity: float
-) -> NDArray[np.int64]:
+) -> Rows:
     r"""Maximal marginal relevance (Carbonell & Goldstein, SIGIR 1998), greedily.
 
     .. math:: \arg\max_i \; (1 - d)\, s_i - d \max_{j\ chosen} \cos(t_i, t_j)
@@ -95,25 +99,25 @@ def standardised(x: NDArray[np.floating]) -> NDArray[np.floating]:
     return (x - x.mean()) / (std if std > 1e-12 else 1.0)
 
 
-def popularity(algo: Serving) -> NDArray[np.float64]:
+def popularity(model: FittedModel) -> Floats:
     """``log(1 + number of ratings)`` of every item row, at mean 0 and standard deviation 1."""
-    counts = np.zeros(algo.items_.n_rows - 1)
-    counts[: algo.ratings_.n_items] = algo.ratings_.item_counts
-    out: NDArray[np.float64] = np.append(standardised(np.log1p(counts)), 0.0)
+    counts = np.zeros(model.items.n_rows - 1)
+    counts[: model.ratings.n_items] = model.ratings.item_counts
+    out: Floats = np.append(standardised(np.log1p(counts)), 0.0)
     return out
 
 
-def liked_in_general(algo: Serving) -> NDArray[np.float64]:
+def liked_in_general(model: FittedModel) -> Floats:
     """Damped mean rating of every item row: what is left to say where nothing is known."""
-    ratings, mean = algo.ratings_, algo.ratings_.global_mean
-    sums = np.bincount(ratings.item, ratings.value - mean, minlength=algo.items_.n_rows)
-    counts = np.bincount(ratings.item, minlength=algo.items_.n_rows)
+    ratings, mean = model.ratings, model.ratings.global_mean
+    sums = np.bincount(ratings.item, ratings.value - mean, minlength=model.items.n_rows)
+    counts = np.bincount(ratings.item, minlength=model.items.n_rows)
     return mean + sums / (counts + _LIKED)
 
 
-def candidate_rows(algo: Serving, candidates: Iterable[Hashable] | None) -> NDArray[np.int64]:
+def candidate_rows(model: FittedModel, candidates: Iterable[Hashable] | None) -> Rows:
     """Ascending item rows that may be listed."""
-    entities = algo.items_
+    entities = model.items
     if candidates is None:
         return np.arange(entities.unknown)
     try:
@@ -139,25 +143,23 @@ def candidate_rows(algo: Serving, candidates: Iterable[Hashable] | None) -> NDAr
     return np.unique(rows[rows != entities.unknown])
 
 
-def relevance(
-    algo: Serving, users: NDArray[np.int64], items: NDArray[np.int64], exclude_seen: bool
-) -> NDArray[np.float64]:
+def relevance(model: FittedModel, users: Rows, items: Rows, exclude_seen: bool) -> Floats:
     """What lists are sorted by, shape (n_users, n_items); -inf for what was seen."""
-    scores = np.array(algo._rank_scores(users), np.float64)
+    scores = np.array(model.rank_scores(users), np.float64)
     unknown = np.isnan(scores)
     if unknown.any():
-        scores = np.where(unknown, liked_in_general(algo), scores)
+        scores = np.where(unknown, liked_in_general(model), scores)
     if exclude_seen:
         for k, user in enumerate(users):
-            scores[k, algo.ratings_.of_user(int(user))[0]] = -np.inf
+            scores[k, model.ratings.of_user(int(user))[0]] = -np.inf
     return scores if len(items) == scores.shape[1] else scores[:, items]
 
 
-def lists(algo: Serving, users: NDArray[np.int64], items: NDArray[np.int64], wish: Wish) -> Lists:
+def lists(model: FittedModel, users: Rows, items: Rows, wish: Wish) -> Lists:
     """For a few users: position of the user, item row and score of every line, best first."""
-    scores = relevance(algo, users, items, wish.exclude_seen)
+    scores = relevance(model, users, items, wish.exclude_seen)
     if wish.popularity_penalty:
-        common = popularity(algo)[items]
+        common = popularity(model)[items]
         for mine in scores:
             finite = mine[np.isfinite(mine)]
             mine -= wish.popularity_penalty * (finite.std() if len(finite) else 0.0) * common
@@ -165,7 +167,7 @@ def lists(algo: Serving, users: NDArray[np.int64], items: NDArray[np.int64], wis
     for k, mine in enumerate(scores):
         best = top_rows(mine, wish.n * _POOL if wish.diversity else wish.n)
         if wish.diversity and len(best):
-            tokens = algo.items_.tokens[items[best]]
+            tokens = model.items.tokens[items[best]]
             best = best[diversified(mine[best], tokens, wish.n, wish.diversity)]
         who.append(np.full(len(best), k))
         what.append(items[best])
@@ -173,17 +175,67 @@ def lists(algo: Serving, users: NDArray[np.int64], items: NDArray[np.int64], wis
     return np.concatenate(who), np.concatenate(what), np.concatenate(score)
 
 
+def recommend(
+    model: FittedModel,
+    users: Rows,
+    candidates: Iterable[Hashable] | None,
+    wish: Wish,
+    n_jobs: int | None = 1,
+) -> tuple[Rows, pd.DataFrame]:
+    """Lists for rows of users: the position of the user of each line, and the lines."""
+    wish.check(model)
+    require_jobs(n_jobs)
+    items = candidate_rows(model, candidates)
+    size = max(1, CELLS // model.items.n_rows)
+    starts = range(0, len(users), size)
+    blocks = _by_workers(model, [users[s : s + size] for s in starts], items, wish, n_jobs)
+    who = np.concatenate([start + b[0] for start, b in zip(starts, blocks, strict=True)])
+    what = np.concatenate([b[1] for b in blocks])
+    score = np.concatenate([b[2] for b in blocks])
+    return who, lines(model, users[who], what, {"score": score})
+
+
+def _by_workers(
+    model: FittedModel,
+    users: list[Rows],
+    items: Rows,
+    wish: Wish,
+    n_jobs: int | None,
+) -> list[Lists]:
+    """Lists of every block of users, a few blocks a task."""
+    from joblib import Parallel, delayed, effective_n_jobs
+
+    shared = Shared(model)
+    if len(users) == 1:
+        return _blocks(shared, users, items, wish)
+    n_tasks = min(len(users), effective_n_jobs(n_jobs) * _TASKS)
+    cuts = [k * len(users) // n_tasks for k in range(n_tasks + 1)]
+    work = (delayed(_blocks)(shared, users[a:b], items, wish) for a, b in pairwise(cuts))
+    found = Parallel(n_jobs, prefer="threads", batch_size=1)(work)
+    return [block for part in found for block in part]
+
+
+def _blocks(
+    model: Shared[FittedModel],
+    users: list[Rows],
+    items: Rows,
+    wish: Wish,
+) -> list[Lists]:
+    with one_blas_thread():
+        return [lists(model.value, block, items, wish) for block in users]
+
+
 def lines(
-    algo: Serving,
-    users: NDArray[np.int64],
-    items: NDArray[np.int64],
+    model: FittedModel,
+    users: Rows,
+    items: Rows,
     scores: dict[str, NDArray[Any]],
 ) -> pd.DataFrame:
     """Pairs of rows as people read them: item, label, scores, est, std."""
-    raw = [algo.items_.ids[row] for row in items]
-    est, extra, _ = algo._estimates(users, items, True)
+    raw = [model.items.ids[row] for row in items]
+    est, extra, _ = model.estimates(users, items, True)
     columns: dict[str, Any] = {"item": as_column(raw)}
-    names = labels(algo, raw)
+    names = labels(model, raw)
     if names is not None:
         columns["label"] = as_column(names)
     columns |= scores | {"est": est}
@@ -192,9 +244,9 @@ def lines(
     return pd.DataFrame(columns)
 
 
-def labels(algo: Serving, raw_items: list[Hashable]) -> list[str] | None:
+def labels(model: FittedModel, raw_items: list[Hashable]) -> list[str] | None:
     """What people call the items; None where the tokens carry no labels."""
-    tokens = algo.item_tokens
+    tokens = model.item_tokens
     if tokens is None or tokens.labels is None:
         return None
     rows = tokens.align(raw_items)
@@ -204,8 +256,8 @@ def labels(algo: Serving, raw_items: list[Hashable]) -> list[str] | None:
     ]
 
 
-def basis(algo: Serving, user: int) -> str:
+def basis(model: FittedModel, user: int) -> str:
     """How a row of users is known: by "ratings", by "text", or not at all: "popular"."""
-    if user < algo.users_.n_warm:
+    if user < model.users.n_warm:
         return "ratings"
-    return "text" if algo.users_.has_token[user] else "popular"
+    return "text" if model.users.has_token[user] else "popular"

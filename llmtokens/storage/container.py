@@ -1,6 +1,6 @@
 """The one file format of the library: safetensors with a checked JSON payload.
 
-Layout, version 1
+Layout, version 2
 -----------------
 A file is a plain safetensors file. Its metadata holds ``format`` ("llmtokens"), ``version``,
 ``kind`` ("tokens", or the class name of an algorithm) and ``sha256``, the digest of everything
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from ..errors import DataError, FileFormatError, StorageError, sample
 from .files import written_whole
 
-VERSION = 1
+VERSION = 2
 _FORMAT = "llmtokens"
 _JSON = "__json__"
 ID_TYPES = (str, int, float)
@@ -102,7 +102,7 @@ def read(
     if found != str(VERSION):
         raise FileFormatError(
             f"{str(path)!r} has format version {found[:20]!r}; this llmtokens reads {VERSION}: "
-            "upgrade llmtokens, or write the file again"
+            "build and save it again with this version, or upgrade llmtokens if the file is newer"
         )
     expected = metadata.pop("sha256", "")
     if _digest(metadata, tensors) != expected or _JSON not in tensors:

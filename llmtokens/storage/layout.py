@@ -40,6 +40,7 @@ class Scalar:
 
 
 Layout = Mapping[str, Array | Scalar]
+"""Entries by name; a dotted one, ``"text.mixing"``, is an attribute of an attribute."""
 Sizes = dict[str, int]
 
 
@@ -134,6 +135,23 @@ def grown(
                     new = np.flatnonzero(rows >= out[name].shape[axis])
                     out[name] = np.take(out[name], rows, axis, mode="clip")
                     np.moveaxis(out[name], axis, 0)[new] = 0
+    return out
+
+
+def nested(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """Entries with dotted names as tables in tables; what is absent is left out there.
+
+    >>> nested({"bu": 1, "text.mixing": 2, "text.landmarks.root": 3, "weights.left": None})
+    {'bu': 1, 'text': {'mixing': 2, 'landmarks': {'root': 3}}, 'weights': {}}
+    """
+    out: dict[str, Any] = {}
+    for path, value in arrays.items():
+        *heads, name = path.split(".")
+        inner = out
+        for head in heads:
+            inner = inner.setdefault(head, {})
+        if value is not None or not heads:
+            inner[name] = value
     return out
 
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...data.entities import EntityIndex
-from ..selection import correction_terms
+from ...runtime.arrays import Floats, Rows, Singles
 from .features import gram
-
-Floats = NDArray[np.float64]
+from .fitted import FittedBPMF
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +28,8 @@ class Compact:
         Root mean square difference from the full estimates.
     """
 
-    pu: NDArray[np.float32]
-    qi: NDArray[np.float32]
+    pu: Singles
+    qi: Singles
     mean: float
     scale: tuple[float, float]
     users: EntityIndex
@@ -43,50 +40,45 @@ class Compact:
         """Estimates for pairs of raw ids, inside the scale, shape (n,)."""
         return self.estimates(self.users.rows(uids), self.items.rows(iids))
 
-    def estimates(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> Floats:
+    def estimates(self, users: Rows, items: Rows) -> Floats:
         """The same for rows."""
         dots = np.einsum("nr,nr->n", self.pu[users], self.qi[items]).astype(np.float64)
         out: Floats = np.clip(self.mean + dots, *self.scale)
         return out
 
 
-def compacted(
-    parts: dict[str, Any],
-    rank: int,
-    scale: tuple[float, float],
-    entities: tuple[EntityIndex, EntityIndex],
-    judged: tuple[NDArray[np.int64], NDArray[np.int64], Floats],
-) -> Compact:
-    """Compact what a posterior's parts predict; ``judged``: users, items and full estimates."""
-    pu, qi = factorise(parts, rank)
-    pu *= parts["std"]
-    users, items, full = judged
+def compacted(model: FittedBPMF, rank: int, users: Rows, items: Rows) -> Compact:
+    """Compact what a posterior predicts, and measure what that costs for pairs of rows."""
+    pu, qi = factorise(model, rank)
+    pu *= model.std
     made = Compact(
-        pu.astype(np.float32), qi.astype(np.float32), parts["mean"], scale, *entities, 0.0
-    )
+        pu.astype(np.float32), qi.astype(np.float32), model.mean, model.ratings.scale, model.users,
+        model.items, 0.0,
+    )  # fmt: skip
+    full = model.estimates(users, items)[0]
     cost = np.sqrt(np.mean((full - made.estimates(users, items)) ** 2)) if len(full) else 0.0
     return replace(made, rmse_cost=float(cost))
 
 
-def factorise(parts: dict[str, Any], rank: int) -> tuple[Floats, Floats]:
+def factorise(model: FittedBPMF, rank: int) -> tuple[Floats, Floats]:
     """The truncated SVD of the mean over samples, both factors with the root of the values.
 
     The users x items matrix is never formed: it is ``L R'`` with as many columns as all samples
     have together, and its singular vectors follow from the Gram matrices of L and R.
     """
-    users, items, lead = parts["users"], parts["items"], parts["lead"]
+    users, items, lead = model.user_samples, model.item_samples, model.lead
     n, c = users.shape[1], lead.shape[1]
     left = np.hstack(
         [
             users[:, :, :c].mean(axis=1), users[:, :, -1].mean(axis=1)[:, None],
-            np.ones((len(users), 1), np.float32), parts["picks"],
+            np.ones((len(users), 1), np.float32), model.selection,
             users[:, :, c:-1].reshape(len(users), -1) / np.float32(n),
         ]
     )  # fmt: skip
     right = np.hstack(
         [
             lead, np.ones((len(items), 1), np.float32), items[:, :, -1].mean(axis=1)[:, None],
-            correction_terms(parts).astype(np.float32),
+            model.correction_terms().astype(np.float32),
             items[:, :, :-1].reshape(len(items), -1),
         ]
     )  # fmt: skip
@@ -97,7 +89,7 @@ def factorise(parts: dict[str, Any], rank: int) -> tuple[Floats, Floats]:
     return left @ (back_l @ u[:, :n] * root), right @ (back_r @ vt[:n].T * root)
 
 
-def _root(rows: NDArray[np.float32]) -> tuple[Floats, Floats]:
+def _root(rows: Singles) -> tuple[Floats, Floats]:
     """``(A, B)`` with ``rows @ B`` orthonormal and ``rows = (rows @ B) A'``."""
     values, axes = np.linalg.eigh(gram(rows))
     kept = values > 1e-10 * values[-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Any
 
 import numba
@@ -15,18 +15,20 @@ from ...errors import DataError
 from ...runtime.random_state import generator
 from ...runtime.threads import most_threads
 from ...tokens import LLMTokens
-from ..base import require_finite
+from ..base import TokenAlgoBase, fitted
+from ..selection import Correction
 from .chain import Chain, Plan
+from .compact import Compact, compacted
 from .correction import corrected
 from .features import Known
+from .fitted import FittedBPMF
 from .sampler import Size
-from .samples import SampleModel
 from .team import Shards, Team
 
 _WORTH_SHARING = 20_000  # ratings; with fewer, threads mostly wait for each other
 
 
-class LLMTokensBPMF(SampleModel):
+class LLMTokensBPMF(TokenAlgoBase):
     r"""Bayesian matrix factorisation by Gibbs sampling, with tokens in the priors: nothing to tune.
 
     Ratings are standardised, so that everything below is free of their scale, and
@@ -129,6 +131,14 @@ class LLMTokensBPMF(SampleModel):
     True
     """
 
+    fitted_type = FittedBPMF
+    model_: FittedBPMF
+
+    pu = fitted(lambda model: model.means.pu)
+    qi = fitted(lambda model: model.means.qi)
+    bu = fitted(lambda model: model.means.bu)
+    bi = fitted(lambda model: model.means.bi)
+
     def __init__(
         self,
         item_tokens: LLMTokens | None = None,
@@ -150,9 +160,46 @@ class LLMTokensBPMF(SampleModel):
         self.n_threads = n_threads
         self.verbose = verbose
 
+    # -- serving -------------------------------------------------------------------------------
+
+    def compact(
+        self, rank: int, testset: Iterable[tuple[Hashable, Hashable, Any]] | None = None
+    ) -> Compact:
+        """One pair of factor matrices in place of many samples, for serving.
+
+        Parameters
+        ----------
+        rank : int
+            Of the truncated SVD of the posterior mean of all users x items.
+        testset : iterable of (user id, item id, rating), optional
+            Where to measure what that costs; by default the training ratings.
+
+        Returns
+        -------
+        Compact
+            Its ``rmse_cost`` is the root mean square difference to the full estimates.
+
+        Raises
+        ------
+        DataError
+            If the rank is not a positive int.
+        NotFittedError
+            Before ``fit``.
+        """
+        model = self.model_
+        if not (isinstance(rank, (int, np.integer)) and rank >= 1):
+            raise DataError(f"found rank={rank!r}; expected an int of at least 1")
+        if testset is None:
+            users, items = model.ratings.user.astype(np.int64), model.ratings.item.astype(np.int64)
+        else:
+            pairs = list(testset)
+            users = model.users.rows([row[0] for row in pairs])
+            items = model.items.rows([row[1] for row in pairs])
+        return compacted(model, rank, users, items)
+
     # -- fitting -------------------------------------------------------------------------------
 
-    def _learn(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> dict[str, Any]:
+    def _learn(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> FittedBPMF:
         self._check_parameters()
         seed, std = self._seed(), spread(ratings)
         known = self._known(users, items)
@@ -196,13 +243,24 @@ class LLMTokensBPMF(SampleModel):
         items: EntityIndex,
         known: Known,
         std: float,
-    ) -> dict[str, Any]:
-        """The fitted attributes, from what a chain has left."""
-        parts = known.parts | parts | {"mean": ratings.global_mean, "std": std}
-        parts |= corrected(parts, ratings, users, items)
-        fitted = self._restore(parts, ratings, users, items)
-        require_finite(fitted["_means"].by_name)
-        return fitted
+    ) -> FittedBPMF:
+        """The fitted model, from what a chain has left."""
+        none = Correction.none(known.lead.shape[1] + 1)
+        rows = np.zeros((0, known.lead.shape[1] + 1))
+        model = FittedBPMF(
+            ratings,
+            users,
+            items,
+            mean=ratings.global_mean,
+            std=std,
+            user_samples=parts.pop("users"),
+            item_samples=parts.pop("items"),
+            correction=none,
+            selection=none.selection(rows, users.n_rows),
+            **parts,
+            **known.parts,
+        )
+        return corrected(model)
 
     @contextlib.contextmanager
     def _threads(self, n_ratings: int) -> Iterator[None]:

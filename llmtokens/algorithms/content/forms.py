@@ -42,13 +42,13 @@ def learn_ridge(
         taste[u] = solution[:-1]
         user_level[u] += solution[-1]
     return {
-        "item_level_": level,
-        "user_level_": user_level,
-        "user_base_": base,
-        "item_content_": content,
-        "user_taste_": taste,
-        "strength_": strength,
-        "item_map_": item_map,
+        "item_level": level,
+        "user_level": user_level,
+        "user_base": base,
+        "item_content": content,
+        "user_taste": taste,
+        "strength": strength,
+        "item_map": item_map,
     }
 
 
@@ -73,16 +73,16 @@ def learn_cosine(
     slope, centre = line(cosine, residual)
     offset = float(residual.mean()) - slope * centre
     return {
-        "item_level_": np.zeros(len(content)),
-        "user_base_": np.full(users.n_rows, offset),
-        "item_map_": np.zeros((content.shape[1] + 1, 1)),
-        "user_level_": np.concatenate(
+        "item_level": np.zeros(len(content)),
+        "user_base": np.full(users.n_rows, offset),
+        "item_map": np.zeros((content.shape[1] + 1, 1)),
+        "user_level": np.concatenate(
             [means, np.full(users.n_rows - len(means), ratings.global_mean)]
         )
         + offset,
-        "item_content_": content,
-        "user_taste_": (slope * unit_rows(profile)).astype(np.float32),
-        "strength_": slope,
+        "item_content": content,
+        "user_taste": (slope * unit_rows(profile)).astype(np.float32),
+        "strength": slope,
     }
 
 

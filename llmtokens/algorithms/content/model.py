@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ...data.entities import EntityIndex
 from ...data.ratings import Ratings
 from ...errors import DataError
-from ...storage.layout import Array, Layout, Scalar
 from ...tokens import LLMTokens
-from ...tokens.reducer import unit_rows
-from .. import fold_in as fold
-from ..base import Scores, TokenAlgoBase
-from ..rating_scale import SHRINK, mean_influence, user_means
-from ..ridge import apply_map
-from .forms import learn_cosine, learn_ridge, stars, unit
+from ..base import TokenAlgoBase, fitted
+from .fitted import FittedContent
+from .forms import learn_cosine, learn_ridge, unit
 from .recent import Timestamps, recent
-
-Doubles = NDArray[np.float64]
 
 
 class LLMTokensContent(TokenAlgoBase):
@@ -114,16 +104,17 @@ class LLMTokensContent(TokenAlgoBase):
     True
     """
 
-    _layout: ClassVar[Layout] = {
-        "item_level_": Array(("item_rows",)),
-        "user_level_": Array(("user_rows",)),
-        "user_base_": Array(("user_rows",)),
-        "item_content_": Array(("item_rows", "item_dims")),
-        "user_taste_": Array(("user_rows", "item_dims")),
-        "strength_": Scalar(float),
-        "item_scale_": Scalar(float),
-        "item_map_": Array(("item_dims + 1", 1)),
-    }
+    fitted_type = FittedContent
+    model_: FittedContent
+
+    item_level_ = fitted(lambda model: model.item_level)
+    user_level_ = fitted(lambda model: model.user_level)
+    user_base_ = fitted(lambda model: model.user_base)
+    item_content_ = fitted(lambda model: model.item_content)
+    user_taste_ = fitted(lambda model: model.user_taste)
+    strength_ = fitted(lambda model: model.strength)
+    item_scale_ = fitted(lambda model: model.item_scale)
+    item_map_ = fitted(lambda model: model.item_map)
 
     def __init__(
         self,
@@ -138,7 +129,7 @@ class LLMTokensContent(TokenAlgoBase):
         self.timestamps = timestamps
         self.half_life = half_life
 
-    def _learn(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> dict[str, Any]:
+    def _learn(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> FittedContent:
         if self.item_tokens is None:
             raise DataError(
                 "found item_tokens=None; LLMTokensContent predicts from text alone: pass "
@@ -151,80 +142,7 @@ class LLMTokensContent(TokenAlgoBase):
             ratings = replace(ratings, weight=weight)
         content, scale = unit(items)
         learn = learn_cosine if self.method == "cosine" else learn_ridge
-        return learn(ratings, users, content) | {"item_scale_": scale, "ratings_": ratings}
-
-    def _terms(self, user: int, item: int) -> dict[str, float]:
-        est = float(self._score(np.array([user]), np.array([item]))[0][0])
-        mean = self.ratings_.global_mean
-        bias, text = float(self.user_level_[user]), float(self.item_level_[item])
-        if self.method == "ridge":
-            terms = {"mean": mean, "user bias": bias, "text": text - mean}
-        else:
-            terms = {"mean": mean, "user bias": bias - mean}
-        return terms | {"content": est - sum(terms.values())}
-
-    def _fold_in_user(
-        self, row: int, items: NDArray[np.int64], values: Doubles, weights: Doubles
-    ) -> dict[str, Any]:
-        if self.method == "cosine":
-            profile = (weights * stars(values, self.ratings_)) @ self.item_content_[items]
-            taste = self.strength_ * unit_rows(profile[None])[0]
-            return {
-                "user_taste_": taste,
-                "user_level_": self.user_base_[row] + user_means(self.ratings_)[row],
-            }
-        z = fold.update(*self._evidence(row, items, values), weights, self._spread())
-        return {"user_taste_": z[:-1], "user_level_": self.user_base_[row] + z[-1]}
-
-    def _fold_in_item(
-        self, row: int, users: NDArray[np.int64], values: Doubles, weights: Doubles
-    ) -> dict[str, Any]:
-        token = self.items_.tokens[[row]].astype(np.float64) * self.item_scale_
-        content = token if self.method == "ridge" else unit_rows(token)
-        return {"item_content_": content, "item_level_": apply_map(self.item_map_, token)[0, 0]}
-
-    def _influence(self, user: int, item: int) -> Doubles:
-        items, values, weights = self.ratings_.of_user(user)
-        if self.method == "cosine":
-            mean = float(self.user_level_[user] - self.user_base_[user])
-            moved = mean_influence(mean, values, weights)
-            return moved + self._influence_on_profile(item, items, values, weights)
-        query = np.append(self.item_content_[item].astype(np.float64), 1.0)
-        return fold.influence(*self._evidence(user, items, values), weights, self._spread(), query)
-
-    def _influence_on_profile(
-        self, item: int, items: NDArray[np.int64], values: Doubles, weights: Doubles
-    ) -> Doubles:
-        given = self.item_content_[items].astype(np.float64)
-        given *= (weights * stars(values, self.ratings_))[:, None]
-        profile = given.sum(axis=0)
-        others = unit_rows(profile - given) if len(items) > 1 else np.zeros_like(given)
-        taste = unit_rows(profile[None]) - others
-        out: Doubles = self.strength_ * taste @ self.item_content_[item].astype(np.float64)
-        return out
-
-    def _evidence(self, row: int, items: NDArray[np.int64], values: Doubles) -> fold.Evidence:
-        design = np.column_stack(
-            [self.item_content_[items].astype(np.float64), np.ones(len(items))]
-        )
-        return design, values - self.item_level_[items] - self.user_base_[row]
-
-    def _spread(self) -> Doubles:
-        """The ridge of a user, as the root of the prior's covariance."""
-        n_dims = self.item_content_.shape[1]
-        return np.diag(np.append(np.full(n_dims, self.strength_), 1 / SHRINK) ** 0.5)
-
-    def _score(self, users: NDArray[np.int64], items: NDArray[np.int64]) -> Scores:
-        shared = np.einsum("nd,nd->n", self.user_taste_[users], self.item_content_[items])
-        return self.user_level_[users] + self.item_level_[items] + shared, {}
-
-    def _rank_scores(self, user_rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Scores of all item rows, shape (n, n_item_rows): estimates less the user's level.
-
-        NaN where there is no profile to be near to.
-        """
-        scores: NDArray[np.float32] = self.user_taste_[user_rows] @ self.item_content_.T
-        scores += self.item_level_.astype(np.float32)
-        if self.method == "cosine":
-            scores[user_rows >= self.users_.n_warm] = np.nan
-        return scores
+        return FittedContent(
+            ratings, users, items, method=self.method, item_scale=scale,
+            **learn(ratings, users, content),
+        )  # fmt: skip

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ...data.entities import EntityIndex
 from ...data.ratings import Ratings
 from ...errors import DataError
 from ...tokens import LLMTokens
+from ..base import TokenAlgoBase, fitted
 from ..rating_scale import bounds, user_means
+from .fitted import FittedEASE
 from .interactions import interactions, popularity_of, rating_lines, used_features
-from .scoring import ScoreModel
 from .solver import solve
 from .text_kernel import TextSmoother
 from .tuning import choose
 
 
-class LLMTokensEASE(ScoreModel):
+class LLMTokensEASE(TokenAlgoBase):
     r"""Embarrassingly shallow autoencoder (Steck 2019) whose items know their text.
 
     A user's row ``x_u`` holds ``.05 + .95 (r - low) / (high - low)`` for what they rated (``low``
@@ -101,6 +100,20 @@ class LLMTokensEASE(ScoreModel):
     True
     """
 
+    fitted_type = FittedEASE
+    model_: FittedEASE
+
+    interactions_ = fitted(lambda model: model.interactions)
+    learned_ = fitted(lambda model: model.learned)
+    item_weights_ = fitted(lambda model: model.weights)
+    smoother_ = fitted(lambda model: model.smoother)
+    popularity_ = fitted(lambda model: model.popularity)
+    l2_ = fitted(lambda model: model.l2)
+    token_weight_ = fitted(lambda model: model.token_weight)
+    user_mean_ = fitted(lambda model: model.user_mean)
+    bounds_ = fitted(lambda model: model.bounds)
+    lines_ = fitted(lambda model: model.lines)
+
     def __init__(
         self,
         item_tokens: LLMTokens | None = None,
@@ -115,7 +128,7 @@ class LLMTokensEASE(ScoreModel):
         self.implicit = implicit
         self.max_dense = max_dense
 
-    def _learn(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> dict[str, Any]:
+    def _learn(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> FittedEASE:
         self._check_parameters()
         ends = float(ratings.value.min()), float(ratings.value.max())
         rows = interactions(ratings, ends, self.implicit)
@@ -127,19 +140,26 @@ class LLMTokensEASE(ScoreModel):
         weights = solve(rows, features, weight, l2, self.max_dense)
         means = np.append(user_means(ratings), ratings.global_mean)
         popularity = popularity_of(rows)
-        return {
-            "interactions_": rows,
-            "learned_": rows,
-            "ends_": ends,
-            "item_weights_": weights,
-            "smoother_": smoother,
-            "popularity_": popularity,
-            "l2_": l2,
-            "token_weight_": weight,
-            "user_mean_": means,
-            "bounds_": bounds(ratings),
-            "lines_": rating_lines(ratings, means, rows, weights, popularity, smoother),
-        }
+        lowest, highest = ends
+        return FittedEASE(
+            ratings,
+            users,
+            items,
+            implicit=bool(self.implicit),
+            max_dense=int(self.max_dense),
+            interactions=rows,
+            learned=rows,
+            weights=weights,
+            smoother=smoother,
+            popularity=popularity,
+            l2=l2,
+            token_weight=weight,
+            user_mean=means,
+            lowest=lowest,
+            highest=highest,
+            bounded=bool(np.isfinite(bounds(ratings)[0])),
+            lines=rating_lines(ratings, means, rows, weights, popularity, smoother),
+        )
 
     def _check_parameters(self) -> None:
         if self.l2 is not None and not 0 < self.l2 < np.inf:

@@ -13,16 +13,17 @@ from ...errors import DataError
 from ...kernels import sgd
 from ...runtime.random_state import generator
 from ...tokens import LLMTokens
+from ..base import TokenAlgoBase, fitted
 from ..ridge import TokenRidge
 from .cold_start import Factors, Sides
-from .factors import FactorModel
+from .fitted import FittedSVD
 from .initial import baselines, seed_factors, step_scale
 
 _CACHE_LINE = 64  # bytes
 _LANE = 32  # float32 rows of a multiple of this fill the vector registers
 
 
-class LLMTokensSVD(FactorModel):
+class LLMTokensSVD(TokenAlgoBase):
     r"""Matrix factorisation by SGD, with tokens as seeds, priors and cold start.
 
     The drop-in for :class:`surprise.SVD`, with its parameters and attributes:
@@ -86,6 +87,14 @@ class LLMTokensSVD(FactorModel):
     {'was_impossible': False, 'cold_user': False, 'cold_item': False}
     """
 
+    fitted_type = FittedSVD
+    model_: FittedSVD
+
+    pu = fitted(lambda model: model.pu[: model.users.n_warm])
+    qi = fitted(lambda model: model.qi[: model.items.n_warm])
+    bu = fitted(lambda model: model.bu[: model.users.n_warm])
+    bi = fitted(lambda model: model.bi[: model.items.n_warm])
+
     def __init__(
         self,
         item_tokens: LLMTokens | None = None,
@@ -132,7 +141,7 @@ class LLMTokensSVD(FactorModel):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _learn(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> dict[str, Any]:
+    def _learn(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> FittedSVD:
         self._check_parameters()
         if self.item_tokens is None and self.user_tokens is None:
             return self._learn_plain(ratings, users, items)
@@ -142,9 +151,7 @@ class LLMTokensSVD(FactorModel):
         sides = Sides.of(ratings, y, users, items, trained, ridge)
         return self._assembled(ratings, users, items, sides, std)
 
-    def _learn_plain(
-        self, ratings: Ratings, users: EntityIndex, items: EntityIndex
-    ) -> dict[str, Any]:
+    def _learn_plain(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> FittedSVD:
         """Surprise's SVD; unknown ids have no bias and no factors."""
         rng = generator(self.random_state)
         normal = [
@@ -238,27 +245,28 @@ class LLMTokensSVD(FactorModel):
 
     def _assembled(
         self, ratings: Ratings, users: EntityIndex, items: EntityIndex, sides: Sides, std: float
-    ) -> dict[str, Any]:
+    ) -> FittedSVD:
         """The fitted model on the scale of the ratings."""
-        plain = self.item_tokens is None and self.user_tokens is None and not self.biased
-        parts = {
-            "mean": ratings.global_mean if self.biased else 0.0,
-            "plain": plain,
-            "pu": sides.pu * sides.pu.dtype.type(std),
-            "bu": sides.bu * std,
-            "qi": sides.qi,
-            "bi": sides.bi * std,
-            "text_share": sides.text_share,
-            **sides.correction.times(std).entries(sides.picks * std, users.n_rows),
-            "lead": sides.lead,
-            "lead_centre": sides.lead_centre,
-            "lead_scale": sides.lead_scale,
-            "user_map": sides.user_map * std,
-            "item_map": sides.item_map * np.append(np.ones(self.n_factors), std),
-            "user_spread": None,
-            "item_spread": None,
-        }
-        return self._restore(parts, ratings, users, items)
+        correction = sides.correction.times(std)
+        return FittedSVD(
+            ratings,
+            users,
+            items,
+            mean=ratings.global_mean if self.biased else 0.0,
+            plain=self.item_tokens is None and self.user_tokens is None and not self.biased,
+            pu=sides.pu * sides.pu.dtype.type(std),
+            bu=sides.bu * std,
+            qi=sides.qi,
+            bi=sides.bi * std,
+            text_share=sides.text_share,
+            selection=correction.selection(sides.picks * std, users.n_rows),
+            correction=correction,
+            lead=sides.lead,
+            lead_centre=sides.lead_centre,
+            lead_scale=sides.lead_scale,
+            user_map=sides.user_map * std,
+            item_map=sides.item_map * np.append(np.ones(self.n_factors), std),
+        )
 
 
 def _padded(factors: NDArray[Any], lane: int) -> NDArray[Any]:

@@ -1,0 +1,263 @@
+"""A fitted EASE: its scores, its ratings, and how it learns newcomers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from scipy import sparse
+
+from ...data.entities import EntityIndex
+from ...data.ratings import Ratings
+from ...errors import FileFormatError
+from ...recommend.interface import FittedModel, Growth, Scores
+from ...runtime.arrays import Floats, Rows, Singles
+from ...storage.layout import Array, Layout, Scalar, nested
+from ..rating_scale import bend, mean_influence, user_means
+from .interactions import (
+    USERS,
+    influence_on_row,
+    interactions,
+    opinions,
+    popularity_of,
+    spliced,
+    text_scores,
+    used_features,
+)
+from .low_rank_update import relearned
+from .solver import DenseItems, FactoredItems, Items
+from .text_kernel import Landmarks, TextSmoother
+
+
+@dataclass(frozen=True, eq=False)
+class FittedEASE(FittedModel):
+    """Scores ``s_u = x_u B``, and ratings from scores.
+
+    A new or changed user is scored by ``B`` as it is. New and changed items enter ``B`` exactly,
+    and with them whatever users have done since: :mod:`~llmtokens.algorithms.ease.low_rank_update`.
+
+    Attributes
+    ----------
+    implicit : bool
+        Ratings carry no opinion.
+    max_dense : int
+        Catalogue size up to which ``B`` is exact.
+    interactions : scipy.sparse.csr_array of float32, shape (n_users, n_items)
+        X.
+    learned : the same, smaller or equal
+        X when ``weights`` were last made.
+    weights : DenseItems or FactoredItems
+        B.
+    smoother : TextSmoother or None
+        The regression for cold items.
+    popularity : ndarray of float32, shape (n_items,)
+        Mean row of X.
+    l2, token_weight : float
+    user_mean : ndarray of float64, shape (n_users + 1,)
+        Mean rating of each user, shrunk to that of all; last, the unknown row.
+    lowest, highest : float
+        The ends of the training ratings.
+    bounded : bool
+        Whether these lie inside the rating scale.
+    lines : ndarray of float64, shape (2, 2, 2)
+        Slope and centre that lead from scores to ratings, by (unknown user, cold item).
+    """
+
+    implicit: bool
+    max_dense: int
+    interactions: sparse.csr_array
+    learned: sparse.csr_array
+    weights: Items
+    smoother: TextSmoother | None
+    popularity: Singles
+    l2: float
+    token_weight: float
+    user_mean: Floats
+    lowest: float
+    highest: float
+    bounded: bool
+    lines: Floats
+
+    layout: ClassVar[Layout] = {
+        "implicit": Scalar(bool),
+        "max_dense": Scalar(int),
+        "popularity": Array(("items",)),
+        "l2": Scalar(float),
+        "token_weight": Scalar(float),
+        "user_mean": Array(("user_rows",)),
+        "lowest": Scalar(float),
+        "highest": Scalar(float),
+        "bounded": Scalar(bool),
+        "lines": Array((2, 2, 2)),
+        "weights.precision": Array(("items",)),
+        "weights.weights": Array(("items", "items"), optional=True),
+        "weights.left": Array(("items", "rank"), optional=True),
+        "weights.right": Array(("items", "rank"), optional=True),
+        "weights.own_weight": Array(("items",), optional=True),
+        "smoother.features": Array(("item_rows", "landmarks"), optional=True),
+        "smoother.mixing": Array(("items", "landmarks"), optional=True),
+        "smoother.landmarks.tokens": Array(("landmarks", "item_dims"), optional=True),
+        "smoother.landmarks.root": Array(("landmarks", "landmarks"), optional=True),
+        "smoother.landmarks.scale": Scalar(float, optional=True),
+        "learned.indptr": Array(("learned_users + 1",), "int", optional=True),
+        "learned.indices": Array(("learned",), "int", below="items", optional=True),
+        "learned.data": Array(("learned",), optional=True),
+    }
+
+    # -- as arrays -----------------------------------------------------------------------------
+
+    def arrays(self) -> dict[str, Any]:
+        arrays = super().arrays()
+        if self.learned is self.interactions:  # which follow from the ratings
+            arrays |= {path: None for path in arrays if path.startswith("learned.")}
+        return arrays
+
+    @classmethod
+    def from_arrays(
+        cls, arrays: Mapping[str, Any], ratings: Ratings, users: EntityIndex, items: EntityIndex
+    ) -> Self:
+        parts = nested(arrays)
+        weights, text, learned = (parts.pop(name) for name in ("weights", "smoother", "learned"))
+        landmarks = Landmarks(**text.pop("landmarks")) if "features" in text else None
+        rows = interactions(ratings, (parts["lowest"], parts["highest"]), parts["implicit"])
+        return cls(
+            ratings, users, items, **parts,
+            interactions=rows,
+            learned=_matrix(learned, rows.shape) if learned else rows,
+            weights=(DenseItems if "weights" in weights else FactoredItems)(**weights),
+            smoother=None if landmarks is None else TextSmoother(**text, landmarks=landmarks),
+        )  # fmt: skip
+
+    @property
+    def has_opinions(self) -> bool:
+        return not self.implicit
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The lowest and the highest training rating."""
+        return self.lowest, self.highest
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The rating scale; (-inf, inf) if training ratings lie outside it."""
+        return self.ratings.scale if self.bounded else (-np.inf, np.inf)
+
+    # -- predicting ------------------------------------------------------------------------------
+
+    def score(self, users: Rows, items: Rows) -> Scores:
+        est = np.empty(len(users))
+        distinct, at = np.unique(users, return_inverse=True)
+        order = np.argsort(at, kind="stable")
+        cuts = np.searchsorted(at[order], np.arange(0, len(distinct) + USERS, USERS))
+        for k, (start, stop) in enumerate(pairwise(cuts)):
+            pairs = order[start:stop]
+            block = self.rank_scores(distinct[k * USERS : (k + 1) * USERS])
+            est[pairs] = block[at[pairs] - k * USERS, items[pairs]]
+        return self._as_ratings(users, items, est, self.user_mean[users]), {}
+
+    def rank_scores(self, users: Rows) -> Singles:
+        known = users < self.users.n_warm
+        warm = np.empty((len(users), self.items.n_warm), np.float32)
+        warm[known] = self.weights.scores(self.interactions[users[known]])
+        warm[~known] = self.popularity
+        return self._with_cold_items(warm)
+
+    def _with_cold_items(self, warm: Singles) -> Singles:
+        """Scores (n, n_items) of warm items, completed to all item rows."""
+        out = np.empty((len(warm), self.items.n_rows), np.float32)
+        out[:, : self.items.n_warm] = warm
+        out[:, self.items.n_warm :] = text_scores(
+            warm, self.smoother, slice(self.items.n_warm, None)
+        )
+        return out
+
+    def _as_ratings(self, users: Rows, items: Rows, scores: Floats, means: Floats) -> Floats:
+        if self.implicit:
+            low, high = self.ratings.scale
+            return bend(low + (high - low) * scores, low, high)
+        unknown, cold = users >= self.users.n_warm, items >= self.items.n_warm
+        slope, centre = self.lines[unknown.astype(int), cold.astype(int)].T
+        return bend(means + slope * (scores - centre), *self.bounds)
+
+    def terms(self, user: int, item: int) -> dict[str, float]:
+        """Those of the line; what bends it near the ends of the scale is not among them."""
+        score = float(self.rank_scores(np.array([user]))[0, item])
+        known, cold = user < self.users.n_warm, item >= self.items.n_warm
+        name = "choices" if known else "popularity"
+        if self.implicit:
+            low, high = self.ratings.scale
+            return {"lowest rating": low, name: (high - low) * score}
+        mean, (slope, centre) = self.ratings.global_mean, self.lines[int(not known), int(cold)]
+        bias = float(self.user_mean[user]) - mean
+        return {"mean": mean, "user bias": bias, name: float(slope * (score - centre))}
+
+    def influence(self, user: int, item: int) -> Floats:
+        """On the score, which is linear in the user's row, and on the user's mean."""
+        items, values, weights = self.ratings.of_user(user)
+        given = influence_on_row(items, weights * opinions(values, self.ends, self.implicit))
+        on_score = np.empty(len(items))
+        for start in range(0, len(items), USERS):
+            at = slice(start, start + USERS)
+            n = len(items[at])
+            ones = sparse.csr_array(
+                (given[at], (np.arange(n), items[at])), shape=(n, self.items.n_warm)
+            )
+            on_score[at] = self._with_cold_items(self.weights.scores(ones))[:, item]
+        score, mean = self.rank_scores(np.array([user]))[0, item], self.user_mean[user]
+        scores = score - np.append(0, on_score)
+        means = mean - np.append(0, mean_influence(mean, values, weights))
+        pairs = np.full(len(scores), user), np.full(len(scores), item)
+        est = self._as_ratings(*pairs, scores, means)
+        return est[0] - est[1:]
+
+    # -- learning newcomers ----------------------------------------------------------------------
+
+    def relearned(self, growth: Growth) -> Self:
+        """All that is new at once."""
+        ratings, users = growth.ratings, np.array(growth.learn_users, np.int64)
+        mean = self.user_mean if growth.user_source is None else self.user_mean[growth.user_source]
+        mean = mean.copy()
+        mean[users] = user_means(ratings)[users]
+        model = replace(
+            self, ratings=ratings, users=growth.users, items=growth.items, user_mean=mean
+        )
+        if not (growth.new_items or growth.learn_items):
+            rows = spliced(self.interactions, ratings, users, self.ends, self.implicit)
+            return replace(model, interactions=rows)
+        rows = interactions(ratings, self.ends, self.implicit)
+        smoother = self._new_smoother(growth)
+        if all(row >= growth.items.n_warm for row in [*growth.new_items, *growth.learn_items]):
+            learned = rows if self.learned is self.interactions else self.learned
+            return replace(model, interactions=rows, learned=learned, smoother=smoother)
+        old, new = (
+            (x, used_features(text, x.shape[1]))
+            for x, text in ((self.learned, self.smoother), (rows, smoother))
+        )
+        weights = relearned(self.weights, old, new, self.token_weight, self.l2, self.max_dense)
+        return replace(
+            model, interactions=rows, learned=rows, weights=weights, smoother=smoother,
+            popularity=popularity_of(rows),
+        )  # fmt: skip
+
+    def _new_smoother(self, growth: Growth) -> TextSmoother | None:
+        if self.smoother is None:
+            return None
+        features, items = self.smoother.features, growth.learn_items
+        if growth.item_source is not None:
+            features = features[growth.item_source]
+        if growth.items.table is not self.items.table:  # there is new text
+            features = features.copy()
+            features[items] = self.smoother.landmarks.features(growth.items.tokens[items])
+        return self.smoother.relearned(features, growth.items.n_warm)
+
+
+def _matrix(parts: Mapping[str, Any], shape: tuple[int, int]) -> sparse.csr_array:
+    """X as it was when B was learned; a file may lie."""
+    ptr, indices, data = (parts[name] for name in ("indptr", "indices", "data"))
+    n_users = len(ptr) - 1
+    if n_users > shape[0] or ptr[0] != 0 or ptr[-1] != len(data) or np.any(np.diff(ptr) < 0):
+        raise FileFormatError("'learned.indptr' does not divide the ratings among the users")
+    return sparse.csr_array((data, indices, ptr), shape=(n_users, shape[1]))
