@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError
-from .prose import write_items, write_profiles
+from .prose import write_full_profiles, write_items, write_profiles
 from .ratings import RatingData
 from .topics import TOPICS
 
@@ -35,6 +35,7 @@ def synthetic(
     n_ratings: int = 40_000,
     n_topics: int = 10,
     random_state: int = 0,
+    full_profiles: bool = False,
 ) -> RatingData:
     """A generated data set whose texts tell a part of what people will like.
 
@@ -46,6 +47,10 @@ def synthetic(
         The number of genres, at most 10.
     random_state : int
         Equal numbers give equal frames, on every platform.
+    full_profiles : bool, default=False
+        Whether users tell all that text can tell of them: three topics they like, one they do not,
+        the mood and the pace they prefer, and how freely they praise. Ratings and items stay the
+        same.
 
     Returns
     -------
@@ -85,13 +90,23 @@ def synthetic(
     items = _items(rng, n_items, n_topics)
     taste = rng.standard_normal((n_users, n_topics))
     joined = _YEARS * rng.random(n_users)
-    ratings = _ratings(rng, items, taste, joined, n_ratings)
+    users = _Users(
+        taste,
+        _GENEROSITY * rng.standard_normal(n_users),
+        _TONE * rng.standard_normal((n_users, 2)) / np.sqrt(2),
+        _HIDDEN_TASTE * rng.standard_normal((n_users, _N_HIDDEN)),
+        joined,
+    )
+    ratings = _ratings(rng, items, users, n_ratings)
     topics = TOPICS[:n_topics]
     years = np.floor(_FIRST_RATING.year + items.released)
     texts = write_items(rng, topics, items.main, items.second, items.tone, years)
-    profiles = write_profiles(topics, taste)
-    users = pd.DataFrame({"user": np.arange(n_users, dtype=np.int64) + 1, "profile": profiles})
-    return RatingData(ratings, texts, users, (0.5, 5), "synthetic")
+    if full_profiles:
+        profiles = write_full_profiles(rng, topics, taste, users.tone_taste, users.generosity)
+    else:
+        profiles = write_profiles(topics, taste)
+    about = pd.DataFrame({"user": np.arange(n_users, dtype=np.int64) + 1, "profile": profiles})
+    return RatingData(ratings, texts, about, (0.5, 5), "synthetic")
 
 
 class _Items(NamedTuple):
@@ -105,6 +120,16 @@ class _Items(NamedTuple):
     quality: np.ndarray  # (n,) stars
     appeal: np.ndarray  # (n,) log odds of being picked, whatever one's taste
     released: np.ndarray  # (n,) years after the first rating
+
+
+class _Users(NamedTuple):
+    """What decides how a user rates; rows are users."""
+
+    taste: np.ndarray  # (n, n_topics), each of variance 1
+    generosity: np.ndarray  # (n,) stars
+    tone_taste: np.ndarray  # (n, 2) stars: for mood and pace
+    hidden_taste: np.ndarray  # (n, _N_HIDDEN)
+    joined: np.ndarray  # (n,) years after the first rating
 
 
 def _items(rng: np.random.Generator, n: int, n_topics: int) -> _Items:
@@ -129,28 +154,22 @@ def _items(rng: np.random.Generator, n: int, n_topics: int) -> _Items:
 
 
 def _ratings(
-    rng: np.random.Generator,
-    items: _Items,
-    taste: np.ndarray,
-    joined: np.ndarray,
-    n_ratings: int,
+    rng: np.random.Generator, items: _Items, users: _Users, n_ratings: int
 ) -> pd.DataFrame:
     """Each user picks among the items that are out, and rates them over the next weeks."""
-    n_users, n_items = len(taste), len(items.main)
-    generosity = _GENEROSITY * rng.standard_normal(n_users)
-    tone_taste = _TONE * rng.standard_normal((n_users, 2)) / np.sqrt(2)
-    hidden_taste = _HIDDEN_TASTE * rng.standard_normal((n_users, _N_HIDDEN))
+    joined, n_users, n_items = users.joined, len(users.joined), len(items.main)
     out = np.searchsorted(np.sort(items.released), joined, side="right")
     counts = _activity(rng, n_ratings, out)
     picks, values, times = [], [], []
     for user, count in enumerate(counts.tolist()):
-        liking = items.quality + _TASTE * (items.mix @ taste[user])
-        liking += items.tone @ tone_taste[user] + items.hidden @ hidden_taste[user]
+        liking = items.quality + _TASTE * (items.mix @ users.taste[user])
+        liking += items.tone @ users.tone_taste[user]
+        liking += items.hidden @ users.hidden_taste[user]
         # The largest of log odds plus Gumbel noise are a draw without replacement.
         odds = items.appeal + _PICKINESS * liking - np.log(-np.log1p(-rng.random(n_items)))
         odds[items.released > joined[user]] = -np.inf
         picked = rng.permutation(np.argsort(-odds, kind="stable")[:count])
-        felt = _MEAN + generosity[user] + liking[picked] + _NOISE * rng.standard_normal(count)
+        felt = _MEAN + users.generosity[user] + liking[picked] + _NOISE * rng.standard_normal(count)
         picks.append(picked + 1)
         values.append(np.clip(np.round(felt * 2) / 2, 0.5, 5.0))
         times.append(joined[user] * _YEAR + np.sort(rng.random(count) ** 3) * 60 * _DAY)

@@ -12,6 +12,9 @@ from .topics import MOODS, PACES, Topic
 
 _Pick = Callable[[Sequence[str]], str]
 
+_EASY = "I enjoy nearly everything and praise it freely."
+_STRICT = "I am hard to please and rarely give full marks."
+
 
 def write_items(
     rng: np.random.Generator,
@@ -83,4 +86,37 @@ def write_profiles(topics: Sequence[Topic], taste: np.ndarray) -> list[str]:
         profiles.append(
             f"Likes {likes}, and sometimes {topics[rest[0]].fans}." if rest else f"Likes {likes}."
         )
+    return profiles
+
+
+def write_full_profiles(
+    rng: np.random.Generator,
+    topics: Sequence[Topic],
+    taste: np.ndarray,
+    tone_taste: np.ndarray,
+    generosity: np.ndarray,
+) -> list[str]:
+    """A few sentences on each user, in the words that stories of these topics are told with.
+
+    ``taste`` is (n_users, n_topics), ``tone_taste`` (n_users, 2), ``generosity`` (n_users,).
+    """
+
+    def pick(words: Sequence[str]) -> str:
+        return words[int(rng.integers(len(words)))]
+
+    order = np.argsort(-taste, axis=1, kind="stable").tolist()
+    profiles = []
+    for ranked, (mood, pace), ease in zip(
+        order, tone_taste.tolist(), generosity.tolist(), strict=True
+    ):
+        liked = [f"{topics[k].genre}: {pick(topics[k].themes)}" for k in ranked[:3]]
+        sentences = [
+            f"My favourites are {topics[ranked[0]].fans}.",
+            f"I look for {'; '.join(liked)}.",
+            f"I want a {pick(MOODS[mood > 0])} story, told {pick(PACES[pace > 0])}.",
+        ]
+        if len(ranked) > 3:
+            sentences.insert(2, f"I avoid {topics[ranked[-1]].fans}.")
+        sentences.append(_EASY if ease > 0 else _STRICT)
+        profiles.append(" ".join(sentences))
     return profiles
