@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from ...data.entities import EntityIndex
 from ...data.ratings import Ratings
@@ -11,7 +12,7 @@ from ...tokens import LLMTokens
 from ..base import TokenAlgoBase, fitted
 from .fitted import FittedContent
 from .forms import learn_cosine, learn_ridge, unit
-from .recent import Timestamps, recent
+from .recent import recent
 
 
 class LLMTokensContent(TokenAlgoBase):
@@ -121,7 +122,7 @@ class LLMTokensContent(TokenAlgoBase):
         item_tokens: LLMTokens | None = None,
         method: str = "ridge",
         user_tokens: LLMTokens | None = None,
-        timestamps: Timestamps | None = None,
+        timestamps: Any = None,
         half_life: float | None = None,
     ) -> None:
         super().__init__(item_tokens=item_tokens, user_tokens=user_tokens)
