@@ -26,7 +26,7 @@ from common import load, movie_tokens, parser, save
 from surprise import SVD
 
 from llmtokens import LLMTokensSVD
-from llmtokens.compare.memory import PeakMemory
+from llmtokens.compare import PeakMemory
 
 N = 10
 Lists = dict[Any, list[tuple[Any, float]]]

@@ -26,7 +26,7 @@ from llmtokens.compare.digest import digest
 from llmtokens.compare.folds import Fold
 from llmtokens.controls import UserMean, shuffled
 from llmtokens.datasets import synthetic
-from llmtokens.errors import DataError, StorageError
+from llmtokens.errors import DataError, LLMTokensWarning, StorageError
 from llmtokens.metrics import group_gap, interval_coverage, ndcg_at_k, novelty, rank_all
 from llmtokens.model_selection import TimeSplit
 
@@ -353,6 +353,55 @@ def test_a_run_killed_ten_times_ends_with_the_table_of_an_undisturbed_one(tmp_pa
 
 def _n_kept(folder: Path) -> int:
     return len(list(folder.glob("*.json")))
+
+
+class KilledOnce(BaselineOnly):
+    """Has its process killed where the trainset has a certain mean."""
+
+    def __init__(self, bad_mean):
+        super().__init__(verbose=False)
+        self.bad_mean = bad_mean
+
+    def fit(self, trainset):
+        if trainset.global_mean == self.bad_mean:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().fit(trainset)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_a_worker_that_is_killed_loses_no_trial_that_was_done(data, tmp_path):
+    cv = KFold(8, random_state=0)
+    means = [trainset.global_mean for trainset, _ in cv.split(data.dataset)]
+    algorithms = {"good": BaselineOnly(verbose=False), "bad": KilledOnce(means[6])}
+    compared = partial(run, algorithms, data, {"warm": cv}, ["rmse"], n_jobs=2)
+    with pytest.warns(LLMTokensWarning, match=r"bad on split warm, fold 7.*give folder="):
+        found = compared()
+    assert len(found.table) == 16
+    done = found.table[found.table["error"] == ""]
+    assert len(done) >= 8
+    alone = run({"good": algorithms["good"]}, data, {"warm": cv}, ["rmse"]).table
+    good = done[done["algorithm"] == "good"]
+    assert good["value"].tolist() == alone["value"][: len(good)].tolist()
+    lost = found.table[found.table["error"] != ""]
+    assert lost["error"].str.contains("a worker was killed before this trial was done").all()
+    assert ("bad", 7) in list(zip(lost["algorithm"], lost["fold"], strict=True))
+    with pytest.warns(LLMTokensWarning, match="a worker was killed"):
+        compared(folder=tmp_path)
+    assert len(list(tmp_path.glob("*.json"))) >= 8
+
+
+def test_an_algorithm_of_ours_is_compiled_before_it_is_timed(data, monkeypatch):
+    sizes = []
+
+    class Noted(UserMean):
+        def fit(self, trainset):
+            sizes.append(trainset.n_ratings)
+            return super().fit(trainset)
+
+    run({"a": Noted()}, data, {"two": KFold(2, random_state=0)})
+    assert len(sizes) == 3
+    assert sizes[0] < 500
+    assert sizes[1:] == [750, 750]
 
 
 # -- the result --------------------------------------------------------------------------------

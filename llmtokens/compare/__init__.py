@@ -26,8 +26,8 @@ ablation; each is one more entry of a dict:
 from __future__ import annotations
 
 from .measures import full_ranking
-from .memory import PeakMemory
 from .results import Comparison
 from .run import compare
+from .trial import PeakMemory
 
 __all__ = ["Comparison", "PeakMemory", "compare", "full_ranking"]

@@ -7,7 +7,6 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +86,7 @@ class Fold:
     @cached_property
     def digest(self) -> str:
         """By content: the same ratings in the same order and the same split of them."""
-        return digest([_content(getattr(self, name)) for name in self.__dataclass_fields__])
+        return digest([getattr(self, name) for name in self.__dataclass_fields__])
 
     @property
     def n_train(self) -> int:
@@ -137,7 +136,3 @@ def _counts(table: Table, known: list[Hashable], raw_ids: Iterable[Hashable]) ->
     inner = {raw: k for k, raw in enumerate(known)}
     by_inner = dict(zip(table.rows.tolist(), table.counts.tolist(), strict=True))
     return np.array([by_inner.get(inner.get(raw, -1), 0) for raw in raw_ids], np.int64)
-
-
-def _content(value: Any) -> Any:
-    return vars(value) if isinstance(value, Table) else value

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import ctypes
 import io
 import json
 import math
+import re
 import threading
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from surprise import AlgoBase, Prediction, Trainset
+from surprise import AlgoBase, Prediction, Reader, Trainset
+from surprise.dataset import Dataset
 
+from ..algorithms.base import TokenAlgoBase
 from ..errors import DataError
 from ..metrics import rank_all
 from ..runtime.arrays import Floats
@@ -27,7 +33,6 @@ from ..storage.files import write_text
 from ..tokens import LLMTokens
 from .folds import Fold, Testset
 from .measures import Measure, take
-from .memory import PeakMemory
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,8 @@ class Work:
     keep_predictions: bool
 
 
+_FEW = 20  # users, and ratings of each, that a process begins with
+_SHORT = {"n_epochs": 2, "burn_in": 2, "n_samples": 2}
 _one_at_a_time = threading.Lock()  # numpy's global generator and stdout belong to the process
 
 
@@ -99,6 +106,7 @@ def run(work: Work, a: int, fold: Fold) -> Outcome:
         trainset, testset = _unpacked(fold)
         algorithm = _copy(work.algorithms[a])
         before = np.random.get_state()  # noqa: NPY002
+        _compile(algorithm, trainset, testset)
         np.random.seed(int(fold.digest[:8], 16))  # noqa: NPY002
         try:
             with one_blas_thread(), contextlib.redirect_stdout(io.StringIO()):
@@ -140,6 +148,33 @@ def _run(
     return Outcome(values, errors, fitted - start, tested - fitted, peak, predicted, lasting)
 
 
+_compiled: set[tuple[Any, ...]] = set()
+
+
+def _compile(algorithm: AlgoBase, trainset: Trainset, testset: Testset) -> None:
+    """Have numba compile, or load, what an algorithm of ours runs, before any of it is timed.
+
+    Once in each process for each algorithm and kinds of parameters, by a fit to a few ratings.
+    """
+    kinds = ((k, v if isinstance(v, (str, bool)) else type(v)) for k, v in vars(algorithm).items())
+    which = (type(algorithm), *sorted(kinds, key=str))
+    if not isinstance(algorithm, TokenAlgoBase) or which in _compiled:
+        return
+    _compiled.add(which)
+    few = [
+        (trainset.to_raw_uid(u), trainset.to_raw_iid(i), rating, None)
+        for u in islice(trainset.all_users(), _FEW)
+        for i, rating in trainset.ur[u][:_FEW]
+    ]
+    quick = _copy(algorithm)
+    vars(quick).update({name: n for name, n in _SHORT.items() if hasattr(quick, name)})
+    small = Dataset(Reader(rating_scale=trainset.rating_scale)).construct_trainset(few)
+    with warnings.catch_warnings(), contextlib.suppress(Exception):  # the trial will say it
+        warnings.simplefilter("ignore")
+        with one_blas_thread(), contextlib.redirect_stdout(io.StringIO()):
+            quick.fit(small).test(testset[:_FEW])
+
+
 def _copy(algorithm: AlgoBase) -> AlgoBase:
     """A copy to fit; token tables are immutable and large, so they are shared."""
     shared = {id(v): v for v in vars(algorithm).values() if isinstance(v, LLMTokens)}
@@ -177,3 +212,32 @@ def _message(error: Exception) -> str:
 def _plain(numbers: Mapping[str, float]) -> dict[str, float | str]:
     """JSON has no NaN and no infinity."""
     return {key: value if math.isfinite(value) else str(value) for key, value in numbers.items()}
+
+
+class PeakMemory:
+    """The most memory this process held at once since construction, above what it held then.
+
+    Resident memory as Linux counts it (``VmHWM``, reset through ``/proc/self/clear_refs``), so
+    numpy's and compiled code's memory are in it, other processes' is not. Memory that the process
+    had freed, but not given back, can be used again unseen: take it as a lower bound.
+    """
+
+    def __init__(self) -> None:
+        with contextlib.suppress(OSError, AttributeError, TypeError):
+            ctypes.CDLL(None).malloc_trim(0)
+        try:
+            Path("/proc/self/clear_refs").write_text("5")
+            self._before = _status("VmRSS")
+        except OSError:
+            self._before = math.nan
+
+    def read(self) -> float:
+        """In MB (10^6 bytes); NaN where the system does not tell."""
+        if math.isnan(self._before):
+            return math.nan
+        return max(0.0, _status("VmHWM") - self._before)
+
+
+def _status(name: str) -> float:
+    found = re.search(rf"^{name}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.M)
+    return int(found[1]) * 1024 / 1e6 if found else math.nan
