@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .algorithms.base import TokenAlgoBase, fitted
 from .data.entities import EntityIndex
@@ -132,9 +133,72 @@ class UserMean(TokenAlgoBase):
         self.shrinkage = shrinkage
 
     def _learn(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> _FittedUserMean:
-        if not self.shrinkage >= 0:
-            raise DataError(f"found shrinkage={self.shrinkage!r}; expected a number of 0 or more")
-        above = ratings.value - ratings.global_mean
-        sums = np.bincount(ratings.user, above, minlength=ratings.n_users)
-        bu = sums / np.maximum(ratings.user_counts + self.shrinkage, 1e-12)
+        bu = _shrunk_means(ratings, ratings.user, ratings.user_counts, self.shrinkage)
         return _FittedUserMean(ratings, users, items, bu)
+
+
+@dataclass(frozen=True, eq=False)
+class _FittedPopularity(FittedModel):
+    """The shrunk means of the items with ratings, ``bi``, shape (n_items,)."""
+
+    bi: Floats
+
+    def score(self, users: Rows, items: Rows) -> Scores:
+        known = np.append(self.bi, np.zeros(self.items.n_rows - len(self.bi)))
+        return self.ratings.global_mean + known[items], {}
+
+    def rank_scores(self, users: Rows) -> Floats:
+        counts = self.ratings.item_counts.astype(np.float64)
+        row = np.append(counts, np.zeros(self.items.n_rows - len(counts)))
+        return np.tile(row, (len(users), 1))
+
+
+class Popularity(TokenAlgoBase):
+    """What most have rated, for everybody: the bar for lists.
+
+    Lists are sorted by the number of training ratings. As estimates of ratings it has the items'
+    means: ``r_ui = mu + b_i`` with ``b_i = sum_u (r_ui - mu) / (n_i + shrinkage)``.
+
+    Parameters
+    ----------
+    shrinkage : float, default=5
+        So many ratings at the mean are added to each item's.
+
+    Attributes
+    ----------
+    bi : ndarray of float64, shape (n_items,)
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from llmtokens.metrics import rank_all
+    >>> from surprise import Dataset, Reader
+    >>> rows = [("ann", 1, 2), ("ann", 2, 5), ("bob", 1, 2), ("cid", 3, 5)]
+    >>> frame = pd.DataFrame(rows, columns=["user", "item", "rating"])
+    >>> algo = Popularity().fit(Dataset.load_from_df(frame, Reader()).build_full_trainset())
+    >>> rank_all(algo, [("cid", 1, 3)]).to_frame()["item"].tolist()
+    [1, 2]
+    """
+
+    model_: _FittedPopularity
+
+    bi = fitted(lambda model: model.bi)
+
+    def __init__(self, shrinkage: float = 5) -> None:
+        super().__init__()
+        self.shrinkage = shrinkage
+
+    def _learn(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> _FittedPopularity:
+        bi = _shrunk_means(ratings, ratings.item, ratings.item_counts, self.shrinkage)
+        return _FittedPopularity(ratings, users, items, bi)
+
+
+def _shrunk_means(
+    ratings: Ratings, of: NDArray[np.integer], counts: Rows, shrinkage: float
+) -> Floats:
+    """How far the ratings of each row lie above the mean of all, moved towards it."""
+    if not shrinkage >= 0:
+        raise DataError(f"found shrinkage={shrinkage!r}; expected a number of 0 or more")
+    sums = np.bincount(of, ratings.value - ratings.global_mean, minlength=len(counts))
+    means: Floats = sums / np.maximum(counts + shrinkage, 1e-12)
+    return means

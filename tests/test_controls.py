@@ -8,8 +8,9 @@ import pytest
 from surprise import Dataset, Reader
 
 from llmtokens import LLMTokens
-from llmtokens.controls import UserMean, random_like, shuffled
+from llmtokens.controls import Popularity, UserMean, random_like, shuffled
 from llmtokens.errors import DataError
+from llmtokens.metrics import rank_all
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +61,28 @@ def test_the_user_mean_is_the_shrunk_mean_of_the_user_alone():
     assert algo.predict("nobody", 1).est == pytest.approx(mean)
 
 
-def test_a_negative_shrinkage_is_refused():
+def test_popularity_lists_what_most_have_rated_and_estimates_the_items_mean():
+    rows = [
+        ("a", 1, 1.0),
+        ("b", 1, 1.0),
+        ("c", 1, 1.0),
+        ("a", 2, 5.0),
+        ("b", 2, 4.0),
+        ("c", 3, 5.0),
+    ]
+    frame = pd.DataFrame(rows, columns=["user", "item", "rating"])
+    algo = Popularity(shrinkage=2).fit(Dataset.load_from_df(frame, Reader()).build_full_trainset())
+    mean = 17 / 6
+    assert algo.predict("c", 2).est == pytest.approx(mean + (9 - 2 * mean) / 4)
+    assert algo.predict("c", "never seen").est == pytest.approx(mean)
+    lists = rank_all(algo, [("nobody", 3, 5.0), ("c", 2, 4.0)]).to_frame()
+    assert lists[lists["user"] == "nobody"]["item"].tolist() == [1, 2, 3]
+    assert lists[lists["user"] == "c"]["item"].tolist() == [2]
+
+
+@pytest.mark.parametrize("control", [UserMean, Popularity])
+def test_a_negative_shrinkage_is_refused(control):
     frame = pd.DataFrame([("a", 1, 5.0)], columns=["user", "item", "rating"])
     trainset = Dataset.load_from_df(frame, Reader()).build_full_trainset()
     with pytest.raises(DataError, match="0 or more"):
-        UserMean(shrinkage=-1).fit(trainset)
+        control(shrinkage=-1).fit(trainset)

@@ -11,11 +11,20 @@ import pytest
 from algorithms import DATA, make
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, ndcg_score, precision_score, roc_auc_score
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    f1_score,
+    ndcg_score,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
 from surprise import SVD, AlgoBase, BaselineOnly, Dataset, NormalPredictor, Prediction, Reader
 from surprise.model_selection import train_test_split
 
 import llmtokens
+from llmtokens import metrics
 from llmtokens.algorithms.base import TokenAlgoBase
 from llmtokens.datasets import load_movielens
 from llmtokens.errors import DataError, NotFittedError
@@ -362,3 +371,43 @@ def test_bad_arguments_to_rank_all_are_errors():
         rank_all(fitted({}), [("ann", "d", 5.0)], n=0)
     with pytest.raises(DataError, match=r"NaN or infinite.*\('ann', 'd'\)"):
         rank_all(fitted({("ann", "d"): float("nan")}), [("ann", "d", 5.0)])
+
+
+# -- liked or not ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("relevant", [3.0, 4.0, 4.5])
+def test_classification_is_that_of_scikit_learn(relevant):
+    rng = np.random.default_rng(int(10 * relevant))
+    truth = rng.integers(1, 11, 400) / 2
+    estimate = np.clip(truth + rng.normal(0, 1.2, 400), 0.5, 5).round(1)  # some are equal
+    rows = [
+        Prediction(k % 17, k, r, est, {})
+        for k, (r, est) in enumerate(zip(truth, estimate, strict=True))
+    ]
+    found = metrics.classification(rows, relevant=relevant)
+    liked, said = truth >= relevant, estimate >= relevant
+    expected = {
+        "accuracy": accuracy_score(liked, said),
+        "precision": precision_score(liked, said),
+        "recall": recall_score(liked, said),
+        "f1": f1_score(liked, said),
+        "roc_auc": roc_auc_score(liked, estimate),
+    }
+    assert found.to_dict() == pytest.approx(expected, abs=0)
+    for which, value in expected.items():
+        assert metrics.classification(rows, relevant, which) == value
+
+
+def test_where_nothing_is_said_to_be_liked_precision_is_0():
+    rows = [Prediction("u", i, r, 1.0 + r / 9, {}) for i, r in enumerate((5, 4, 2, 1))]
+    found = metrics.classification(rows)
+    assert (found["precision"], found["recall"], found["f1"]) == (0, 0, 0)
+    assert (found["accuracy"], found["roc_auc"]) == (0.5, 1.0)
+
+
+@pytest.mark.parametrize("ratings", [(5, 4, 4.5), (1, 2, 3)])
+def test_pairs_of_one_kind_alone_cannot_be_told_apart(ratings):
+    rows = [Prediction("u", i, r, 3.0, {}) for i, r in enumerate(ratings)]
+    with pytest.raises(DataError, match="least relevant=4 and some below: set relevant"):
+        metrics.classification(rows)

@@ -8,8 +8,7 @@ import warnings
 import typer
 
 from ..errors import LLMTokensError, LLMTokensWarning
-from .benchmark import benchmark
-from .model import ask, embed, explain, fit, predict, recommend
+from .commands import ask, benchmark, embed, explain, fit, predict, recommend
 
 app = typer.Typer(
     name="llmtokens",

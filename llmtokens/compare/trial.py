@@ -27,7 +27,7 @@ from ..algorithms.base import TokenAlgoBase
 from ..errors import DataError
 from ..metrics import rank_all
 from ..runtime.arrays import Floats
-from ..runtime.threads import one_blas_thread
+from ..runtime.threads import most_threads, one_blas_thread
 from ..storage import container as store
 from ..storage.files import write_text
 from ..tokens import LLMTokens
@@ -173,6 +173,9 @@ def _compile(algorithm: AlgoBase, trainset: Trainset, testset: Testset) -> None:
         warnings.simplefilter("ignore")
         with one_blas_thread(), contextlib.redirect_stdout(io.StringIO()):
             quick.fit(small).test(testset[:_FEW])
+            if getattr(quick, "n_threads", 1) is None:  # several, where there are many ratings
+                quick.n_threads = most_threads()
+                quick.fit(small)
 
 
 def _copy(algorithm: AlgoBase) -> AlgoBase:

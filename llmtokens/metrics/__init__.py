@@ -23,18 +23,17 @@ the order of the data. A pair that stands twice counts once, with its last ratin
 
 from __future__ import annotations
 
-from .accuracy import mae, rmse
+from .accuracy import classification, interval_coverage, mae, reliability, rmse
 from .beyond import (
     average_popularity,
     catalogue_coverage,
     exposure_gini,
+    group_gap,
     intra_list_diversity,
     novelty,
     popularity_lift,
 )
-from .calibration import interval_coverage, reliability
 from .full import rank_all
-from .groups import group_gap
 from .lists import Rankings, rank_rated
 from .ranking import (
     auc,
@@ -52,6 +51,7 @@ __all__ = [
     "auc",
     "average_popularity",
     "catalogue_coverage",
+    "classification",
     "exposure_gini",
     "f1_at_k",
     "group_gap",

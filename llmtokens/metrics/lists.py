@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -162,10 +163,17 @@ def rank_rated(predictions: Iterable[Prediction]) -> Rankings:
     )
 
 
-def columns(
-    predictions: Iterable[Prediction],
-) -> tuple[tuple[Hashable, ...], tuple[Hashable, ...], Floats, Floats]:
-    """Users, items, true ratings (NaN where None) and finite estimates."""
+class Columns(NamedTuple):
+    """Predictions as columns: true ratings are NaN where None, estimates finite."""
+
+    uids: tuple[Hashable, ...]
+    iids: tuple[Hashable, ...]
+    truth: Floats
+    estimate: Floats
+
+
+def columns(predictions: Iterable[Prediction]) -> Columns:
+    """Predictions, checked."""
     predictions = list(predictions)
     if not predictions:
         raise DataError("found no predictions; expected the result of algo.test(testset)")
@@ -184,7 +192,7 @@ def columns(
             f"found {len(odd)} estimates that are NaN or infinite, the first (user, item) being "
             f"{where}; see why the algorithm gives them"
         )
-    return uids, iids, truth, estimate
+    return Columns(uids, iids, truth, estimate)
 
 
 def codes(ids: Sequence[Hashable]) -> tuple[list[Hashable], Rows]:

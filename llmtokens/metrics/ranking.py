@@ -6,21 +6,68 @@ All take a list of ``Prediction`` (ranks the rated test items only) or the resul
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+from numbers import Real
+
 import numpy as np
 import pandas as pd
 
 from ..errors import DataError
-from .judged import Judged
-from .lists import Predictions, as_rankings
+from ..runtime.arrays import Floats, Mask
+from .lists import Predictions, Rankings, as_rankings
 
 Result = float | pd.Series
 
 
-def _at(k: int, predictions: Predictions, relevant: float) -> Judged:
+@dataclass(frozen=True, eq=False)
+class Relevance:
+    """Which entries of the lists are relevant, and which of those stand in the first k places."""
+
+    lists: Rankings
+    relevant: Mask
+    hit: Mask
+
+    @classmethod
+    def of(cls, predictions: Predictions, least: float, k: int | None) -> Relevance:
+        if not isinstance(least, Real):
+            raise DataError(f"found relevant={least!r}; expected the least rating of a liked item")
+        lists = as_rankings(predictions)
+        if k is not None:
+            lists.check(k)
+        relevant = lists.rating >= least
+        if not relevant.any():
+            known = lists.rating[~np.isnan(lists.rating)]
+            if not len(known):
+                raise DataError(
+                    "found no true ratings in the lists; expected those of a testset that was held "
+                    "out: rank_all leaves out what a user rated in training"
+                )
+            raise DataError(
+                f"found true ratings from {known.min():g} to {known.max():g}; expected some of at "
+                f"least relevant={least:g}: set relevant to what counts as liked on this scale"
+            )
+        return cls(lists, relevant, relevant if k is None else relevant & (lists.rank <= k))
+
+    @cached_property
+    def n_relevant(self) -> Floats:
+        """Relevant items per user, NaN for none: NaN then runs through what is made of it."""
+        count = self.lists.per_user(self.relevant)
+        return np.where(count > 0, count, np.nan)
+
+    @cached_property
+    def hits(self) -> Floats:
+        return self.lists.per_user(self.hit)
+
+    def result(self, values: Floats, per_user: bool) -> float | pd.Series:
+        return self.lists.result(np.where(np.isnan(self.n_relevant), np.nan, values), per_user)
+
+
+def _at(k: int, predictions: Predictions, relevant: float) -> Relevance:
     """Lists that are cut at ``k``, which cannot be left out."""
     if k is None:
         raise DataError("found k=None; expected the length of the lists, such as 10")
-    return Judged.of(predictions, relevant, k)
+    return Relevance.of(predictions, relevant, k)
 
 
 def precision_at_k(
@@ -55,8 +102,8 @@ def precision_at_k(
     >>> precision_at_k([Prediction("u", i, r, est, {}) for i, r, est in rows], k=2)
     0.5
     """
-    judged = _at(k, predictions, relevant)
-    return judged.result(judged.hits / k, per_user)
+    found = _at(k, predictions, relevant)
+    return found.result(found.hits / k, per_user)
 
 
 def recall_at_k(
@@ -73,8 +120,8 @@ def recall_at_k(
     >>> recall_at_k([Prediction("u", i, r, est, {}) for i, r, est in rows], k=1)
     0.5
     """
-    judged = _at(k, predictions, relevant)
-    return judged.result(judged.hits / judged.n_relevant, per_user)
+    found = _at(k, predictions, relevant)
+    return found.result(found.hits / found.n_relevant, per_user)
 
 
 def f1_at_k(
@@ -91,8 +138,8 @@ def f1_at_k(
     >>> f1_at_k([Prediction("u", i, r, est, {}) for i, r, est in rows], k=2)
     0.5
     """
-    judged = _at(k, predictions, relevant)
-    return judged.result(2 * judged.hits / (k + judged.n_relevant), per_user)
+    found = _at(k, predictions, relevant)
+    return found.result(2 * found.hits / (k + found.n_relevant), per_user)
 
 
 def hit_rate_at_k(
@@ -109,8 +156,8 @@ def hit_rate_at_k(
     >>> hit_rate_at_k([Prediction("u", i, r, est, {}) for i, r, est in rows], k=1)
     0.0
     """
-    judged = _at(k, predictions, relevant)
-    return judged.result((judged.hits > 0).astype(np.float64), per_user)
+    found = _at(k, predictions, relevant)
+    return found.result((found.hits > 0).astype(np.float64), per_user)
 
 
 def map_at_k(
@@ -133,13 +180,13 @@ def map_at_k(
     >>> round(map_at_k([Prediction("u", i, r, est, {}) for i, r, est in rows], k=3), 4)  # 1, 2/3
     0.8333
     """
-    judged = Judged.of(predictions, relevant, k)
-    lists, nth = judged.lists, np.cumsum(judged.good)
-    count = lists.per_user(judged.good)
+    found = Relevance.of(predictions, relevant, k)
+    lists, nth = found.lists, np.cumsum(found.relevant)
+    count = lists.per_user(found.relevant)
     before = np.cumsum(count) - count
     precision = (nth - before[lists.user]) / lists.rank
-    most = judged.n_relevant if k is None else np.minimum(judged.n_relevant, k)
-    return judged.result(lists.per_user(judged.good_at_k, precision) / most, per_user)
+    most = found.n_relevant if k is None else np.minimum(found.n_relevant, k)
+    return found.result(lists.per_user(found.hit, precision) / most, per_user)
 
 
 def mrr(
@@ -161,11 +208,11 @@ def mrr(
     >>> mrr([Prediction("u", i, r, est, {}) for i, r, est in rows])
     0.5
     """
-    judged = Judged.of(predictions, relevant, k)
-    reciprocal = np.zeros(len(judged.n_relevant))
-    found = judged.good_at_k
-    np.maximum.at(reciprocal, judged.lists.user[found], 1 / judged.lists.rank[found])
-    return judged.result(reciprocal, per_user)
+    found = Relevance.of(predictions, relevant, k)
+    reciprocal = np.zeros(len(found.n_relevant))
+    user, rank = found.lists.user[found.hit], found.lists.rank[found.hit]
+    np.maximum.at(reciprocal, user, 1 / rank)
+    return found.result(reciprocal, per_user)
 
 
 def ndcg_at_k(
@@ -207,17 +254,17 @@ def ndcg_at_k(
                 f"found ratings from {known.min():g} to {known.max():g}; a gain must not be below "
                 "0, nor all of them 0: set relevant"
             )
-        judged = Judged.of(lists, np.nextafter(0, 1), k)
+        found = Relevance.of(lists, np.nextafter(0, 1), k)
     else:
-        judged = Judged.of(predictions, relevant, k)
-        lists, gain = judged.lists, judged.good.astype(np.float64)
-    dcg = lists.per_user(judged.good_at_k, gain / np.log2(lists.rank + 1))
+        found = Relevance.of(predictions, relevant, k)
+        lists, gain = found.lists, found.relevant.astype(np.float64)
+    dcg = lists.per_user(found.hit, gain / np.log2(lists.rank + 1))
     best = np.lexsort((-gain, lists.user))
     at = np.arange(len(gain)) - np.searchsorted(lists.user, lists.user) + 1
     ideal = np.zeros_like(dcg)
     use = gain[best] > 0 if k is None else (gain[best] > 0) & (at <= k)
     np.add.at(ideal, lists.user[use], gain[best][use] / np.log2(at[use] + 1))
-    return judged.result(np.divide(dcg, ideal, out=np.zeros_like(dcg), where=ideal > 0), per_user)
+    return found.result(np.divide(dcg, ideal, out=np.zeros_like(dcg), where=ideal > 0), per_user)
 
 
 def auc(predictions: Predictions, *, relevant: float = 4.0, per_user: bool = False) -> Result:
@@ -234,11 +281,11 @@ def auc(predictions: Predictions, *, relevant: float = 4.0, per_user: bool = Fal
     >>> auc([Prediction("u", i, r, est, {}) for i, r, est in rows])
     0.5
     """
-    judged = Judged.of(predictions, relevant, None)
-    n_other = judged.lists.n_candidates - judged.n_relevant
+    found = Relevance.of(predictions, relevant, None)
+    n_other = found.lists.n_candidates - found.n_relevant
     # The best that the relevant items' ranks can sum to is 1 + 2 + ... + n_relevant.
-    passed = judged.lists.per_user(judged.good, judged.lists.mid_rank)
-    passed -= judged.n_relevant * (judged.n_relevant + 1) / 2
-    pairs = judged.n_relevant * n_other
+    passed = found.lists.per_user(found.relevant, found.lists.mid_rank)
+    passed -= found.n_relevant * (found.n_relevant + 1) / 2
+    pairs = found.n_relevant * n_other
     values = 1 - np.divide(passed, pairs, out=np.full_like(passed, np.nan), where=pairs > 0)
-    return judged.result(values, per_user)
+    return found.result(values, per_user)
