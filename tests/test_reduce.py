@@ -55,3 +55,15 @@ def test_fewer_rows_than_components_keeps_what_there_is():
 def test_parameters_out_of_range_are_refused(data, bad):
     with pytest.raises(DataError, match=next(iter(bad))):
         TokenReducer(**bad).fit(data)
+
+
+def test_a_sparse_matrix_is_reduced_as_the_dense_one(data):
+    from scipy import sparse
+
+    rows = np.where(np.abs(data) > 4, data, 0)
+    dense, thin = TokenReducer(5, 0.2).fit(rows), TokenReducer(5, 0.2).fit(sparse.csr_array(rows))
+    np.testing.assert_allclose(thin.components_, dense.components_, atol=1e-9)
+    np.testing.assert_allclose(thin.mean_, dense.mean_, atol=1e-12)
+    np.testing.assert_allclose(
+        thin.transform(sparse.csr_array(rows)), dense.transform(rows), atol=1e-9
+    )

@@ -563,3 +563,62 @@ def test_a_history_is_saved_with_what_it_has_seen(tokens, ratings, tmp_path):
     read = LLMTokens.load(tmp_path / "users.safetensors")
     assert read.history.tolist() == [3, 1]
     np.testing.assert_array_equal(read.vectors, users.vectors)
+
+
+# -- columns as people call them
+
+
+@pytest.mark.parametrize("name", ["Book-Title", "movie_title:token_seq", "a b", "x.y", "x[0]", "é"])
+def test_a_column_of_any_name_can_be_in_a_template(name):
+    frame = pd.DataFrame({"ISBN": ["01", "02", "03"], name: ["Emma", "Dune", "Ulysses"]})
+    encoder = Recorder()
+    LLMTokens.from_frame(frame, "{ISBN}: {" + name + "}", id="ISBN", encoder=encoder)
+    assert encoder.seen == [["01: Emma", "02: Dune", "03: Ulysses"]]
+    encoder = Recorder()
+    LLMTokens.from_frame(frame, "{{{" + name + ":.2}}}", id="ISBN", encoder=encoder)
+    assert encoder.seen == [["{Em}", "{Du}", "{Ul}"]]
+
+
+# -- what is too large to be dense
+
+
+@pytest.mark.parametrize("covariance", [0, 4096])
+def test_sparse_tokens_are_the_dense_ones_but_for_rounding(monkeypatch, covariance):
+    rng = np.random.default_rng(0)
+    words = [f"word{k}" for k in range(40)]
+    many = pd.DataFrame(
+        {
+            "item": range(60),
+            "title": [" ".join(rng.choice(words, 4)) if k % 7 else "" for k in range(60)],
+            "genres": [list(rng.choice(words, k % 4)) for k in range(60)],
+            "year": [np.nan if k % 13 == 1 else float(k) for k in range(60)],
+        }
+    )
+    options = {"categorical": "genres", "numeric": "year", "n_components": 10, "whiten": 0.3}
+    dense = LLMTokens.from_frame(many, "{title}", encoder=HashingEncoder(64), **options)
+    monkeypatch.setattr("llmtokens.tokens.projection._DENSE", 0)
+    monkeypatch.setattr("llmtokens.tokens.centred._COVARIANCE", covariance)
+    monkeypatch.setattr("llmtokens.tokens.centred._CHUNK", 500)
+    thin = LLMTokens.from_frame(many, "{title}", encoder=HashingEncoder(64), **options)
+    again = LLMTokens.from_frame(many, "{title}", encoder=HashingEncoder(64), **options)
+    np.testing.assert_allclose(thin.vectors, dense.vectors, atol=1e-5)
+    np.testing.assert_allclose(thin.mean, dense.mean, atol=1e-12)
+    np.testing.assert_allclose(
+        thin.explained_variance_ratio, dense.explained_variance_ratio, atol=1e-9
+    )
+    np.testing.assert_array_equal(thin.embeddings, dense.embeddings)
+    np.testing.assert_array_equal(thin.vectors, again.vectors)
+    np.testing.assert_allclose(thin.transform(many), thin.vectors, atol=1e-6)
+
+
+def test_many_labels_take_memory_for_what_is_there():
+    import tracemalloc
+
+    n = 20_000
+    frame = pd.DataFrame({"item": range(n), "author": [f"A {k // 2}" for k in range(n)]})
+    tracemalloc.start()
+    tokens = LLMTokens.from_frame(frame, categorical="author", n_components=4)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(tokens.projection.blocks[0].vocabulary) == n // 2
+    assert peak < 100e6  # dense, it would be 1.6e9

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from ..errors import DataError
 from .base import check_texts
@@ -65,20 +66,31 @@ class HashingEncoder:
         DataError
             For texts that are not strings and for settings out of range.
         """
+        rows: npt.NDArray[np.float32] = self.encode_sparse(texts).toarray()
+        return rows
+
+    def encode_sparse(self, texts: Sequence[str]) -> sparse.csr_array:
+        """The same rows, of which only what is not zero is kept.
+
+        Raises
+        ------
+        DataError
+            For texts that are not strings and for settings out of range.
+        """
         texts = check_texts(texts)
         low, high = self.ngram_range
         if self.n_features < 1 or not 1 <= low <= high:
             raise DataError(f"{self!r}: expected n_features >= 1 and 1 <= shortest <= longest run")
-        out = np.zeros((len(texts), self.n_features), dtype=np.float32)
+        parts = [sparse.csr_array((0, self.n_features), dtype=np.float32)]
         start, size = 0, 0
         for stop, text in enumerate(texts, start=1):
             size += len(text)
             if size >= _CHARACTERS or stop == len(texts):
-                out[start:stop] = self._hash(texts[start:stop])
+                parts.append(self._hash(texts[start:stop]))
                 start, size = stop, 0
-        return out
+        return sparse.csr_array(sparse.vstack(parts, format="csr"))
 
-    def _hash(self, texts: list[str]) -> npt.NDArray[np.float32]:
+    def _hash(self, texts: list[str]) -> sparse.csr_array:
         from sklearn.feature_extraction.text import HashingVectorizer
         from sklearn.preprocessing import normalize
 
@@ -92,5 +104,4 @@ class HashingEncoder:
             ).transform(texts)
             counts.data = np.sign(counts.data) * np.log1p(np.abs(counts.data))
             total = total + weight * normalize(counts)
-        rows: npt.NDArray[np.float32] = normalize(total).toarray().astype(np.float32)
-        return rows
+        return sparse.csr_array(normalize(total).astype(np.float32))

@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import contextlib
 import re
-import string
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import MISSING, dataclass
 from dataclasses import fields as dataclass_fields
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import sparse
 
 from ..errors import DataError, FileFormatError, sample
+from .labels import DEFAULT_SEPARATOR, as_text, find_separator, kept_whole, labels
 
-Encode = Callable[[list[str]], NDArray[np.float32]]
-Features = tuple[NDArray[np.float64], NDArray[np.bool_]]
+if TYPE_CHECKING:
+    from ..encode import Encoder
+
+Features = tuple[Any, NDArray[np.bool_]]  # rows, dense or a csr_array, and which say anything
 # of text: fill, width and length; a width from a file must not fill the memory
 _SPEC = re.compile(r"(.?[<>^])?\d{0,3}(\.\d{1,9})?s?", re.DOTALL)
+_BRACES = re.compile(r"\{\{|\}\}|\{[^{}]*\}")  # a brace that is text, or a field
 _LARGEST = 1e60  # of an embedding: a file holds a little more
 
 
@@ -38,19 +42,35 @@ class TextBlock:
 
     def texts(self, frame: pd.DataFrame) -> list[str]:
         """One text per row; a row whose every field is empty gives the empty text."""
-        names = fields(self.template)
-        require_columns(frame, names)
-        columns = [[as_text(value) for value in frame[name]] for name in names]
-        return [
-            self.template.format(**dict(zip(names, row, strict=True))).strip() if any(row) else ""
-            for row in zip(*columns, strict=True)
-        ]
+        around, asked = parse(self.template)
+        for field in asked:
+            column, _, spec = field.name.rpartition(":")
+            if field.name not in frame.columns and column in frame.columns:
+                raise DataError(
+                    f"the template {self.template!r:.200} asks for {{{column}}} in the format "
+                    f"{spec!r:.40}; every column is text there: expected {{{column}}}, or "
+                    f"{{{column}:.200}} for its first 200 characters"
+                )
+        require_columns(frame, [field.name for field in asked])
+        columns = [[as_text(value) for value in frame[field.name]] for field in asked]
+        texts = []
+        for row in zip(*columns, strict=True):
+            cells = [format(x, field.spec) for x, field in zip(row, asked, strict=True)]
+            inner = zip(cells, around[1:], strict=True)
+            texts.append((around[0] + "".join(map("".join, inner))).strip() if any(row) else "")
+        return texts
 
-    def features(self, frame: pd.DataFrame, encode: Encode) -> Features:
+    def features(self, frame: pd.DataFrame, encoder: Encoder) -> Features:
         texts = self.texts(frame)
         present = np.array([bool(text) for text in texts], bool)
-        vectors = encode([text for text in texts if text])
-        out = np.zeros((len(texts), vectors.shape[1]))
+        encode = getattr(encoder, "encode_sparse", encoder.encode)
+        vectors: Any = encode([text for text in texts if text])
+        if sparse.issparse(vectors):
+            place = np.cumsum(np.append(0, present))  # rows of no text are empty
+            ptr = vectors.indptr[place]
+            shape = (len(texts), vectors.shape[1])
+            return sparse.csr_array((vectors.data, vectors.indices, ptr), shape=shape), present
+        out = np.zeros((len(texts), vectors.shape[1]), np.float32)
         out[present] = vectors
         return out, present
 
@@ -61,21 +81,30 @@ class CategoryBlock:
 
     column: str
     vocabulary: tuple[str, ...]
+    separator: str = DEFAULT_SEPARATOR
 
     @classmethod
-    def learn(cls, frame: pd.DataFrame, column: str) -> CategoryBlock:
+    def learn(cls, frame: pd.DataFrame, column: str, separator: str | None = None) -> CategoryBlock:
         require_columns(frame, [column])
-        return cls(column, tuple(sorted({x for cell in frame[column] for x in labels(cell)})))
+        cells, whole = frame[column], set[str]()
+        if separator is None:
+            separator, clear = find_separator(column, cells)
+            whole = kept_whole(cells, separator) if clear else whole
+        found = {x for cell in cells for x in labels(cell, separator, whole)}
+        return cls(column, tuple(sorted(found)), separator)
 
     def features(self, frame: pd.DataFrame) -> Features:
         require_columns(frame, [self.column])
         position = {label: k for k, label in enumerate(self.vocabulary)}
-        out = np.zeros((len(frame), len(position)))
-        for row, cell in enumerate(frame[self.column]):
-            known = [position[label] for label in labels(cell) if label in position]
-            if known:
-                out[row, known] = 1 / np.sqrt(len(known))
-        return out, np.asarray(out.any(axis=1), bool)
+        ptr, at, values = [0], list[int](), list[float]()
+        for cell in frame[self.column]:
+            said = labels(cell, self.separator, position)
+            known = sorted(position[label] for label in said if label in position)
+            at += known
+            values += [1 / np.sqrt(max(len(known), 1))] * len(known)
+            ptr.append(len(at))
+        shape = (len(frame), len(position))
+        return sparse.csr_array((values, at, ptr), shape=shape), np.diff(ptr) > 0
 
 
 @dataclass(frozen=True)
@@ -151,7 +180,9 @@ def restore_block(spec: Any, width: int) -> Block:
     if (
         not isinstance(kind, str)
         or kind not in BLOCKS
-        or spec.keys() - {"kind"} != {f.name for f in dataclass_fields(BLOCKS[kind])}
+        or not spec.keys() - {"kind"} <= {f.name for f in dataclass_fields(BLOCKS[kind])}
+        or not {f.name for f in dataclass_fields(BLOCKS[kind]) if f.default is MISSING}
+        <= spec.keys()
     ):
         raise FileFormatError(f"found an unknown block {spec!r:.80}")
     given: dict[str, Any] = {
@@ -164,7 +195,7 @@ def restore_block(spec: Any, width: int) -> Block:
         case TextBlock(str(), str(), str()):
             with contextlib.suppress(DataError):
                 right = bool(fields(block.template))
-        case CategoryBlock(str(), tuple()):
+        case CategoryBlock(str(), tuple(), str()):
             right = all(isinstance(x, str) for x in block.vocabulary)
             right &= len(block.vocabulary) == width
         case NumberBlock(str(), tuple()):
@@ -179,54 +210,50 @@ def restore_block(spec: Any, width: int) -> Block:
     return block
 
 
+class Field(NamedTuple):
+    """A column that a template asks for, and how its text is to be cut or filled."""
+
+    name: str
+    spec: str
+
+
+def parse(template: str) -> tuple[list[str], list[Field]]:
+    """The texts around the fields of a template, one more than fields, and the fields.
+
+    Any name of a column may stand in braces; braces that are text are doubled.
+
+    Raises
+    ------
+    DataError
+        For braces that do not close, are empty or are nowhere.
+    """
+    texts, found, end = [""], list[Field](), 0
+    for match in _BRACES.finditer(template):
+        texts[-1] += template[end : match.start()]
+        end, inside = match.end(), match[0][1:-1]
+        if match[0] in ("{{", "}}"):
+            texts[-1] += match[0][0]
+            continue
+        name, _, spec = inside.rpartition(":")
+        found.append(Field(name, spec) if name and _SPEC.fullmatch(spec) else Field(inside, ""))
+        texts.append("")
+    texts[-1] += template[end:]
+    rest = _BRACES.sub("", template)
+    if "{" in rest or "}" in rest or not found or not all(field.name for field in found):
+        raise DataError(
+            f"found the template {template!r:.200}; expected plain column names in braces, "
+            'such as "{title}. Genres: {genres}"'
+        )
+    return texts, found
+
+
 def fields(template: str) -> list[str]:
     """Column names a template asks for.
 
-    >>> fields("{title}. Genres: {genres}")
-    ['title', 'genres']
+    >>> fields("{title:.20}. Genres: {Book-Genres}, {year:token}")
+    ['title', 'Book-Genres', 'year:token']
     """
-    try:
-        parts = list(string.Formatter().parse(template))
-    except ValueError as error:
-        raise DataError(f"the template {template!r} is not valid: {error}") from error
-    names = [name for _, name, _, _ in parts if name is not None]
-    if not names or not all(name.isidentifier() for name in names):
-        raise DataError(
-            f"found the template {template!r}; expected plain column names in braces, "
-            'such as "{title}. Genres: {genres}"'
-        )
-    for _, name, spec, conversion in parts:
-        if conversion not in (None, "r", "s", "a") or not _SPEC.fullmatch(spec or ""):
-            raise DataError(
-                f"the template {template!r:.200} asks for {{{name}}} in the format "
-                f"{spec or conversion!r:.40}; every column is text there: expected {{{name}}}, or "
-                f"{{{name}:.200}} for its first 200 characters"
-            )
-    return list(dict.fromkeys(names))
-
-
-def labels(cell: Any) -> list[str]:
-    """The labels in one cell: a sequence, a text with "|" between labels, or one value."""
-    if isinstance(cell, str):
-        parts: Iterable[Any] = cell.split("|")
-    elif isinstance(cell, (list, tuple, set, frozenset, np.ndarray)):
-        parts = sorted(cell) if isinstance(cell, (set, frozenset)) else cell
-    else:
-        parts = [] if pd.isna(cell) else [cell]
-    return list(dict.fromkeys(text for part in parts if (text := as_text(part))))
-
-
-def as_text(value: Any) -> str:
-    """A cell as a person would write it: lists joined by commas, missing values empty."""
-    if isinstance(value, str):
-        return value.strip()
-    if isinstance(value, (list, tuple, set, frozenset, np.ndarray)):
-        return ", ".join(labels(value))
-    if pd.isna(value):
-        return ""
-    if isinstance(value, (float, np.floating)) and float(value).is_integer():
-        return str(int(value))
-    return str(value)
+    return list(dict.fromkeys(field.name for field in parse(template)[1]))
 
 
 def as_matrix(array: Any) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ old one is, and joining two tables is a product of matrices.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import sparse
 
 from ..errors import DataError, FileFormatError, sample
+from ..runtime.arrays import Floats
 from .blocks import (
     BLOCKS,
     Block,
@@ -27,12 +29,14 @@ from .blocks import (
     fields,
     restore_block,
 )
+from .centred import Centred, column_sums, dense, energy
 from .reducer import TokenReducer, unit_rows
 
 if TYPE_CHECKING:
     from ..encode import Encoder
 
 Encoders = Mapping[tuple[str, str], "Encoder"]
+_DENSE = 1 << 25  # numbers that may be dense at once: 256 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,14 +62,11 @@ class Projection:
     ) -> tuple[Projection, list[Features | None]]:
         """The projection, and the features of ``data`` that it was learned from."""
         features = [_features(block, data, encoders) for block in blocks]
-        means, scales, scaled = [], [], []
-        for values, present in features:
-            mean = values[present].mean(axis=0) if present.any() else np.zeros(values.shape[1])
-            centred = (values - mean) * present[:, None]
-            means.append(mean)
-            scales.append(unit_scale(centred))
-            scaled.append(centred * scales[-1])
-        reducer = TokenReducer(n_components, whiten).fit(np.hstack(scaled))
+        n = len(features[0][1])
+        if n * sum(values.shape[1] for values, _ in features) <= _DENSE:
+            means, scales, reducer = _dense_axes(features, TokenReducer(n_components, whiten))
+        else:
+            means, scales, reducer = _sparse_axes(features, TokenReducer(n_components, whiten))
         widths = tuple(len(mean) for mean in means)
         projection = cls(
             blocks=tuple(blocks),
@@ -212,7 +213,9 @@ class Projection:
         known = np.ones(1, bool)
         return [(said[b], known) if b in said else None for b in self.blocks]
 
-    def embeddings(self, features: Sequence[Features | None]) -> NDArray[np.float32] | None:
+    def embeddings(
+        self, features: Sequence[Features | None], dtype: Any = np.float16
+    ) -> NDArray[Any] | None:
         """The text alone, in the encoder's space: unit rows, zeros without text (n, width).
 
         Several texts of one id are averaged, each at norm 1. None without text, or where text
@@ -221,11 +224,17 @@ class Projection:
         if self.text_encoder is None:
             return None
         said = [
-            unit_rows(known[0].astype(np.float32))  # what is absent is a row of zeros
+            known[0]  # what is absent is a row of zeros
             for block, known in zip(self.blocks, features, strict=True)
             if isinstance(block, TextBlock) and known is not None
         ]
-        return unit_rows(np.sum(said, axis=0)) if said else None
+        if not said:
+            return None
+        out = np.empty(said[0].shape, dtype)
+        for at in _some_rows(*out.shape):
+            total = sum(unit_rows(dense(values[at]).astype(np.float32)) for values in said)
+            out[at] = unit_rows(np.asarray(total))
+        return out
 
     def tokens(self, features: Sequence[Features | None]) -> NDArray[np.float32]:
         """The tokens of features, shape (n, d)."""
@@ -244,8 +253,12 @@ class Projection:
                         f"found {values.shape[1]} features; expected {stop - start} as when the "
                         "tokens were made: was the encoder changed?"
                     )
-                centred = (values - self.mean[start:stop]) * present[:, None]
-                out += centred @ self.components[:, start:stop].T
+                mean, axes = self.mean[start:stop], self.components[:, start:stop].T
+                if sparse.issparse(values) and np.prod(values.shape) > _DENSE:
+                    out += np.asarray(values @ axes) - present[:, None] * (mean @ axes)
+                else:
+                    for at in _some_rows(*values.shape):
+                        out[at] += ((dense(values[at]) - mean) * present[at, None]) @ axes
         return out.astype(np.float32)
 
     # -- as plain data, for files ----------------------------------------------------------------
@@ -300,6 +313,41 @@ def unit_scale(block: NDArray[Any]) -> float:
     return 1 / np.sqrt(energy) if energy > 0 else 0.0
 
 
+def _dense_axes(
+    features: Sequence[Features], reducer: TokenReducer
+) -> tuple[list[Floats], list[float], TokenReducer]:
+    """Mean and scale of every block, and the axes of all of them."""
+    means, scales, scaled = [], [], []
+    for values, present in features:
+        values = dense(values)
+        mean = values[present].mean(axis=0) if present.any() else np.zeros(values.shape[1])
+        centred = (values - mean) * present[:, None]
+        means.append(mean)
+        scales.append(unit_scale(centred))
+        scaled.append(centred * scales[-1])
+    return means, scales, reducer.fit(np.hstack(scaled))
+
+
+def _sparse_axes(
+    features: Sequence[Features], reducer: TokenReducer
+) -> tuple[list[Floats], list[float], TokenReducer]:
+    """The same, but for rounding, of blocks that would not go into memory side by side."""
+    means, scales = [], []
+    for values, present in features:
+        means.append(column_sums(values) / max(present.sum(), 1))
+        square = energy(values, means[-1], present) / len(present)
+        scales.append(1 / np.sqrt(square) if square > 0 else 0.0)
+    values_of, present_of = zip(*features, strict=True)
+    centred = Centred(values_of, means, present_of, scales)
+    return means, scales, reducer.fit_centred(centred, np.zeros(centred.shape[1]))
+
+
+def _some_rows(n: int, width: int) -> Iterator[slice]:
+    """All rows, so many at a time that they may be dense."""
+    step = max(_DENSE // max(width, 1), 1)
+    return (slice(start, start + step) for start in range(0, n, step))
+
+
 def _as_frame(data: Any) -> Any:
     """Texts as a one-column frame; frames, arrays and None as they are."""
     if isinstance(data, str):
@@ -315,7 +363,7 @@ def _features(block: Block, data: Any, encoders: Encoders, width: int | None = N
         expected = "a DataFrame (or texts)" if wants_frame else "an array of embeddings"
         raise DataError(f"found {type(data).__name__}; these tokens were made from {expected}")
     if isinstance(block, TextBlock):
-        return block.features(data, _encoder(block, encoders, width).encode)
+        return block.features(data, _encoder(block, encoders, width))
     return block.features(data)
 
 

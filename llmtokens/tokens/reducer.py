@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..errors import DataError
+from ..runtime.arrays import Floats
+from .centred import Centred, column_sums
 
 _NOTHING = 1e-12
 
@@ -57,40 +60,72 @@ class TokenReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self.whiten = whiten
         self.row_norm = row_norm
 
-    def fit(self, X: ArrayLike, y: Any = None) -> TokenReducer:
-        """Find the axes of ``X`` (n_samples, n_features).
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def fit(self, X: Any, y: Any = None) -> TokenReducer:
+        """Find the axes of ``X`` (n_samples, n_features), dense or sparse.
 
         Raises
         ------
         DataError
             If ``whiten`` is outside [0, 1] or ``n_components`` is not positive.
         """
-        if not 0.0 <= self.whiten <= 1.0:
-            raise DataError(f"found whiten={self.whiten!r}; expected a number from 0 to 1")
-        if self.n_components < 1:
-            raise DataError(f"found n_components={self.n_components!r}; expected at least 1")
-        X = np.asarray(validate_data(self, X, dtype=np.float64, ensure_min_samples=2))
+        self._check()
+        X = validate_data(self, X, dtype=np.float64, accept_sparse="csr", ensure_min_samples=2)
+        if sparse.issparse(X):
+            mean = column_sums(X) / X.shape[0]
+            return self.fit_centred(Centred([X], [mean], [np.ones(X.shape[0], bool)]), mean)
         n, d = X.shape
         with np.errstate(divide="ignore", invalid="ignore"):  # constant X has no shares
             pca = PCA(
                 n_components=min(self.n_components, n, d),
                 svd_solver="covariance_eigh" if n >= d else "full",
             ).fit(X)
-        axes = pca.components_
+        shares = np.nan_to_num(pca.explained_variance_ratio_)
+        return self._set(pca.mean_, pca.components_, pca.explained_variance_, shares)
+
+    def fit_centred(self, X: Centred, mean: Floats) -> TokenReducer:
+        """Find the axes of rows that are centred already, as ``mean`` says, and need not be dense.
+
+        Raises
+        ------
+        DataError
+            As :meth:`fit`.
+        """
+        self._check()
+        variances, axes = X.principal(min(self.n_components, *X.shape))
+        total = X.energy() / (X.shape[0] - 1)
+        shares = variances / total if total > 0 else np.zeros(len(variances))
+        self.n_features_in_ = X.shape[1]
+        return self._set(mean, axes, variances, shares)
+
+    def _check(self) -> None:
+        if not 0.0 <= self.whiten <= 1.0:
+            raise DataError(f"found whiten={self.whiten!r}; expected a number from 0 to 1")
+        if self.n_components < 1:
+            raise DataError(f"found n_components={self.n_components!r}; expected at least 1")
+
+    def _set(self, mean: Floats, axes: Floats, variances: Floats, shares: Floats) -> TokenReducer:
         largest = axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)]
         axes = axes * np.where(largest < 0, -1.0, 1.0)[:, None]
-        self.mean_ = pca.mean_
-        self.components_ = axes * _whitening(pca.explained_variance_, self.whiten)[:, None]
-        self.explained_variance_ratio_ = np.nan_to_num(pca.explained_variance_ratio_)
+        self.mean_ = mean
+        self.components_ = axes * _whitening(variances, self.whiten)[:, None]
+        self.explained_variance_ratio_ = shares
         self.n_components_ = len(axes)
         self._n_features_out = len(axes)
         return self
 
-    def transform(self, X: ArrayLike) -> NDArray[np.float64]:
+    def transform(self, X: Any) -> NDArray[np.float64]:
         """Project rows, also ones not seen in ``fit``: (n_samples, n_components_)."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float64, reset=False)
-        Z: NDArray[np.float64] = (X - self.mean_) @ self.components_.T
+        X = validate_data(self, X, dtype=np.float64, accept_sparse="csr", reset=False)
+        if sparse.issparse(X):
+            Z: Floats = np.asarray(X @ self.components_.T) - self.mean_ @ self.components_.T
+        else:
+            Z = (X - self.mean_) @ self.components_.T
         return unit_rows(Z) if self.row_norm else Z
 
 

@@ -27,10 +27,10 @@ from .blocks import (
     NumberBlock,
     TextBlock,
     as_matrix,
-    as_text,
     require_columns,
 )
 from .history import History
+from .labels import as_text, require_separator
 from .projection import Projection
 from .reducer import unit_rows
 
@@ -142,8 +142,9 @@ class LLMTokens:
         frame: pd.DataFrame,
         text: str | Sequence[str] = (),
         *,
-        categorical: Sequence[str] = (),
-        numeric: Sequence[str] = (),
+        categorical: str | Sequence[str] = (),
+        numeric: str | Sequence[str] = (),
+        separator: str | None = None,
         id: str | None = None,
         label: str | None = None,
         encoder: Encoder | None = None,
@@ -160,10 +161,16 @@ class LLMTokens:
         text : str or sequence of str
             Template(s) with column names in braces. Each template is encoded on its own: several
             short fields say more as several blocks than as one long text.
-        categorical : sequence of str
-            Columns of labels (a sequence per cell, or text with "|" between labels): multi-hot.
-        numeric : sequence of str
+        categorical : str or sequence of str
+            Columns of labels, one or several a cell: multi-hot. A cell may hold a list, an array,
+            dictionaries with a "name", any of these as JSON or Python write them, or a text with
+            "|", ";" or "," between labels.
+        numeric : str or sequence of str
             Columns of numbers: a cubic spline basis, so that effects need not be straight lines.
+        separator : str, optional
+            What stands between the labels of a text in all categorical columns; "" where each text
+            is one label. By default it is found, column by column: what follows it in one row
+            stands alone or first in others, as genres do and the parts of a name do not.
         id : str, optional
             Column of raw ids; by default "item", "user" or "id", the first there is.
         label : str, optional
@@ -194,9 +201,11 @@ class LLMTokens:
         Warns
         -----
         LLMTokensWarning
-            If rows have no content in any block: they get no token.
+            If rows have no content in any block: they get no token. If labels look like lists, and
+            it is not clear that they are.
         """
-        templates = [text] if isinstance(text, str) else list(text)
+        templates, categorical, numeric = map(_listed, (text, categorical, numeric))
+        require_separator(separator)
         if not (templates or len(categorical) or len(numeric)):
             raise DataError("found no text, categorical or numeric columns; name at least one")
         id = id or next((name for name in _ID_COLUMNS if name in frame.columns), _ID_COLUMNS[0])
@@ -216,7 +225,7 @@ class LLMTokens:
         encoder = (encoder or _default_encoder()) if templates else None
         blocks: list[Block] = [
             *(TextBlock(t, encoder.name, encoder.revision) for t in templates if encoder),
-            *(CategoryBlock.learn(frame, column) for column in categorical),
+            *(CategoryBlock.learn(frame, column, separator) for column in categorical),
             *(NumberBlock.learn(frame, column) for column in numeric),
         ]
         return cls._fit(
@@ -446,8 +455,7 @@ class LLMTokens:
         """
         some = np.any([known[1] for known in features if known is not None], axis=0)
         vectors = projection.tokens(features)
-        said = projection.embeddings(features) if embeddings else None
-        kept = None if said is None else said.astype(np.float16)
+        kept = projection.embeddings(features) if embeddings else None
         if some.all():
             return cls(ids, vectors, projection, labels, kept)
         found = (
@@ -583,7 +591,7 @@ class LLMTokens:
         np.int64(1)
         """
         words = self.projection.of_text("{text}")
-        row = words.embeddings(words.said(text))
+        row = words.embeddings(words.said(text), np.float32)
         assert row is not None  # there is one text encoder
         return row[0]
 
@@ -727,6 +735,10 @@ class LLMTokens:
         if history is not None and np.any(history < 0):
             raise FileFormatError("'history' holds a number of ratings below zero")
         return cls(ids, arrays["vectors"], projection, labels, embeddings, history)
+
+
+def _listed(names: str | Sequence[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
 
 
 def _default_encoder() -> Encoder:
