@@ -35,6 +35,7 @@ from llmtokens import (
 from llmtokens.compare import Comparison, compare
 from llmtokens.controls import UserMean, random_like, shuffled
 from llmtokens.curves import learning_curve
+from llmtokens.data.ratings import Ratings
 from llmtokens.datasets import load_items, load_movielens, load_ratings, synthetic
 from llmtokens.distributed import connection, fit_bpmf, on_workers
 from llmtokens.encode import cached, check_texts, restore_encoder
@@ -51,6 +52,7 @@ from llmtokens.errors import (
 from llmtokens.metrics import rank_all, rank_rated
 from llmtokens.model_selection import ColdItemKFold, TimeSplit
 from llmtokens.report import report
+from llmtokens.tokens.centred import Centred
 
 PUBLIC = callables()
 SMALL = synthetic(n_users=12, n_items=20, n_ratings=120, random_state=0)
@@ -229,6 +231,20 @@ CASES = [
     ("LLMTokens.query", DataError, lambda at: VECTORS.query("words"),
      "made without text", "expected tokens of from_frame or from_texts"),
     ("LLMTokens.query", ModelNotFoundError, lambda at: at.forgotten().query("x"), *NO_ENCODER[1:]),
+    ("LLMTokens.embed", DataError, lambda at: VECTORS.embed("words"),
+     "text encoders none", "expected exactly one"),
+    ("LLMTokens.embed", ModelNotFoundError, lambda at: at.forgotten().embed("x"), *NO_ENCODER[1:]),
+    ("LLMTokens.with_content", DataError, lambda at: VECTORS.with_content("d", np.eye(3)),
+     "found the content of 3 ids", "expected that of one"),
+    ("LLMTokens.with_content", ModelNotFoundError,
+     lambda at: at.forgotten().with_content(3, "x"), *NO_ENCODER[1:]),
+    ("LLMTokens.from_history", DataError,
+     lambda at: LLMTokens.from_history(frame_of(item=["x", "y"]), VECTORS),
+     "no rating of an item that has a token", "expected the ids of the ratings"),
+    ("LLMTokens.require_unseen", DataError,
+     lambda at: LLMTokens.from_history(frame_of(user="u", item=["a", "b"]), VECTORS)
+     .require_unseen(Ratings.from_trainset(full([("u", "a", 3.0)]))),
+     "'u' with 2 ratings in the tokens and 1 here", 'user_tokens="history"'),
     ("LLMTokens.save", StorageError, lambda at: TOKENS.save(at.nowhere), *NO_PLACE[1:]),
     ("LLMTokens.save", DataError, lambda at: tokens_with([("u", 1), "b"]).save(at.folder / "x"),
      *OTHER_IDS[1:]),
@@ -241,7 +257,14 @@ CASES = [
      "found None", "expected a table of tokens"),
     ("TokenReducer.fit", DataError, lambda at: TokenReducer(whiten=2).fit(np.eye(3)),
      "found whiten=2", "expected a number from 0 to 1"),
+    ("TokenReducer.fit_centred", DataError,
+     lambda at: TokenReducer(0).fit_centred(Centred([np.eye(3)], [np.zeros(3)], [np.ones(3, bool)]),
+                                            np.zeros(3)),
+     "found n_components=0", "expected at least 1"),
     # encoders
+    ("HashingEncoder.encode_sparse", DataError,
+     lambda at: HashingEncoder(0).encode_sparse(["a"]),
+     "HashingEncoder", "expected n_features >= 1"),
     ("HashingEncoder.encode", DataError, lambda at: HashingEncoder().encode("text"), *ONE_TEXT[1:]),
     ("HashingEncoder.encode", DataError, lambda at: HashingEncoder(0).encode(["text"]),
      r"HashingEncoder\(n_features=0", "expected n_features >= 1"),
