@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
 from pathlib import Path
@@ -18,15 +19,21 @@ from surprise.model_selection import (
     cross_validate,
 )
 
-from llmtokens.datasets import load_movielens
+from llmtokens import LLMTokensEASE
+from llmtokens.compare import compare, full_ranking
+from llmtokens.datasets import load_movielens, synthetic
 from llmtokens.errors import DataError
+from llmtokens.metrics import ndcg_at_k, rank_all
 from llmtokens.model_selection import (
     ColdItemKFold,
     ColdItemTimeSplit,
     ColdUserKFold,
     FewShotItemKFold,
     FewShotUserKFold,
+    GlobalTimeSplit,
+    NextItemSplit,
     TimeSplit,
+    replay,
 )
 
 
@@ -329,3 +336,87 @@ def test_the_searches_take_them_and_two_jobs_find_what_one_finds(ml_small_folder
     some = RandomizedSearchCV(SVD, space, n_iter=1, cv=cv, measures=["rmse"], random_state=0)
     some.fit(data)
     assert some.best_score["rmse"] in one.cv_results["mean_test_rmse"]
+
+
+def test_the_last_rating_of_each_user_is_held_out_and_nothing_else():
+    rows = grid()
+    ((train, test),) = folds(NextItemSplit(), rows)
+    assert sorted(train + test) == plain(row[:3] for row in rows)
+    last = {}
+    for u, i, r, t in rows:
+        if u not in last or t > last[u][3]:
+            last[u] = (u, i, r, t)
+    assert test == plain(row[:3] for row in last.values())
+
+
+def test_folds_of_next_items_go_back_one_rating_of_each_user_at_a_time():
+    rows = grid()
+    made = folds(NextItemSplit(3), rows)
+    assert [len(test) for _, test in made] == [6, 6, 6]
+    held = [{tuple(row) for row in test} for _, test in made]
+    assert not (held[0] & held[1])
+    assert not (held[1] & held[2])
+    place = {(str(u), str(i)): t for u, i, _, t in rows}
+    for earlier, later in itertools.pairwise(held):
+        at = {u: place[u, i] for u, i, _ in later}
+        assert all(place[u, i] < at[u] for u, i, _ in earlier)
+
+
+def test_a_user_with_one_rating_is_never_tested_on_what_comes_next():
+    rows = [("a", "x", 3.0, 1), ("b", "x", 3.0, 1), ("b", "y", 4.0, 2)]
+    ((train, test),) = folds(NextItemSplit(), rows)
+    assert test == [("b", "y", 4.0)]
+    assert len(train) == 2
+
+
+def test_ratings_of_one_moment_come_in_the_order_of_the_data():
+    rows = [("a", "x", 3.0, 7), ("a", "y", 4.0, 7), ("a", "w", 1.0, 7)]
+    ((_, test),) = folds(NextItemSplit(), rows)
+    assert test == [("a", "w", 1.0)]
+
+
+def test_after_a_global_cut_each_known_user_is_tested_on_the_first_new_item():
+    rows = [
+        ("a", "x", 3.0, 1), ("b", "y", 3.0, 2), ("c", "x", 3.0, 3), ("b", "x", 2.0, 4),
+        ("a", "x", 1.0, 5), ("a", "w", 4.0, 6), ("d", "w", 4.0, 7), ("a", "y", 4.0, 8),
+    ]  # fmt: skip
+    ((train, test),) = folds(GlobalTimeSplit(share=0.5), rows)
+    assert len(train) == 4
+    assert test == [("a", "w", 4.0)]  # "x" is not new to a; b and c do not come again; d is unknown
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.1, "half"])
+def test_a_share_that_is_none_is_refused(share):
+    with pytest.raises(DataError, match="share="):
+        GlobalTimeSplit(share=share).split(as_data(grid()))
+
+
+def test_what_comes_next_is_compared_over_the_full_catalogue():
+    data = synthetic(n_users=30, n_items=40, n_ratings=500)
+    splits = {"last": NextItemSplit(), "cut": GlobalTimeSplit(0.3)}
+    measures = {"ndcg@10": full_ranking(ndcg_at_k, k=10, relevant=0.0)}
+    result = compare(
+        {"EASE": LLMTokensEASE(l2=50.0)}, data, splits, measures, progress=False
+    ).table  # fmt: skip
+    assert set(result["split"]) == {"last", "cut"}
+    assert result["value"].between(0, 1).all()
+
+
+def test_replay_measures_each_block_before_it_is_learned():
+    data = synthetic(n_users=30, n_items=40, n_ratings=500).dataset
+    algo = LLMTokensEASE(l2=50.0)
+    found = replay(algo, data, every=125)
+    assert algo.ratings_.n == 500
+    rows = sorted(data.raw_ratings, key=lambda row: row[3])
+    again = LLMTokensEASE(l2=50.0).fit(data.construct_trainset(rows[:250]))
+    lists = rank_all(again, [row[:3] for row in rows[250:375]])
+    assert found["ndcg@10"][0] == ndcg_at_k(lists, k=10, relevant=0.0)
+    again.partial_fit(pd.DataFrame(rows[250:375]))
+    lists = rank_all(again, [row[:3] for row in rows[375:]])
+    assert found["ndcg@10"][1] == ndcg_at_k(lists, k=10, relevant=0.0)
+
+
+def test_replay_does_not_rank_again_what_a_user_has_rated():
+    rows = [(u, i, 3.0, t) for t, (u, i) in enumerate([("a", "x"), ("b", "x"), ("b", "y")] * 2)]
+    found = replay(LLMTokensEASE(l2=1.0), as_data(rows), every=1, start=0.5)
+    assert found.empty

@@ -12,13 +12,19 @@ ColdUserKFold        users, with all their ratings             nothing but their
 FewShotUserKFold     users, with all but ``n_given`` ratings   ``n_given`` ratings, and text
 TimeSplit            the ratings that come next                all that came before
 ColdItemTimeSplit    those of them whose item is new           all that came before
+NextItemSplit        the last rating of each user              all others
+GlobalTimeSplit      the next one of each known user           all before one moment
 ==================== ========================================= ============================
+
+:func:`replay` is no iterator: it predicts what comes next, learns it with ``partial_fit``, and so
+on to the end of the data.
 """
 
 from __future__ import annotations
 
 from .cold import ColdItemKFold, ColdUserKFold, FewShotItemKFold, FewShotUserKFold
-from .temporal import ColdItemTimeSplit, TimeSplit
+from .replay import replay
+from .temporal import ColdItemTimeSplit, GlobalTimeSplit, NextItemSplit, TimeSplit
 
 __all__ = [
     "ColdItemKFold",
@@ -26,5 +32,8 @@ __all__ = [
     "ColdUserKFold",
     "FewShotItemKFold",
     "FewShotUserKFold",
+    "GlobalTimeSplit",
+    "NextItemSplit",
     "TimeSplit",
+    "replay",
 ]

@@ -41,7 +41,7 @@ class TimeSplit(Split):
     least_splits = 1
 
     def _masks(self, raw: Sequence[tuple[Any, ...]]) -> list[tuple[Mask, Mask]]:
-        time = _timestamps(raw)
+        time = timestamps(raw)
         cuts = np.sort(time)[np.arange(1, self.n_splits + 1) * len(time) // (self.n_splits + 1)]
         return [
             (time < start, (time >= start) & (time < end))
@@ -84,7 +84,114 @@ class ColdItemTimeSplit(TimeSplit):
         return f"no item is new in it, or {super()._why_empty(name)}"
 
 
-def _timestamps(raw: Sequence[tuple[Any, ...]]) -> NDArray[np.float64]:
+class NextItemSplit(Split):
+    """Train on all but the last rating of each user, test on the last: what comes next?
+
+    With ``n_splits`` above 1, the last fold is that one, the fold before it trains on one rating of
+    each user less and tests on the next, and so on. Users with too few ratings for a fold, which
+    must leave one to train on, keep all of them in training.
+
+    Other users' later ratings are in training: this protocol has the most users, and knows more
+    than a recommender does at that moment. :class:`GlobalTimeSplit` does not.
+
+    Parameters
+    ----------
+    n_splits : int, default=1
+        At least 1.
+
+    Notes
+    -----
+    The ratings need timestamps, as in :class:`TimeSplit`. Ratings of one user at one moment are in
+    the order of the data.
+
+    Examples
+    --------
+    >>> from llmtokens.datasets import synthetic
+    >>> data = synthetic(n_users=50, n_items=80, n_ratings=1000).dataset
+    >>> trainset, testset = next(NextItemSplit().split(data))
+    >>> trainset.n_ratings, len(testset), len({user for user, _, _ in testset})
+    (950, 50, 50)
+    """
+
+    least_splits = 1
+
+    def __init__(self, n_splits: int = 1) -> None:
+        super().__init__(n_splits)
+
+    def _masks(self, raw: Sequence[tuple[Any, ...]]) -> list[tuple[Mask, Mask]]:
+        user, _ = sorted_codes(raw, SIDES.index("user"))
+        order = np.lexsort((timestamps(raw), user))
+        ends = np.cumsum(np.bincount(user))
+        from_end = np.empty(len(raw), np.int64)
+        from_end[order] = ends[user[order]] - 1 - np.arange(len(raw))
+        counts = np.bincount(user)[user]
+        masks = []
+        for back in range(self.n_splits - 1, -1, -1):
+            able = counts > back + 1
+            masks.append(((from_end > back) | ~able, (from_end == back) & able))
+        return masks
+
+    def _why_empty(self, name: str) -> str:
+        return "no user has that many ratings; lower n_splits"
+
+
+class GlobalTimeSplit(Split):
+    """Train on all ratings before one moment, test on the next one of each user known by then.
+
+    :class:`TimeSplit` tests on everything that comes after its cuts, by whomever; here a user has
+    one test rating, the first after the cut of an item not rated before it.
+
+    Parameters
+    ----------
+    share : float, default=0.2
+        Of all ratings, how many are after the cut; above 0, below 1.
+
+    Notes
+    -----
+    The ratings need timestamps, as in :class:`TimeSplit`; those of one moment are never divided.
+
+    Examples
+    --------
+    >>> from llmtokens.datasets import synthetic
+    >>> data = synthetic(n_users=50, n_items=80, n_ratings=1000).dataset
+    >>> trainset, testset = next(GlobalTimeSplit(share=0.3).split(data))
+    >>> trainset.n_ratings, len(testset)
+    (700, 3)
+    """
+
+    least_splits = 1
+
+    def __init__(self, share: float = 0.2) -> None:
+        super().__init__(1)
+        self.share = share
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(share={self.share!r})"
+
+    def _masks(self, raw: Sequence[tuple[Any, ...]]) -> list[tuple[Mask, Mask]]:
+        if not (isinstance(self.share, (int, float)) and 0 < self.share < 1):
+            raise DataError(f"found share={self.share!r}; expected a number between 0 and 1")
+        time = timestamps(raw)
+        cut = np.sort(time)[min(len(time) - 1, round((1 - self.share) * len(time)))]
+        train = time < cut
+        user, n_users = sorted_codes(raw, SIDES.index("user"))
+        item, n_items = sorted_codes(raw, SIDES.index("item"))
+        pair = user * n_items + item
+        known = np.bincount(user[train], minlength=n_users) > 0
+        later = np.flatnonzero(~train & known[user] & ~np.isin(pair, pair[train]))
+        later = later[np.argsort(time[later], kind="stable")]
+        _, first = np.unique(user[later], return_index=True)
+        test = np.zeros(len(raw), bool)
+        test[later[first]] = True
+        return [(train, test)]
+
+    def _why_empty(self, name: str) -> str:
+        if name == "train":
+            return "too many ratings share the first timestamp, and those are never divided"
+        return "nobody rated something new both before and after the cut; change share"
+
+
+def timestamps(raw: Sequence[tuple[Any, ...]]) -> NDArray[np.float64]:
     values = [row[3] for row in raw]
     try:
         time = np.array(values, np.float64)  # Surprise reads them from files as text
