@@ -50,7 +50,7 @@ from llmtokens.errors import (
     StorageError,
 )
 from llmtokens.metrics import rank_all, rank_rated
-from llmtokens.model_selection import ColdItemKFold, TimeSplit
+from llmtokens.model_selection import ColdItemKFold, TimeSplit, replay
 from llmtokens.report import report
 from llmtokens.tokens.centred import Centred
 
@@ -453,6 +453,8 @@ CASES = [
      "found n_splits=1", "expected an integer of at least 2"),
     ("ColdItemKFold.split", DataError, lambda at: ColdItemKFold(999).split(DATA.dataset),
      "found 89 items", "expected at least n_splits: ask for fewer folds"),
+    ("replay", DataError, lambda at: replay(LLMTokensEASE(l2=1.0), DATA.dataset, start=2),
+     "found start=2", "a number between 0 and 1"),
     ("ColdItemKFold.split", DataError,
      lambda at: TimeSplit().split(Dataset.load_from_df(frame_of(), Reader())),
      "timestamps such as None", "load the data with llmtokens.datasets"),
