@@ -318,7 +318,10 @@ def use(model):
 
 
 def test_deeply_nested_json_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(store.json, "dumps", lambda *a, **k: "[" * 100_000)
+    dumps = json.dumps
+    monkeypatch.setattr(
+        store.json, "dumps", lambda value, **k: dumps(value, **k) if value else "[" * 100_000
+    )
     monkeypatch.setattr(store, "_digest", lambda *a: "0")
     store.write(tmp_path / "m", "LLMTokensSVD", {}, {})
     with pytest.raises(FileFormatError, match="does not hold JSON"):

@@ -7,7 +7,7 @@ from corruption import corrupted
 
 from llmtokens.errors import DataError, FileFormatError, LLMTokensError, StorageError
 from llmtokens.storage import container as store
-from llmtokens.storage.files import written_whole
+from llmtokens.storage.files import require_place, written_whole
 
 PAYLOAD = {"ids": ["a", 1, 2.5, True, "é\ud800"], "note": None}
 
@@ -39,12 +39,69 @@ def test_what_was_written_is_read(file, arrays):
         np.testing.assert_array_equal(read[name], array)
 
 
-def test_arrays_stay_on_disk_and_cannot_be_changed(file):
-    vectors = store.read(file)[2]["vectors"]
-    assert vectors.base is not None
+def test_what_was_read_stays_as_it_was_whatever_becomes_of_the_file(file, arrays):
+    read = store.read(file)[2]
+    file.write_bytes(bytes(file.stat().st_size))  # in place, as cp and rsync --inplace do
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(read[name], array)
+
+
+def test_mapped_arrays_stay_on_disk_and_the_file_is_never_written_to(file, arrays):
+    before = file.read_bytes()
+    vectors = store.read(file, mmap=True)[2]["vectors"]
     assert not vectors.flags.owndata
-    with pytest.raises(ValueError, match="read-only"):
-        vectors[0] = 0
+    np.testing.assert_array_equal(vectors, arrays["vectors"])
+    vectors[0] = 7
+    assert file.read_bytes() == before
+
+
+def test_the_same_arrays_are_the_same_bytes(tmp_path, arrays):
+    files = [tmp_path / f"{k}" for k in range(8)]
+    for k, path in enumerate(files):
+        names = list(arrays)[k % 2 :: 1] + list(arrays)[: k % 2]
+        store.write(path, "test", PAYLOAD, {name: arrays[name] for name in names})
+    assert len({path.read_bytes() for path in files}) == 1
+
+
+def test_a_symbolic_link_stays_one_and_its_file_is_replaced(tmp_path, file):
+    (tmp_path / "elsewhere").mkdir()
+    target, link = tmp_path / "elsewhere" / "model", tmp_path / "link"
+    link.symlink_to(target)
+    for n in (2, 3):  # the file is not there yet, then it is
+        store.write(link, "test", {}, {"rows": np.arange(n)})
+        assert link.is_symlink()
+        assert len(store.read(target)[2]["rows"]) == n
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["model"]
+    link.unlink()
+    link.symlink_to(link)
+    with pytest.raises(StorageError, match="could not write"):
+        store.write(link, "test", {}, {})
+
+
+def test_what_is_no_regular_file_is_neither_replaced_nor_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "to a device").symlink_to(os.devnull)
+    (tmp_path / "folder").mkdir()
+    for name, why in (("pipe", "no regular file"), ("to a device", "no regular file"),
+                      ("folder", "there is a folder of that name")):  # fmt: skip
+        with pytest.raises(StorageError, match=why):
+            store.write(tmp_path / name, "test", {}, {})
+        with pytest.raises(StorageError, match=why):
+            require_place(tmp_path / name)
+    for name in ("pipe", "to a device"):
+        with pytest.raises(StorageError, match="no regular file"):
+            store.read(tmp_path / name)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "ü" * 127])
+def test_a_name_may_be_as_long_as_the_file_system_takes(tmp_path, name):
+    for n in (1, 2):
+        store.write(tmp_path / name, "test", {}, {"rows": np.arange(n)})
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    with pytest.raises(StorageError, match="too long"):
+        store.write(tmp_path / ("x" * 256), "test", {}, {})
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")

@@ -397,7 +397,9 @@ def test_embeddings_are_saved_with_the_tokens(tokens, tmp_path):
     tokens.save(tmp_path / "t.safetensors")
     read = LLMTokens.load(tmp_path / "t.safetensors")
     np.testing.assert_array_equal(read.embeddings, tokens.embeddings)
-    assert not read.embeddings.flags.owndata  # it stays on disk
+    mapped = LLMTokens.load(tmp_path / "t.safetensors", mmap=True)
+    np.testing.assert_array_equal(mapped.embeddings, tokens.embeddings)
+    assert not mapped.embeddings.flags.owndata  # it stays on disk
     assert read.text_space == tokens.text_space
 
 

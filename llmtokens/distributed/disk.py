@@ -85,11 +85,11 @@ class DiskShards(Shards):
     """Some shards of a folder."""
 
     def __init__(self, where: Where, indices: Sequence[int]) -> None:
-        rows = store.read(where.path(ROWS), _KNOWN)[2]
+        rows = store.read(where.path(ROWS), _KNOWN, mmap=True)[2]
         self.where, shards = where, []
         for index in indices:
             first, end = where.bounds[index], where.bounds[index + 1]
-            rated = Rated(**store.read(_shard_path(where, index), _RATINGS)[2])
+            rated = Rated(**store.read(_shard_path(where, index), _RATINGS, mmap=True)[2])
             shard = Shard(
                 index, first, rated, np.array(rows["about"][first:end]), where.n_factors,
                 where.n_content, where.seed,

@@ -363,7 +363,7 @@ class Serving:
         return parts.from_parts(cls, payload, arrays, encoder)
 
     @classmethod
-    def load(cls, path: str | Path, *, encoder: Encoder | None = None) -> Self:
+    def load(cls, path: str | Path, *, encoder: Encoder | None = None, mmap: bool = False) -> Self:
         """Read what ``save`` wrote; see :func:`llmtokens.load`.
 
         Raises
@@ -373,7 +373,7 @@ class Serving:
         FileFormatError
             If the file is damaged, or holds another algorithm.
         """
-        algo = models.load(path, encoder=encoder)
+        algo = models.load(path, encoder=encoder, mmap=mmap)
         if not isinstance(algo, cls):
             raise FileFormatError(
                 f"{str(path)!r} holds a {type(algo).__name__}; expected {cls.__name__}"

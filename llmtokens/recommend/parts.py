@@ -95,11 +95,11 @@ def from_parts(
         for side in _TOKENS
         if payload[side] is not None
     }
-    ratings = _ratings(payload, {k: np.array(v) for k, v in groups["ratings"].items()})
+    ratings = _ratings(payload, groups["ratings"])
     users = EntityIndex.of("user", ratings.user_ids, tokens.get("user_tokens"))
     items = EntityIndex.of("item", ratings.item_ids, tokens.get("item_tokens"))
     algo = cls(**_checked_parameters(cls, payload["parameters"]), **tokens)
-    state = _no_clash(payload["scalars"], {k: np.array(v) for k, v in groups["state"].items()})
+    state = _no_clash(payload["scalars"], groups["state"])
     layout = cls.fitted_type.layout
     if layout is None:
         raise FileFormatError(f"a {cls.__name__} cannot be loaded")

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, FileFormatError, StorageError, sample
-from .files import written_whole
+from .files import opened_regular, written_whole
 
 VERSION = 2
 _FORMAT = "llmtokens"
@@ -40,6 +40,8 @@ _DTYPES = {
     "U8": "|u1",
     "BOOL": "|b1",
 }
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+_ALIGNED = 8  # bytes at which arrays start
 
 
 def write(
@@ -63,8 +65,6 @@ def write(
     StorageError
         If the folder is missing, full or read-only; an older file at ``path`` is left as it was.
     """
-    from safetensors.numpy import save_file
-
     try:
         text = json.dumps(payload, ensure_ascii=False, allow_nan=False)
         encoded = text.encode("utf-8", "surrogatepass")
@@ -74,28 +74,30 @@ def write(
     tensors[_JSON] = np.frombuffer(encoded, np.uint8)
     metadata = {"format": _FORMAT, "version": str(VERSION), "kind": kind}
     metadata["sha256"] = _digest(metadata, tensors)
-    with written_whole(path) as temporary:
-        save_file(tensors, temporary, metadata)
+    with written_whole(path) as temporary, open(temporary, "wb") as file:
+        _write_tensors(file, metadata, tensors)
 
 
 def read(
-    path: str | Path, kind: str | None = None
+    path: str | Path, kind: str | None = None, *, mmap: bool = False
 ) -> tuple[str, dict[str, Any], dict[str, NDArray[Any]]]:
     """Read a file written by :func:`write`: its kind, payload and arrays.
 
-    The arrays are memory-mapped, read-only: processes that load the same file share its pages.
-    They are no ``np.memmap``, which joblib would send to its workers as a path and an offset: by
-    then there may be another file in that place.
+    The arrays are copies, whatever becomes of the file. With ``mmap`` they stay on disk instead,
+    and processes that load the same file share its pages; then the file must be replaced as a
+    whole, as ``save`` does: one that is overwritten in place changes the arrays, or ends the
+    process. (They are no ``np.memmap``, which joblib would send to its workers as a path and an
+    offset: by then there may be another file in that place.)
 
     Raises
     ------
     StorageError
-        If the file cannot be opened.
+        If the file cannot be opened, or is no regular one.
     FileFormatError
         If it is not ours, is of another kind, newer than this library, cut short or changed.
     """
     path = Path(path)
-    metadata, tensors = _tensors(path)
+    metadata, tensors = _tensors(path, mmap)
     if metadata.get("format") != _FORMAT:
         raise FileFormatError(f"{str(path)!r} is a safetensors file, but not one of llmtokens")
     found = metadata.get("version", "")
@@ -136,12 +138,33 @@ def jsonable_ids(ids: list[Any]) -> list[Any]:
     return ids
 
 
-def _tensors(path: Path) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+def _write_tensors(
+    file: BinaryIO, metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]
+) -> None:
+    """What safetensors writes, always in one order: the same arrays give the same bytes."""
+    order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
+    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
+    end = 0
+    for name in order:
+        array = tensors[name]
+        begin, end = end, end + array.nbytes
+        kind = _NAMES[array.dtype.str]
+        header[name] = {"dtype": kind, "shape": array.shape, "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _ALIGNED)
+    file.write(len(text).to_bytes(8, "little"))
+    file.write(text)
+    for name in order:
+        if tensors[name].size:
+            file.write(memoryview(tensors[name]).cast("B"))
+
+
+def _tensors(path: Path, mapped: bool) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
     try:
-        with open(os.fspath(path), "rb") as file:  # once: it may be replaced at any moment
+        with opened_regular(path) as file:  # once: it may be replaced at any moment
             metadata, entries, start = _header(file)
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            tensors = {name: _array(mapped, start, entry) for name, entry in entries.items()}
+            pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) if mapped else None
+            tensors = {name: _array(file, pages, start, e) for name, e in entries.items()}
     except OSError as error:
         raise StorageError(f"could not read {str(path)!r} ({error}); check the path") from error
     except (
@@ -175,7 +198,9 @@ def _header(file: BinaryIO) -> tuple[dict[str, str], dict[str, Any], int]:
     return metadata, entries, 8 + length
 
 
-def _array(mapped: mmap.mmap, start: int, entry: Mapping[str, Any]) -> NDArray[Any]:
+def _array(
+    file: BinaryIO, pages: mmap.mmap | None, start: int, entry: Mapping[str, Any]
+) -> NDArray[Any]:
     begin, end = entry["data_offsets"]
     shape, dtype = tuple(entry["shape"]), np.dtype(_DTYPES[entry["dtype"]])
     if not all(type(n) is int and n >= 0 for n in (*shape, begin, end)):
@@ -184,7 +209,13 @@ def _array(mapped: mmap.mmap, start: int, entry: Mapping[str, Any]) -> NDArray[A
         raise ValueError(f"{end - begin} bytes for an array of the shape {shape!r:.60}")
     if 0 in shape:
         return np.zeros(shape, dtype)
-    return np.frombuffer(mapped, dtype, math.prod(shape), start + begin).reshape(shape)
+    if pages is not None:
+        return np.frombuffer(pages, dtype, math.prod(shape), start + begin).reshape(shape)
+    array = np.empty(shape, dtype)
+    file.seek(start + begin)
+    if file.readinto(memoryview(array).cast("B")) != end - begin:  # type: ignore[attr-defined]
+        raise ValueError("it became shorter while it was read")
+    return array
 
 
 def _digest(metadata: Mapping[str, str], tensors: Mapping[str, NDArray[Any]]) -> str:

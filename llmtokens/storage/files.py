@@ -9,44 +9,79 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from ..errors import StorageError
+
+_LONGEST_START = 200  # bytes of a name; most file systems take 255
 
 
 @contextlib.contextmanager
 def written_whole(path: str | Path) -> Iterator[str]:
     """A name beside ``path`` to write to; the file is moved to ``path`` when the block ends.
 
-    It gets the permissions of the file it replaces, or those of any new file.
+    It gets the permissions of the file it replaces, or those of any new file. A symbolic link stays
+    one: the file it leads to is replaced.
 
     Raises
     ------
     StorageError
-        If anything fails on the way, such as a folder that is missing, full or read-only; an older
-        file is left as it was, and no scraps stay. (A process that is killed cannot tidy up: it
-        may leave one hidden file, ``.<name>.*.tmp``, which can be deleted.)
+        If anything fails on the way, such as a folder that is missing, full or read-only, or a
+        device or pipe of that name; an older file is left as it was, and no scraps stay. (A process
+        that is killed cannot tidy up: it may leave one hidden file, ``.<name>.*.tmp``, which can be
+        deleted.)
     """
-    path = Path(path)
     temporary = None
     try:
-        beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-        old = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+        target = Path(os.path.realpath(path))
+        old = _replaceable(target)
+        beside = target.with_name(_hidden(target.name))
         mode = 0o666 if old is None else old | stat.S_IRUSR | stat.S_IWUSR
         handle = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
         temporary = str(beside)
-        new = stat.S_IMODE(os.fstat(handle).st_mode)
         os.close(handle)
         yield temporary
         with open(temporary, "r+b") as file:
             os.fsync(file.fileno())
-        os.chmod(temporary, new if old is None else old)  # safetensors makes a file of its own
-        os.replace(temporary, path)
+        if old is not None:
+            os.chmod(temporary, old)
+        os.replace(temporary, target)
     except Exception as error:
-        raise _not_written(path, error) from error
+        raise _not_written(Path(path), error) from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+def opened_regular(path: str | Path) -> BinaryIO:
+    """A file to read from; a pipe, which might keep its reader waiting for ever, is an OSError."""
+    # Windows has no such flag, and no such files
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    file = os.fdopen(handle, "rb")
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        file.close()
+        raise OSError("it is no regular file")
+    return file
+
+
+def _replaceable(target: Path) -> int | None:
+    """The permissions of what will be replaced, None where there is nothing; else an OSError."""
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError("there is a folder of that name")
+    if not stat.S_ISREG(mode):
+        raise OSError("what has that name is no regular file")
+    return stat.S_IMODE(mode)
+
+
+def _hidden(name: str) -> str:
+    """A name for a temporary file, not longer than a file system takes."""
+    start = os.fsdecode(os.fsencode(name)[:_LONGEST_START])
+    return f".{start}.{secrets.token_hex(8)}.tmp"
 
 
 def require_place(path: str | Path) -> None:
@@ -59,9 +94,9 @@ def require_place(path: str | Path) -> None:
     """
     path = Path(path)
     try:
-        if path.is_dir():
-            raise IsADirectoryError("there is a folder of that name")
-        with tempfile.TemporaryFile(dir=path.parent):
+        target = Path(os.path.realpath(path))
+        _replaceable(target)
+        with tempfile.TemporaryFile(dir=target.parent):
             pass
     except OSError as error:
         raise _not_written(path, error) from error

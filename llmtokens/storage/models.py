@@ -30,7 +30,7 @@ def save(algo: Any, path: str | Path) -> None:
     container.write(path, name, *algo.to_parts())
 
 
-def load(path: str | Path, *, encoder: Any = None) -> Any:
+def load(path: str | Path, *, encoder: Any = None, mmap: bool = False) -> Any:
     """Read an algorithm written by its ``save``, ready to predict, recommend, ask and fold in.
 
     It answers as the saved one did, to the last bit. Surprise's ``trainset`` is not part of it;
@@ -42,6 +42,10 @@ def load(path: str | Path, *, encoder: Any = None) -> Any:
     encoder : Encoder, optional
         For ``ask`` and new texts, where the tokens were made with another encoder than the
         library's own; see :meth:`LLMTokens.load`.
+    mmap : bool, default=False
+        Leave the arrays on disk, where all processes that load this file share them. Then it may be
+        replaced by another, as ``save`` does, but not overwritten in place (as by ``cp``): that
+        would change the model, or end the process. By default the model is read into memory.
 
     Raises
     ------
@@ -63,7 +67,7 @@ def load(path: str | Path, *, encoder: Any = None) -> Any:
     >>> again.predict(1, 1) == algo.predict(1, 1)
     True
     """
-    kind, payload, arrays = container.read(path)
+    kind, payload, arrays = container.read(path, mmap=mmap)
     if kind not in _ALGORITHMS:
         raise FileFormatError(
             f"{str(path)!r} holds {kind!r:.60}; expected one of {sorted(_ALGORITHMS)}"

@@ -667,8 +667,8 @@ class LLMTokens:
         store.write(path, "tokens", payload, arrays)
 
     @classmethod
-    def load(cls, path: str | Path, *, encoder: Encoder | None = None) -> Self:
-        """Read a table; its vectors stay on disk and are shared between processes.
+    def load(cls, path: str | Path, *, encoder: Encoder | None = None, mmap: bool = False) -> Self:
+        """Read a table.
 
         Parameters
         ----------
@@ -677,6 +677,9 @@ class LLMTokens:
             For ``transform`` of new text. The offline default and ``HashingEncoder`` are found by
             their names; any other model is loaded only if you hand it over here, never because a
             file says so.
+        mmap : bool, default=False
+            Leave the vectors on disk, where all processes that load this file share them; see
+            :func:`llmtokens.load`.
 
         Raises
         ------
@@ -685,7 +688,7 @@ class LLMTokens:
         FileFormatError
             If it is damaged, cut short or not a token file.
         """
-        _, payload, arrays = store.read(path, "tokens")
+        _, payload, arrays = store.read(path, "tokens", mmap=mmap)
         return cls.from_parts(payload, arrays, encoder)
 
     def to_parts(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
