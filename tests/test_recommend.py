@@ -111,7 +111,7 @@ def test_a_stranger_is_told_what_is_liked_where_the_model_knows_nothing():
 
 def test_a_penalty_moves_lists_to_the_less_known_and_back(fitted):
     algo = fitted("LLMTokensSVD")
-    common = dict(zip(algo.items_.ids, popularity(algo), strict=False))
+    common = dict(zip(algo.items_.ids, popularity(algo.model_), strict=False))
     means = [
         np.mean([common[i] for i in algo.recommend(USERS[0], popularity_penalty=p)["item"]])
         for p in (-5, -1, 0, 1, 5)

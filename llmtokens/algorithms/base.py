@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import gc
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import repeat
@@ -100,8 +101,10 @@ class TokenAlgoBase(Serving, AlgoBase):
             with one_blas_thread(), breakdowns_named():
                 model = self._learn(ratings, users, items)
             model.require_finite()
-            super().fit(trainset)
-            self.model_ = model
+            after = copy.copy(self)
+            super(TokenAlgoBase, after).fit(trainset)
+            after.model_ = model
+            self.__dict__.update(vars(after))  # at once: an interrupt comes before or after it
         return self
 
     def predict(

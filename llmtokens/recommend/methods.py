@@ -288,8 +288,8 @@ class Serving:
             If the algorithm has no closed form for this.
         """
         with writing(self):
-            self.model_ = with_item(self.model_, iid, content, ratings)
-            self.item_tokens = self.model_.item_tokens
+            model = with_item(self.model_, iid, content, ratings)
+            self.__dict__.update(model_=model, item_tokens=model.item_tokens)  # both or none
         return self
 
     def partial_fit(self, ratings: Any) -> Self:
