@@ -202,6 +202,14 @@ BROKEN_MODEL = (FileFormatError, "cannot be loaded by sentence-transformers", "f
 NO_PACKAGE = (MissingExtraError, "needs sentence-transformers", "pip install")
 NO_CLOSED_FORM = "UserMean cannot be saved or extended"
 
+
+class Idle(LLMTokensEASE):
+    """Its fit learns nothing."""
+
+    def fit(self, trainset):
+        return self
+
+
 CASES = [
     # tokens
     ("LLMTokens.from_frame", DataError, lambda at: LLMTokens.from_frame(FRAME, "{plot}"),
@@ -455,6 +463,8 @@ CASES = [
      "found 89 items", "expected at least n_splits: ask for fewer folds"),
     ("replay", DataError, lambda at: replay(LLMTokensEASE(l2=1.0), DATA.dataset, start=2),
      "found start=2", "a number between 0 and 1"),
+    ("replay", NotFittedError, lambda at: replay(Idle(), DATA.dataset), "not fitted",
+     "call fit first"),
     ("ColdItemKFold.split", DataError,
      lambda at: TimeSplit().split(Dataset.load_from_df(frame_of(), Reader())),
      "timestamps such as None", "load the data with llmtokens.datasets"),

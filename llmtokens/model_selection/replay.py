@@ -57,6 +57,8 @@ def replay(
     ------
     DataError
         For ratings without timestamps, or arguments out of range.
+    NotFittedError
+        If an algorithm of your own has a ``fit`` that learns nothing.
 
     Examples
     --------
