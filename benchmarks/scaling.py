@@ -59,7 +59,7 @@ def tokens() -> LLMTokens:
 def one_fit(folder: str, workers: int, sweeps: int) -> dict[str, Any]:
     """One fit in this process: when each sweep ended, what went to workers, and peak memory."""
     from llmtokens.algorithms.bpmf.chain import Chain
-    from llmtokens.algorithms.bpmf.team import Shards
+    from llmtokens.algorithms.bpmf.shards import Shards
     from llmtokens.distributed import cluster, fit_bpmf
 
     ends: list[Any] = []

@@ -6,13 +6,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from llmtokens.algorithms.bpmf.linked import find_links
-from llmtokens.algorithms.bpmf.moments import FeatureSums
-from llmtokens.algorithms.bpmf.noise import RowPrecisions
-from llmtokens.algorithms.bpmf.priors import ItemPrior, TokenPrior, wishart
-from llmtokens.algorithms.bpmf.sampler import Sampler, Size
-from llmtokens.algorithms.bpmf.shard import Shard
-from llmtokens.algorithms.bpmf.team import ItemRows, Shards
+from llmtokens.algorithms.bpmf.priors import (
+    FeatureSums,
+    ItemPrior,
+    RowPrecisions,
+    TokenPrior,
+    wishart,
+)
+from llmtokens.algorithms.bpmf.sampler import Sampler, Shared, Size
+from llmtokens.algorithms.bpmf.shards import Shard, Shards, find_links
 from llmtokens.data.ratings import Ratings
 
 N_USERS, N_ITEMS, K = 5, 4, 1
@@ -46,17 +48,15 @@ def small_sampler(rng: np.random.Generator) -> Sampler:
     text = rng.standard_normal((N_ITEMS, 2)).astype(np.float32)
     about_users = rng.standard_normal((N_USERS, 1)).astype(np.float32)
     lead = rng.standard_normal((N_ITEMS, 1)).astype(np.float32)
-    team = Shards.of(ratings, ratings.value, about_users, lead, K, seed=int(rng.integers(1 << 30)))
-    links = find_links(team, N_ITEMS)
+    team = Shards.of(ratings, 1.0, about_users, lead, K, seed=int(rng.integers(1 << 30)))
+    links = find_links(team)
     priors = (
         TamePrior(K + 2, FeatureSums.of(about_users), strengths=GRID),
         TameItemPrior(N_ITEMS, K + 1, text, N_USERS, strengths=GRID),
     )
     noises = RowPrecisions(False, SHAPES, RATE), RowPrecisions(True, SHAPES)
     size = Size(N_USERS, N_ITEMS, ratings.n, K, 1)
-    chain = Sampler(team, size, priors, noises, team.shards[0].seed)
-    chain.links = links
-    return chain
+    return Sampler(team, size, *priors, *noises, team.shards[0].seed, links)
 
 
 def the_users(chain: Sampler) -> Shard:
@@ -119,7 +119,7 @@ def draw_all(chain: Sampler, rng: np.random.Generator) -> None:
 def expectations(chain: Sampler) -> tuple[np.ndarray, np.ndarray]:
     """Of all ratings, in user order; and the part that stems from the content."""
     V, Q, c, (u, i) = the_users(chain).V, chain.Q, chain.size.n_content, pairs_of(chain)
-    lead = np.sum(V[u, :c] * chain.team.lead[i], axis=1)
+    lead = np.sum(V[u, :c] * the_users(chain).lead[i], axis=1)
     return V[u, -1] + Q[i, -1] + lead + np.sum(V[u, c:-1] * Q[i, :-1], axis=1), lead
 
 
@@ -161,10 +161,10 @@ def statistics(chain: Sampler) -> np.ndarray:
 
 def sums(chain: Sampler) -> np.ndarray:
     """What items are drawn from."""
-    return chain.team.total("products", ItemRows(chain.Q, chain.item_alpha))[0]
+    return chain.team.total(Shard.products)
 
 
-def shared(chain: Sampler) -> list[float]:
+def shared(chain: Sampler) -> Shared:
     """What the moves of scale go by."""
     return chain._shared(sums(chain), chain.item_prior.fit)
 

@@ -20,14 +20,13 @@ from surprise import SVD, Dataset, Reader, accuracy
 from surprise.model_selection import KFold, train_test_split
 
 from llmtokens import HashingEncoder, LLMTokens
-from llmtokens.algorithms.bpmf import LLMTokensBPMF, posterior
+from llmtokens.algorithms.bpmf import LLMTokensBPMF, chain
 from llmtokens.algorithms.bpmf.chain import Chain
 from llmtokens.algorithms.bpmf.conditional import conditional
 from llmtokens.algorithms.bpmf.features import TextFeatures
-from llmtokens.algorithms.bpmf.linked import find_links
+from llmtokens.algorithms.bpmf.reproducible import Purpose, stream
 from llmtokens.algorithms.bpmf.sampler import Sampler
-from llmtokens.algorithms.bpmf.streams import Purpose, stream
-from llmtokens.algorithms.bpmf.team import Shards
+from llmtokens.algorithms.bpmf.shards import Shards, find_links
 from llmtokens.controls import shuffled
 from llmtokens.data.ratings import Ratings
 from llmtokens.datasets import synthetic
@@ -323,15 +322,15 @@ def test_parameters_out_of_range_are_named(bad):
 def test_a_large_posterior_keeps_fewer_samples(monkeypatch):
     algo = LLMTokensBPMF(TOKENS, **SHORT | {"n_samples": 60})
     assert algo.fit(TRAIN).model_.user_samples.shape[1] == 20
-    monkeypatch.setattr(posterior, "BUDGET", algo.model_.user_samples.nbytes)
+    monkeypatch.setattr(chain, "BUDGET", algo.model_.user_samples.nbytes)
     assert 10 <= algo.fit(TRAIN).model_.user_samples.shape[1] < 20
 
 
 def links_of(trainset):
     ratings = Ratings.from_trainset(trainset)
     none = np.zeros((max(ratings.n_users, ratings.n_items), 0), np.float32)
-    team = Shards.of(ratings, ratings.value, none, none[: ratings.n_items], 1, seed=0)
-    return find_links(team, ratings.n_items), team.shards[0].links
+    team = Shards.of(ratings, 1.0, none, none[: ratings.n_items], 1, seed=0)
+    return find_links(team), team.shards[0].links
 
 
 def test_pairs_rated_twice_are_one_link():
@@ -387,28 +386,6 @@ def test_what_is_less_known_has_a_larger_standard_deviation(fitted):
     known = fitted.predict(*TEST[0][:2]).details["std"]
     assert known < fitted.predict(TEST[0][0], "nothing").details["std"]
     assert known < fitted.predict("nobody", TEST[0][1]).details["std"]
-
-
-def test_compact_of_full_rank_is_the_posterior_mean(fitted):
-    whole = fitted.compact(120)
-    assert whole.rmse_cost < 1e-4
-    uids, iids = zip(*[row[:2] for row in TEST], strict=True)
-    est = [p.est for p in fitted.test(TEST)]
-    np.testing.assert_allclose(whole.predict(uids, iids), est, atol=1e-3)
-    nobody = whole.predict(["nobody"], ["nothing"])[0]
-    assert nobody == pytest.approx(fitted.predict("nobody", "nothing").est, abs=1e-3)
-
-
-def test_compact_says_what_it_costs(fitted):
-    costs = [fitted.compact(rank, TEST).rmse_cost for rank in (1, 3, 9)]
-    assert costs[0] > costs[1] > costs[2]
-    made = fitted.compact(3, TEST)
-    assert made.pu.shape == (fitted.users_.n_rows, 3)
-    gap = made.predict(*zip(*[row[:2] for row in TEST], strict=True))
-    gap -= [p.est for p in fitted.test(TEST)]
-    assert costs[1] == pytest.approx(np.sqrt(np.mean(gap**2)))
-    with pytest.raises(DataError, match="rank=0"):
-        fitted.compact(0)
 
 
 # -- newcomers

@@ -13,8 +13,8 @@ from sharded import FRAME, PARAMS, USERS, assert_same, trainset, workers
 
 import llmtokens
 from llmtokens import HashingEncoder, LLMTokens
-from llmtokens.algorithms.bpmf import LLMTokensBPMF, rated
-from llmtokens.algorithms.bpmf.ordered_sum import TreeSum
+from llmtokens.algorithms.bpmf import LLMTokensBPMF, shards
+from llmtokens.algorithms.bpmf.reproducible import OrderedSum
 from llmtokens.datasets import load_movielens
 from llmtokens.distributed import cluster, fit_bpmf
 from llmtokens.errors import (
@@ -28,7 +28,7 @@ from llmtokens.errors import (
 @pytest.fixture(autouse=True)
 def _many_shards(monkeypatch):
     """Five shards of 1024 users, where there would be one."""
-    monkeypatch.setattr(rated, "_RATINGS", 1)
+    monkeypatch.setattr(shards, "_RATINGS", 1)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_sums_do_not_depend_on_who_adds():
         trees = []
         for index, leaf in enumerate(leaves):
             if index == 0 or index in cuts:
-                trees.append(TreeSum())
+                trees.append(OrderedSum())
             trees[-1].add(index, leaf)
         while len(trees) > 1:
             trees[0].merge(trees.pop())
@@ -79,7 +79,7 @@ def test_without_tokens_too(client):
 
 
 def test_shards_of_another_size_give_the_same_up_to_rounding(whole, monkeypatch):
-    monkeypatch.setattr(rated, "_RATINGS", 10**9)
+    monkeypatch.setattr(shards, "_RATINGS", 10**9)
     one = LLMTokensBPMF(TOKENS, USERS, **PARAMS).fit(trainset())
     for name in ("user_samples", "item_samples"):
         np.testing.assert_allclose(
@@ -99,7 +99,7 @@ def many_real_users(ml_small_folder):
     frame = pd.concat([own.assign(user=own["user"] + 1000 * k) for k in range(6)])
     small = {"n_samples": 4, "burn_in": 3, "random_state": 0}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rated, "_RATINGS", 1)
+        patch.setattr(shards, "_RATINGS", 1)
         whole = LLMTokensBPMF(tokens, **small).fit(trainset(frame, (0.5, 5)))
     return whole, lambda client: fit_bpmf(
         frame, tokens, client=client, rating_scale=(0.5, 5), **small

@@ -15,10 +15,10 @@ from algorithms import TOKENS
 from faults import child, killed, needs_kill
 from sharded import FRAME, PARAMS, USERS, assert_same, trainset, workers
 
-from llmtokens.algorithms.bpmf import LLMTokensBPMF, rated
+from llmtokens.algorithms.bpmf import LLMTokensBPMF, shards
 from llmtokens.algorithms.bpmf.sampler import Sampler
-from llmtokens.distributed import cluster, connection, disk, fit, fit_bpmf
-from llmtokens.distributed.folder import opened
+from llmtokens.distributed import cluster, disk, fit, fit_bpmf
+from llmtokens.distributed.disk import opened
 from llmtokens.errors import DataError, FileFormatError, LLMTokensError, StorageError
 
 KILLS = int(os.environ.get("LLMTOKENS_KILLS", 3))
@@ -27,7 +27,7 @@ KILLS = int(os.environ.get("LLMTOKENS_KILLS", 3))
 @pytest.fixture(autouse=True)
 def _many_shards(monkeypatch):
     """Five shards of 1024 users, where there would be one."""
-    monkeypatch.setattr(rated, "_RATINGS", 1)
+    monkeypatch.setattr(shards, "_RATINGS", 1)
 
 
 @pytest.fixture(scope="module")
@@ -80,11 +80,11 @@ _HALF = """
 import sys, time
 from algorithms import TOKENS
 from sharded import FRAME, PARAMS, USERS
-from llmtokens.algorithms.bpmf import rated
+from llmtokens.algorithms.bpmf import shards
 from llmtokens.algorithms.bpmf.sampler import Sampler
 from llmtokens.distributed import fit_bpmf
 
-rated._RATINGS = 1
+shards._RATINGS = 1
 sweep = Sampler.sweep
 
 def waiting(self):
@@ -120,10 +120,10 @@ _AGAIN = """
 import sys
 from algorithms import TOKENS
 from sharded import FRAME, PARAMS, USERS
-from llmtokens.algorithms.bpmf import rated
+from llmtokens.algorithms.bpmf import shards
 from llmtokens.distributed import fit_bpmf
 
-rated._RATINGS = 1
+shards._RATINGS = 1
 
 def work():
     fit_bpmf(FRAME, TOKENS, USERS, folder=sys.argv[1], checkpoint_every=2, **PARAMS)
@@ -361,7 +361,7 @@ def test_losses_are_borne_as_long_as_there_is_a_checkpoint_in_between(every, who
 
 
 def test_no_fit_waits_for_workers_for_ever(monkeypatch):
-    monkeypatch.setattr(connection, "_PATIENCE", 0.3)
+    monkeypatch.setattr(cluster, "_PATIENCE", 0.3)
     with workers(1) as client:
         write = disk.write
 
@@ -379,7 +379,7 @@ def test_no_fit_waits_for_workers_for_ever(monkeypatch):
 def test_a_cluster_may_still_be_waiting_for_its_workers(whole, monkeypatch):
     with workers(0) as client:
         with monkeypatch.context() as patch:
-            patch.setattr(connection, "_PATIENCE", 0.3)
+            patch.setattr(cluster, "_PATIENCE", 0.3)
             with pytest.raises(LLMTokensError, match="there are no workers, .*; start some"):
                 fit_bpmf(FRAME, client=client, **PARAMS)
         client.cluster.scale(1)

@@ -37,7 +37,7 @@ from llmtokens.controls import UserMean, random_like, shuffled
 from llmtokens.curves import learning_curve
 from llmtokens.data.ratings import Ratings
 from llmtokens.datasets import load_items, load_movielens, load_ratings, synthetic
-from llmtokens.distributed import connection, fit_bpmf, on_workers
+from llmtokens.distributed import cluster, fit_bpmf, on_workers
 from llmtokens.encode import cached, check_texts, restore_encoder
 from llmtokens.errors import (
     AlignmentError,
@@ -136,7 +136,7 @@ def fit_without_workers():
         distributed.Client(n_workers=0, processes=False, dashboard_address=":0") as client,
         pytest.MonkeyPatch.context() as patch,
     ):
-        patch.setattr(connection, "_PATIENCE", 0.1)
+        patch.setattr(cluster, "_PATIENCE", 0.1)
         fit_bpmf(frame_of(), client=client)
 
 

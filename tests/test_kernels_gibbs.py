@@ -2,8 +2,8 @@ import numba
 import numpy as np
 import pytest
 
-from llmtokens.algorithms.bpmf.rated import Rated
-from llmtokens.kernels import gibbs, links, pairs, sums
+from llmtokens.algorithms.bpmf.shards import Rated
+from llmtokens.kernels import gibbs, links
 
 N, M, C, K = 40, 60, 2, 5
 
@@ -138,6 +138,38 @@ def test_rows_do_not_depend_on_the_number_of_threads(case, turned):
         np.testing.assert_array_equal(one, many)
 
 
+def plainly(monkeypatch):
+    """Every kernel as it was written, not as it was compiled."""
+    for module in (gibbs, links):
+        for name, kernel in vars(module).items():
+            if hasattr(kernel, "py_func"):
+                monkeypatch.setattr(module, name, kernel.py_func)
+
+
+@pytest.mark.parametrize("of", [drawn, products_of])
+def test_compiled_kernels_do_what_is_written(of, case, turned, monkeypatch):
+    given = case if of is drawn else turned
+    compiled = of(given)
+    plainly(monkeypatch)
+    np.testing.assert_allclose(of(given), compiled, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "test_an_item_is_drawn_as_np_linalg_solve_would",
+        "test_squared_errors_and_their_sums",
+        "test_moments_of_pairs_are_those_over_the_samples",
+        "test_links_are_sampled_as_with_the_dense_matrix",
+    ],
+)
+def test_what_is_written_does_the_same(test, request, monkeypatch):
+    plainly(monkeypatch)
+    function = globals()[test]
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    function(*(request.getfixturevalue(name) for name in names))
+
+
 def test_squared_errors_and_their_sums(case):
     rng = np.random.default_rng(2)
     users, squares, of_users = (
@@ -146,7 +178,7 @@ def test_squared_errors_and_their_sums(case):
         np.zeros(N),
     )
     at = [case[name] for name in ("ptr", "idx", "y")]
-    sums.squared_errors(
+    gibbs.squared_errors(
         *at, users, case["design"], case["offset"], case["other_prec"], squares, of_users
     )
     row, other = np.repeat(np.arange(N), np.diff(case["ptr"])), case["idx"]
@@ -154,7 +186,7 @@ def test_squared_errors_and_their_sums(case):
     np.testing.assert_allclose(squares, error**2)
     np.testing.assert_allclose(of_users, np.bincount(row, error**2 * case["other_prec"][other], N))
     of_items = np.full((3, M), np.nan)
-    sums.item_sums(*at[:2], squares, case["row_prec"], 16, of_items)
+    gibbs.item_sums(*at[:2], squares, case["row_prec"], 16, of_items)
     expected = np.bincount(other, error**2 * case["row_prec"][row], M)
     np.testing.assert_allclose(of_items.sum(axis=0), expected)
 
@@ -166,7 +198,7 @@ def test_moments_of_pairs_are_those_over_the_samples():
     lead = rng.standard_normal((7, C)).astype(np.float32)
     u, i = rng.integers(0, 6, 50), rng.integers(0, 7, 50)
     mean, variance = np.zeros(50), np.zeros(50)
-    pairs.pair_moments(u, i, users, items, lead, mean, variance)
+    gibbs.pair_moments(u, i, users, items, lead, mean, variance)
     v, q, x = users[u].astype(float), items[i].astype(float), lead[i].astype(float)
     f = np.einsum("nsc,nc->ns", v[:, :, :C], x) + v[:, :, -1] + q[:, :, -1]
     f += np.sum(v[:, :, C:-1] * q[:, :, :-1], axis=2)

@@ -1,24 +1,32 @@
-"""Shards on the workers of a Dask cluster: they never move, only sums and items' rows do."""
+"""A Dask cluster: its client, and shards on its workers, which never move.
+
+Only sums over users and items' rows go to and from the workers.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 import uuid
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..algorithms.bpmf.linked import WIDE, Carry
-from ..algorithms.bpmf.ordered_sum import Parts, TreeSum
-from ..errors import LLMTokensError, StorageError
+from ..algorithms.bpmf.links import WIDE, Carry
+from ..algorithms.bpmf.reproducible import OrderedSum
+from ..algorithms.bpmf.shards import Shard, Team
+from ..errors import DataError, LLMTokensError, MissingExtraError, StorageError
+from ..runtime.arrays import Floats, Singles
 from ..runtime.threads import one_blas_thread
+from . import sources
 from .disk import ROWS, DiskShards, Where, collected
 
-T = TypeVar("T")
-Floats = NDArray[np.float64]
+P = ParamSpec("P")
+S = TypeVar("S")
 
+_PATIENCE = 60.0  # seconds in which workers may come, or lost ones be replaced
 _POLL = 0.5  # seconds between two looks at whether all workers are there
 _hosts: dict[str, DiskShards] = {}  # of this process, where it is a worker
 
@@ -27,7 +35,7 @@ class WorkerLostError(LLMTokensError):
     """A worker is gone, and the state of its users with it."""
 
 
-class Cluster:
+class Cluster(Team):
     """A team of workers, each with a run of shards; a worker with n threads counts n times.
 
     Parameters
@@ -56,14 +64,17 @@ class Cluster:
         """Have every host take its shards."""
         self._each(_open, [(self.where, range(*host[1:])) for host in self.hosts])
 
-    def total(self, phase: str, *args: Any) -> Parts:
+    def total(
+        self, phase: Callable[Concatenate[Shard, P], S], *args: P.args, **kwargs: P.kwargs
+    ) -> S:
         given = self.client.submit(_same, args, pure=False)  # workers fetch it from each other
-        parts = [self._on(k, _partial, phase, given) for k in range(len(self.hosts))]
+        parts = [self._on(k, _partial, phase, given, kwargs) for k in range(len(self.hosts))]
         while len(parts) > 1:
             pairs = zip(parts[::2], parts[1::2], strict=False)
             odd = parts[-1:] if len(parts) % 2 else []
             parts = [self.client.submit(_merged, a, b, pure=False) for a, b in pairs] + odd
-        return self._results(parts)[0].result()
+        total: S = self._results(parts)[0].result()
+        return total
 
     def draw_links(self, sweep: int, carry: Carry, strength: float, root: Floats) -> Carry:
         """Groups of columns go from worker to worker, one behind the other."""
@@ -79,21 +90,21 @@ class Cluster:
 
     def save(self, sweeps: int) -> None:
         """Write the users' state after so many sweeps."""
-        self._each(_call, [("save", sweeps)] * len(self.hosts))
+        self._each(_call, [(DiskShards.save, sweeps)] * len(self.hosts))
 
     def restore(self, sweeps: int) -> None:
         """Go on from there."""
-        self._each(_call, [("restore", sweeps)] * len(self.hosts))
+        self._each(_call, [(DiskShards.restore, sweeps)] * len(self.hosts))
 
     def close(self) -> None:
         """Let go of the shards, where they are still held."""
         self._each(_close, [()] * len(self.hosts))
 
-    def reserve(self, table: NDArray[np.float32]) -> None:
+    def reserve(self, table: Singles) -> None:
         """Samples are in files, until they are collected."""
 
-    def collect(self, table: NDArray[np.float32], n: int) -> Floats:
-        self._each(_call, [("hand_over",)] * len(self.hosts))
+    def collect(self, table: Singles, n: int) -> Floats:
+        self._each(_call, [(DiskShards.hand_over,)] * len(self.hosts))
         return collected(self.where, table, n)
 
     def _each(self, task: Any, args: list[tuple[Any, ...]]) -> list[Any]:
@@ -134,6 +145,80 @@ class Cluster:
             raise WorkerLostError(f"lost the workers {sorted(lost)}")
 
 
+# -- the client ----------------------------------------------------------------------------------
+
+
+def check_client(client: Any) -> None:
+    """Raise an error for what is no client, or one that is not connected.
+
+    Raises
+    ------
+    DataError, MissingExtraError
+    """
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise MissingExtraError(
+            sources.MISSING.format(what="a cluster", package="distributed")
+        ) from error
+    if not isinstance(client, Client):
+        raise DataError(
+            f"found client={client!r:.80}; expected a distributed.Client, which "
+            "distributed.Client('tcp://scheduler:8786') makes of a scheduler's address"
+        )
+    if client.status != "running":
+        raise DataError(
+            f"found a client that is {client.status}; expected one that is connected to its "
+            "scheduler: make a new one, and fit before it is closed"
+        )
+
+
+@contextlib.contextmanager
+def connected(client: Any) -> Iterator[None]:
+    """Tell, of what goes wrong inside, whether it is that the connection is lost.
+
+    Raises
+    ------
+    LLMTokensError
+        If it is: Dask's own errors then are of many types.
+    """
+    if client is None:
+        yield
+        return
+    from distributed.comm import CommClosedError
+
+    try:
+        yield
+    except LLMTokensError:
+        raise
+    except Exception as error:
+        if client.status == "running" and not isinstance(error, CommClosedError):
+            raise
+        raise LLMTokensError(
+            f"the connection to the cluster is lost (the client is {client.status}: {error!r:.200})"
+            "; make a new client, and fit again with the same folder: it goes on from the last "
+            "checkpoint"
+        ) from error
+
+
+def wait_for(client: Any, workers: int) -> None:
+    """Until there are so many workers, or some after a while.
+
+    Raises
+    ------
+    LLMTokensError
+        If there are none then.
+    """
+    end = time.monotonic() + _PATIENCE
+    while (found := len(client.nthreads())) < workers and time.monotonic() < end:
+        time.sleep(0.1)
+    if not found:
+        raise LLMTokensError(
+            f"there are no workers, and none came within {_PATIENCE:.0f} s; start some, and fit "
+            "again with the same folder: it goes on from the last checkpoint"
+        )
+
+
 # -- what runs on the workers ------------------------------------------------------------------
 
 
@@ -141,12 +226,12 @@ class _UnknownError(LLMTokensError):
     """This worker does not have these shards (any more)."""
 
 
-def _same(value: T) -> T:
+def _same(value: S) -> S:
     return value
 
 
-def _merged(a: TreeSum, b: TreeSum) -> TreeSum:
-    made = TreeSum()
+def _merged(a: OrderedSum[S], b: OrderedSum[S]) -> OrderedSum[S]:
+    made: OrderedSum[S] = OrderedSum()
     made.merge(a)
     made.merge(b)
     return made
@@ -173,9 +258,11 @@ def _open(key: str, where: Where, indices: range) -> None:
         _hosts[key] = DiskShards(where, indices)
 
 
-def _partial(key: str, phase: str, args: tuple[Any, ...]) -> TreeSum:
+def _partial(
+    key: str, phase: Callable[..., S], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> OrderedSum[S]:
     with one_blas_thread():
-        return _host(key).partial(phase, *args)
+        return _host(key).partial(phase, *args, **kwargs)
 
 
 def _draw_links(
@@ -186,8 +273,8 @@ def _draw_links(
         return _host(key).draw_links(sweep, own, strength, root, first)
 
 
-def _call(key: str, method: str, *args: Any) -> Any:
-    return getattr(_host(key), method)(*args)
+def _call(key: str, method: Callable[..., None], *args: Any) -> None:
+    method(_host(key), *args)
 
 
 def _close(key: str) -> None:

@@ -1,35 +1,40 @@
-"""Shards on disk: ratings that are memory-mapped, samples, and states to go on from.
+"""The folder of a fit: ratings that are memory-mapped, samples, and states to go on from.
 
 A folder holds ``shard-<index>.safetensors`` (ratings) and ``rows.safetensors`` (what is known of
 users and items), written before the first sweep; ``samples-<index>.npy``, filled as the fit goes
 on; for the last checkpoint ``users-<index>-<sweeps>.safetensors`` and ``chain.safetensors``, which
-alone says that it is whole; and in the end ``open-<index>.safetensors``.
+alone says that it is whole; and in the end ``open-<index>.safetensors``. One fit at a time may use
+it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..algorithms.bpmf.features import Known
-from ..algorithms.bpmf.rated import Rated, users_a_shard
-from ..algorithms.bpmf.shard import Shard
-from ..algorithms.bpmf.team import Shards
+from ..algorithms.bpmf.shards import Rated, Shard, Shards, users_a_shard
 from ..data.ratings import Ratings
-from ..errors import FileFormatError, StorageError
+from ..errors import DataError, FileFormatError, StorageError
+from ..runtime.arrays import Floats, Singles
 from ..storage import container as store
 
-Floats = NDArray[np.float64]
+try:
+    import fcntl
+except ImportError:  # Windows: two fits in one folder go unnoticed
+    fcntl = None  # type: ignore[assignment]
 
 CHECKPOINT = "chain.safetensors"
 ROWS = "rows.safetensors"
 CHAIN = "chain"
+_LOCK = "lock"
 _STATE = re.compile(r"users-\d{5,}-(\d+)\.safetensors")
 _RATINGS, _KNOWN, _USERS, _OPEN = "shard", "rows", "users of a chain", "left open"
 
@@ -48,12 +53,64 @@ class Where(NamedTuple):
     folder: str
     bounds: list[int]
     n_factors: int
-    n_content: int
     seed: int
     slots: int
 
     def path(self, name: str) -> Path:
         return Path(self.folder, name)
+
+
+@contextlib.contextmanager
+def opened(folder: str | Path | None) -> Iterator[Path]:
+    """The folder, made where it is missing and locked; by default a temporary one.
+
+    Raises
+    ------
+    DataError
+        If another fit is running there.
+    StorageError
+        If it can be neither made nor locked.
+    """
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix="llmtokens-", ignore_cleanup_errors=True) as made:
+            yield Path(made)
+        return
+    place = Path(folder)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"could not make the folder {str(folder)!r} ({error}); choose another"
+        ) from error
+    with _locked(place):
+        yield place
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """The system lifts the lock when the process ends, however it ends; the file stays, since one
+    that is deleted could still be locked by somebody who opened it before."""
+    try:
+        file = (folder / _LOCK).open("a")
+    except OSError as error:
+        raise StorageError(
+            f"could not write to the folder {str(folder)!r} ({error}); choose another"
+        ) from error
+    with file:
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataError(
+                f"another fit is running in the folder {str(folder)!r}; wait for it, or name "
+                "another folder"
+            ) from error
+        except OSError as error:
+            raise StorageError(
+                f"could not lock the folder {str(folder)!r} ({error}); choose one on a file "
+                "system that has locks"
+            ) from error
+        yield
 
 
 def write(
@@ -66,17 +123,14 @@ def write(
     StorageError
         If the folder cannot be written to.
     """
-    n_users, n_items = ratings.n_users, ratings.n_items
-    size = users_a_shard(n_users, ratings.n, n_items)
+    n_users = ratings.n_users
+    size = users_a_shard(n_users, ratings.n, ratings.n_items)
     bounds = [*range(0, n_users, size), n_users]
-    lead = known.lead[:n_items]
-    where = Where(str(folder.resolve()), bounds, n_factors, lead.shape[1], seed, slots)
-    store.write(where.path(ROWS), _KNOWN, {}, {"lead": lead, "about": known.users[:n_users]})
+    where = Where(str(folder.resolve()), bounds, n_factors, seed, slots)
+    rows = {"lead": known.lead[: ratings.n_items], "about": known.users[:n_users]}
+    store.write(where.path(ROWS), _KNOWN, {}, rows)
     for index, first in enumerate(bounds[:-1]):
-        ptr = ratings.user_ptr[first : bounds[index + 1] + 1]
-        at = slice(ptr[0], ptr[-1])
-        y = (ratings.deviation[at] / std).astype(np.float32)
-        rated = Rated.of(ptr - ptr[0], ratings.item[at], y, n_items)
+        rated = Rated.of_users(ratings, slice(first, bounds[index + 1]), std)
         store.write(_shard_path(where, index), _RATINGS, {}, rated._asdict())
     return where
 
@@ -87,16 +141,17 @@ class DiskShards(Shards):
     def __init__(self, where: Where, indices: Sequence[int]) -> None:
         rows = store.read(where.path(ROWS), _KNOWN, mmap=True)[2]
         self.where, shards = where, []
+        lead = np.ascontiguousarray(rows["lead"].astype(np.float64))
         for index in indices:
             first, end = where.bounds[index], where.bounds[index + 1]
             rated = Rated(**store.read(_shard_path(where, index), _RATINGS, mmap=True)[2])
             shard = Shard(
-                index, first, rated, np.array(rows["about"][first:end]), where.n_factors,
-                where.n_content, where.seed,
+                index, first, rated, np.array(rows["about"][first:end]), lead, where.n_factors,
+                where.seed,
             )  # fmt: skip
             shard.kept = self._samples(index, (where.slots, *shard.V.shape))
             shards.append(shard)
-        super().__init__(shards, rows["lead"].astype(np.float64))
+        super().__init__(shards)
 
     def _samples(self, index: int, shape: tuple[int, int, int]) -> Any:
         path = self.where.path(f"samples-{index:05d}.npy")
@@ -147,15 +202,15 @@ class DiskShards(Shards):
         for shard in self.shards:
             store.write(_open_path(self.where, shard.index), _OPEN, {}, {"open": shard.open})
 
-    def reserve(self, table: NDArray[np.float32]) -> None:
+    def reserve(self, table: Singles) -> None:
         """Samples are in files, until they are collected."""
 
-    def collect(self, table: NDArray[np.float32], n: int) -> Floats:
+    def collect(self, table: Singles, n: int) -> Floats:
         self.hand_over()
         return collected(self.where, table, n)
 
 
-def collected(where: Where, table: NDArray[np.float32], n: int) -> Floats:
+def collected(where: Where, table: Singles, n: int) -> Floats:
     """Fill the table of the users' samples from the files of all shards, and return what these
     leave open."""
     opened = []

@@ -14,12 +14,10 @@ import numpy as np
 
 from ..algorithms.base import breakdowns_named
 from ..algorithms.bpmf import LLMTokensBPMF
-from ..algorithms.bpmf.chain import Chain
+from ..algorithms.bpmf.chain import Chain, kept_samples
 from ..algorithms.bpmf.features import Known
 from ..algorithms.bpmf.fitted import FittedBPMF
 from ..algorithms.bpmf.model import spread
-from ..algorithms.bpmf.posterior import kept_samples
-from ..algorithms.bpmf.state import restore, state_of
 from ..data.entities import EntityIndex
 from ..data.ratings import Ratings
 from ..errors import DataError, LLMTokensError
@@ -27,9 +25,8 @@ from ..runtime.threads import one_blas_thread
 from ..storage import container as store
 from ..tokens import LLMTokens
 from . import disk, sources
-from .cluster import Cluster, WorkerLostError
-from .connection import check_client, connected, wait_for
-from .folder import opened
+from .cluster import Cluster, WorkerLostError, check_client, connected, wait_for
+from .disk import opened
 
 _MOST_LOSSES = 5  # with no checkpoint in between
 
@@ -206,7 +203,7 @@ class _Job:
         )
         saved = self._saved()
         if saved is not None:
-            restore(chain, saved[1])
+            chain.restore(saved[1])
             team.restore(chain.sampler.sweeps)
         return chain
 
@@ -215,7 +212,7 @@ class _Job:
         if sweeps % self._every and sweeps < self.algo.burn_in + self.algo.n_samples:
             return
         chain.team.save(sweeps)  # type: ignore[attr-defined]
-        store.write(self._path, disk.CHAIN, {"fit": self._fit, "seed": self.seed}, state_of(chain))
+        store.write(self._path, disk.CHAIN, {"fit": self._fit, "seed": self.seed}, chain.state())
         disk.forget(self.where, sweeps)
         self._losses = 0
 

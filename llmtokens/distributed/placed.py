@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 
 from ..errors import DataError, LLMTokensError
 from ..tokens import LLMTokens
-from .connection import check_client
+from .cluster import check_client
 
 _HERE: MutableMapping[str, LLMTokens] = WeakValueDictionary()
 

@@ -248,3 +248,88 @@ def scale_moments(
         out[2] += row_prec[r] * ll
         out[3] += row_prec[r] * le
         out[4] += row_prec[r] * la
+
+
+@twice(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def squared_errors(
+    ptr: np.ndarray,
+    idx: np.ndarray,
+    y: np.ndarray,
+    users: np.ndarray,
+    design: np.ndarray,
+    offset: np.ndarray,
+    item_prec: np.ndarray,
+    squares: np.ndarray,
+    of_users: np.ndarray,
+) -> None:
+    """``squares = (y - offset_i - users_u . design_i)^2`` by rating; their sums by user, weighted
+    with ``item_prec``."""
+    for u in prange(ptr.shape[0] - 1):
+        total = 0.0
+        for t in range(ptr[u], ptr[u + 1]):
+            i = idx[t]
+            e = y[t] - offset[i]
+            for j in range(users.shape[1]):
+                e -= users[u, j] * design[i, j]
+            squares[t] = e * e
+            total += item_prec[i] * squares[t]
+        of_users[u] = total
+
+
+@twice(cache=True, nogil=True, error_model="numpy")
+def item_sums(
+    ptr: np.ndarray,
+    idx: np.ndarray,
+    squares: np.ndarray,
+    user_prec: np.ndarray,
+    size: int,
+    out: np.ndarray,
+) -> None:
+    """Sums of ``squares``, weighted with ``user_prec``, by item: ``out`` (b, n_items), one row for
+    each block of ``size`` users."""
+    n = ptr.shape[0] - 1
+    for block in prange(out.shape[0]):
+        out[block] = 0.0
+        for u in range(block * size, min((block + 1) * size, n)):
+            for t in range(ptr[u], ptr[u + 1]):
+                out[block, idx[t]] += user_prec[u] * squares[t]
+
+
+@twice(cache=True, nogil=True, fastmath=True, error_model="numpy")
+def pair_moments(
+    users: np.ndarray,
+    items: np.ndarray,
+    user_table: np.ndarray,
+    item_table: np.ndarray,
+    lead: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+) -> None:
+    """Mean and variance over the samples of ``[a, p, b]_u . [x, q, 1]_i + c_i``, by pair.
+
+    Shapes: ``user_table`` (n_users, samples, c + k + 1), ``item_table`` (n_items, samples, k + 1)
+    with columns ``[q, c]``, ``lead`` (n_items, c).
+    """
+    c = lead.shape[1]
+    k = item_table.shape[2] - 1
+    n = user_table.shape[1]
+    for t in prange(users.shape[0]):
+        x = lead[items[t]]
+        total = 0.0
+        square = 0.0
+        first = 0.0
+        for s in range(n):
+            v = user_table[users[t], s]
+            q = item_table[items[t], s]
+            f = v[c + k] + q[k]
+            for j in range(c):
+                f += v[j] * x[j]
+            for j in range(k):
+                f += v[c + j] * q[j]
+            if s == 0:
+                first = f
+            f -= first
+            total += f
+            square += f * f
+        mean[t] = first + total / n
+        variance[t] = max(square / n - (total / n) ** 2, 0.0)

@@ -26,7 +26,8 @@ if hasattr(os, "register_at_fork"):
 
 
 def twice(**options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """``numba.njit(**options)``, with and without ``parallel=True``."""
+    """``numba.njit(**options)``, with and without ``parallel=True``; as numba has it, ``py_func`` is
+    the function as it was written."""
 
     def compiled(function: Callable[..., None]) -> Callable[..., None]:
         loop = numba.njit(parallel=True, **options)(function)
@@ -36,7 +37,8 @@ def twice(**options: Any) -> Callable[[Callable[..., None]], Callable[..., None]
             several = numba.get_num_threads() > 1 and not _forked
             (loop if several else plain)(*arguments)
 
-        call.__doc__ = function.__doc__
+        call.__doc__, call.__name__ = function.__doc__, function.__name__
+        call.py_func = function  # type: ignore[attr-defined]
         return call
 
     return compiled

@@ -5,18 +5,17 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .moments import FeatureSums, Moments
+from ...runtime.arrays import Floats, Mask, Singles
+from .priors import FeatureSums, Moments
 from .sampler import Sampler
-
-Floats = NDArray[np.float64]
+from .shards import Shard
 
 EVEN_ODDS = 0.5
 _GRID = np.exp(np.linspace(-4.0, 12.0, 33))
 
 
-class Completed(NamedTuple):
+class Sample(NamedTuple):
     """One sample, but for the rows of users with ratings, which are where these users are.
 
     Attributes
@@ -91,14 +90,22 @@ class Ridge:
         return np.vstack([slopes, centre - self._centre @ slopes]), np.maximum(freedom, 0.1)
 
 
-def mapped(map_: Floats, features: NDArray[np.float32], known: NDArray[np.bool_], mean: Any) -> Any:
+def mapped(map_: Floats, features: Singles, known: Mask, mean: Any) -> Any:
     """Rows as their features alone would have them; the mean where there are none."""
     made = np.tile(mean, (len(known), 1))
     made[known] = (features @ map_[:-1].astype(np.float32) + map_[-1])[known]
     return made
 
 
-class Newcomers:
+class Ridges(NamedTuple):
+    """What stays the same from sample to sample; ``weights`` (n_items,) sum to one."""
+
+    of_users: Ridge
+    of_items: Ridge
+    weights: Floats
+
+
+class ColdStart:
     r"""Completes samples of the full model.
 
     Cold rows come from ridge regressions on the drawn rows, refitted for each sample. A cold item
@@ -120,25 +127,41 @@ class Newcomers:
 
     def __init__(
         self,
-        text: NDArray[np.float32],
-        has_text: NDArray[np.bool_],
-        about_users: NDArray[np.float32],
-        has_user_token: NDArray[np.bool_],
+        text: Singles,
+        has_text: Mask,
+        about_users: Singles,
+        has_user_token: Mask,
     ) -> None:
         self._text, self._has_text = text, has_text
         self._about_users, self._has_user_token = about_users, has_user_token
         self.weights: Floats | None = None
-        self._learned: tuple[Ridge, Ridge, Floats] | None = None
+        self._ridges: Ridges | None = None
 
-    def complete(self, chain: Sampler) -> Completed:
-        """Everything of a sample from the chain's present state."""
+    @property
+    def has_learned(self) -> bool:
+        return self._ridges is not None
+
+    def learn(self, chain: Sampler) -> None:
+        """Decompose the features once for all samples: how much the rows count in the ridges, the
+        weights, hardly changes between samples, and eigenvectors cost."""
+        if self.weights is None:
+            self.weights = np.maximum(1 - chain.own_share(), 1e-6)
+        weights = self.weights / self.weights.sum()
+        worth = float(1 / np.sum(weights**2))
+        d, (n, total, square) = self._about_users.shape[1], chain.weighted
+        # the users' weights are the roots of their numbers of ratings
+        self._ridges = Ridges(
+            Ridge(FeatureSums(n, total[:d], square[:d, :d]), n**2 / chain.size.n_ratings),
+            Ridge(FeatureSums.of(self._text[: len(weights)], weights), worth),
+            weights,
+        )
+
+    def complete(self, chain: Sampler) -> Sample:
+        """Everything of a sample from the chain's present state, when :meth:`learn` was called."""
         own = chain.own_share()
         n_users, n_items, d = chain.size.n_users, chain.size.n_items, self._about_users.shape[1]
-        if self.weights is None:  # they hardly change between samples; their eigenvectors cost
-            self.weights = np.maximum(1 - own, 1e-6)
-        if self._learned is None:
-            self._learned = self._ridges(chain, self.weights)
-        of_users, of_items, weights = self._learned
+        assert self._ridges is not None
+        of_users, of_items, weights = self._ridges
 
         text = self._text[:n_items]
         moments = Moments.of(chain.Q, text, weights)
@@ -151,28 +174,19 @@ class Newcomers:
         moved = (items[:n_items] - prior.m - prior.fit) * share[:n_items, None]
         items[:n_items] = chain.Q_mean + moved
 
-        *sums, variance = chain.team.total("survey")
-        known, moments = chain.weighted, Moments(*sums)
+        survey = chain.team.total(Shard.survey)
+        known, moments = chain.weighted, survey.moments
         user_map, _ = of_users(moments._replace(along=moments.along[:d]))
         users = mapped(
             user_map, self._about_users[n_users:], self._has_user_token[n_users:],
             moments.total / known.n,
         )  # fmt: skip
-        return Completed(
+        return Sample(
             users, items, share, user_map, item_map,
             moments.about(known, chain.user_prior.m, chain.user_prior.B) / known.n,
-            _second_moment(deviations / np.sqrt(freedom), weights), known.n / variance,
+            _second_moment(deviations / np.sqrt(freedom), weights), known.n / survey.variance,
             _for_all(chain.item_alpha, len(items), weights),
         )  # fmt: skip
-
-    def _ridges(self, chain: Sampler, weights: Floats) -> tuple[Ridge, Ridge, Floats]:
-        weights = weights / weights.sum()
-        worth = float(1 / np.sum(weights**2))
-        d, (n, total, square) = self._about_users.shape[1], chain.weighted
-        # the users' weights are the roots of their numbers of ratings
-        of_users = Ridge(FeatureSums(n, total[:d], square[:d, :d]), n**2 / chain.size.n_ratings)
-        of_items = Ridge(FeatureSums.of(self._text[: len(weights)], weights), worth)
-        return of_users, of_items, weights
 
 
 def _second_moment(rows: Floats, weights: Floats) -> Floats:
@@ -180,14 +194,15 @@ def _second_moment(rows: Floats, weights: Floats) -> Floats:
     return out
 
 
-def complete_plain(chain: Sampler, n_user_rows: int, n_item_rows: int) -> Completed:
+def sample_without_tokens(chain: Sampler, n_user_rows: int, n_item_rows: int) -> Sample:
     """The sample of plain BPMF: who has no ratings gets the prior's mean."""
     user, item = chain.user_prior, chain.item_prior
     items = np.tile(item.m, (n_item_rows, 1))
     items[: len(chain.Q)] = chain.Q_mean
-    return Completed(
+    spreads: Any = np.linalg.inv(user.precision), np.linalg.inv(item.precision)
+    return Sample(
         np.tile(user.m, (n_user_rows - chain.size.n_users, 1)), items, np.zeros(n_item_rows),
-        user.m[None], item.m[None], np.linalg.inv(user.precision), np.linalg.inv(item.precision),
+        user.m[None], item.m[None], *spreads,
         chain.user_alpha, np.ones(n_item_rows),
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...data.entities import EntityIndex
 from ...data.ratings import Ratings
-from ...kernels import pairs
+from ...kernels import gibbs
 from ...runtime.arrays import Floats, Rows, Singles
 from ..rating_scale import user_means
 from ..ridge import TokenRidge
@@ -56,5 +56,5 @@ class _SaidOfRatings:
     def _means(self, users: Rows, items: Rows, table: Singles) -> Floats:
         mean, variance = np.empty(len(users)), np.empty(len(users))
         model = self._model
-        pairs.pair_moments(users, items, model.user_samples, table, model.lead, mean, variance)
+        gibbs.pair_moments(users, items, model.user_samples, table, model.lead, mean, variance)
         return mean

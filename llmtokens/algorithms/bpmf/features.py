@@ -5,52 +5,16 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...data.entities import EntityIndex
+from ...runtime.arrays import Floats, Mask, Rows, Singles
 from ..selection import leading
 
-Floats = NDArray[np.float64]
-
-_DAMP = 20.0  # ratings at which who rated an item, or what a user rated, counts half
+DAMP = 20.0  # ratings at which who rated an item, or what a user rated, counts half
 LEAD = 16  # leading token dims that are multiplied with each other, and that histories use
 _PRODUCT_SHARE = 0.12  # of the products in the square norm
 _CLIP = 4.0
 _BLOCK = 4096
-
-
-class Links(NamedTuple):
-    """Who rated an item, centred and damped: ``H = diag(scale) (R - n_raters share')``, sparse.
-
-    ``R`` is the 0/1 matrix of items by users, ``n_raters`` how many rated an item and ``share`` the
-    part of all ratings that a user made, ``1 / n_pairs`` for each item; rows with few ratings are
-    damped, and the whole has mean square norm 1.
-    """
-
-    n_pairs: int
-    scale: Floats
-    n_raters: Floats
-
-    @property
-    def dense(self) -> Floats:
-        """The direction that the centring adds to the column of every user, shape (n_items,)."""
-        return self.scale * self.n_raters
-
-    @classmethod
-    def of(cls, n_raters: Floats, shares: Floats, squares: float) -> Links | None:
-        """None where everybody rated everything, so that the links say nothing.
-
-        Parameters
-        ----------
-        n_raters, shares : ndarray of shape (n_items,)
-            How many rated an item, and the sum of their shares.
-        squares : float
-            The sum of all users' squared shares.
-        """
-        scale = 1 / (n_raters + _DAMP)
-        norms = scale**2 * (n_raters - 2 * n_raters * shares + n_raters**2 * squares)
-        size = np.sqrt(norms.mean())
-        return cls(int(n_raters.sum()), scale / size, n_raters) if size > 1e-6 else None
 
 
 class TextFeatures(NamedTuple):
@@ -69,13 +33,13 @@ class TextFeatures(NamedTuple):
     scale : (d + n_products,)
     """
 
-    centre: NDArray[np.float32]
-    unit: NDArray[np.float32]
-    middle: NDArray[np.float32]
-    scale: NDArray[np.float32]
+    centre: Singles
+    unit: Singles
+    middle: Singles
+    scale: Singles
 
     @classmethod
-    def of(cls, tokens: NDArray[np.float32]) -> TextFeatures:
+    def of(cls, tokens: Singles) -> TextFeatures:
         """Learn the four arrays from the tokens of all items that have one."""
         d = tokens.shape[1]
         tokens = tokens if len(tokens) else np.zeros((1, d), np.float32)
@@ -94,20 +58,20 @@ class TextFeatures(NamedTuple):
         size = np.sqrt(np.mean(np.square(raw, dtype=np.float64))) if raw.size else 0.0
         return start._replace(middle=middle, scale=block * even * np.float32(one_over(float(size))))
 
-    def __call__(self, tokens: NDArray[np.float32]) -> NDArray[np.float32]:
+    def __call__(self, tokens: Singles) -> Singles:
         """Features of tokens, shape (n, d + n_products)."""
         made = np.hstack([tokens - self.centre, self._products(tokens) - self.middle])
         made *= self.scale
         return made
 
-    def _products(self, tokens: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _products(self, tokens: Singles) -> Singles:
         unit = (tokens[:, :LEAD] - self.centre[:LEAD]) * self.unit
         a, b = np.triu_indices(unit.shape[1])
-        clipped: NDArray[np.float32] = np.clip(unit[:, a] * unit[:, b], -_CLIP, _CLIP)
+        clipped: Singles = np.clip(unit[:, a] * unit[:, b], -_CLIP, _CLIP)
         return clipped
 
 
-def _inverse(sizes: Floats) -> NDArray[np.float32]:
+def _inverse(sizes: Floats) -> Singles:
     """One over each size, zero for what is constant."""
     kept = sizes > 1e-6 * sizes.max(initial=1e-12)
     return np.where(kept, 1 / np.where(kept, sizes, 1.0), 0.0).astype(np.float32)
@@ -127,9 +91,9 @@ class Known(NamedTuple):
         What turns new tokens into features.
     """
 
-    text: NDArray[np.float32]
-    lead: NDArray[np.float32]
-    users: NDArray[np.float32]
+    text: Singles
+    lead: Singles
+    users: Singles
     parts: dict[str, Any]
 
     @classmethod
@@ -153,13 +117,13 @@ def one_over(size: float) -> float:
     return float(1 / size) if size > 1e-12 else 0.0
 
 
-def _spread_out(rows: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _spread_out(rows: Singles, known: Mask) -> Singles:
     out = np.zeros((len(known), rows.shape[1]), np.float32)
     out[known] = rows
     return out
 
 
-def centred_lead(text: NDArray[np.float32], item_counts: NDArray[np.int64]) -> Floats:
+def centred_lead(text: Singles, item_counts: Rows) -> Floats:
     """What histories are made of: the leading features of the items with ratings, centred so that
     no history reads as an average one (a text SVD++; Koren 2008), shape (n_items, 16)."""
     made = text[: len(item_counts), :LEAD].astype(np.float64)
@@ -174,10 +138,10 @@ def histories(ptr: Any, item: Any, leading: Floats) -> Floats:
     sums = np.zeros((len(counts), leading.shape[1]))
     for k, column in enumerate(leading.T):
         sums[:, k] = np.bincount(user, column[item], len(counts))
-    return sums / (counts + _DAMP)[:, None]
+    return sums / (counts + DAMP)[:, None]
 
 
-def gram(rows: NDArray[np.float32], weights: Floats | None = None) -> Floats:
+def gram(rows: Singles, weights: Floats | None = None) -> Floats:
     """``rows' diag(weights) rows`` in double precision, block by block."""
     out = np.zeros((rows.shape[1], rows.shape[1]))
     for k in range(0, len(rows), _BLOCK):

@@ -12,7 +12,7 @@ import numpy as np
 from ...data.entities import EntityIndex
 from ...data.ratings import Ratings
 from ...errors import FileFormatError
-from ...kernels import pairs
+from ...kernels import gibbs
 from ...recommend.interface import Scores, require_finite
 from ...runtime.arrays import Floats, Rows, Singles
 from ...storage.layout import Array, Layout, Scalar
@@ -20,7 +20,7 @@ from ..selection import CORRECTED, CorrectedModel
 from .cold_start import EVEN_ODDS
 from .conditional import antithetic, conditional, influence
 from .features import LEAD, TextFeatures
-from .posterior import products
+from .left_open import products
 
 Evidence = tuple[Floats, Floats, Floats]
 
@@ -126,7 +126,7 @@ class FittedBPMF(CorrectedModel):
 
     def score(self, users: Rows, items: Rows) -> Scores:
         mean, variance = np.empty(len(users)), np.empty(len(users))
-        pairs.pair_moments(
+        gibbs.pair_moments(
             users, items, self.user_samples, self.item_samples, self.lead, mean, variance
         )
         mean += self.corrections(users, items)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numba
@@ -18,12 +18,11 @@ from ...tokens import LLMTokens
 from ..base import TokenAlgoBase, fitted
 from ..selection import Correction
 from .chain import Chain, Plan
-from .compact import Compact, compacted
 from .correction import corrected
 from .features import Known
 from .fitted import FittedBPMF
 from .sampler import Size
-from .team import Shards, Team
+from .shards import Shards, Team
 
 _WORTH_SHARING = 20_000  # ratings; with fewer, threads mostly wait for each other
 
@@ -160,43 +159,6 @@ class LLMTokensBPMF(TokenAlgoBase):
         self.n_threads = n_threads
         self.verbose = verbose
 
-    # -- serving -------------------------------------------------------------------------------
-
-    def compact(
-        self, rank: int, testset: Iterable[tuple[Hashable, Hashable, Any]] | None = None
-    ) -> Compact:
-        """One pair of factor matrices in place of many samples, for serving.
-
-        Parameters
-        ----------
-        rank : int
-            Of the truncated SVD of the posterior mean of all users x items.
-        testset : iterable of (user id, item id, rating), optional
-            Where to measure what that costs; by default the training ratings.
-
-        Returns
-        -------
-        Compact
-            Its ``rmse_cost`` is the root mean square difference to the full estimates.
-
-        Raises
-        ------
-        DataError
-            If the rank is not a positive int.
-        NotFittedError
-            Before ``fit``.
-        """
-        model = self.model_
-        if not (isinstance(rank, (int, np.integer)) and rank >= 1):
-            raise DataError(f"found rank={rank!r}; expected an int of at least 1")
-        if testset is None:
-            users, items = model.ratings.user.astype(np.int64), model.ratings.item.astype(np.int64)
-        else:
-            pairs = list(testset)
-            users = model.users.rows([row[0] for row in pairs])
-            items = model.items.rows([row[1] for row in pairs])
-        return compacted(model, rank, users, items)
-
     # -- fitting -------------------------------------------------------------------------------
 
     def _learn(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> FittedBPMF:
@@ -205,7 +167,7 @@ class LLMTokensBPMF(TokenAlgoBase):
         known = self._known(users, items)
         with self._threads(ratings.n):
             about, lead = known.users[: ratings.n_users], known.lead[: ratings.n_items]
-            team = Shards.of(ratings, ratings.deviation / std, about, lead, self.n_factors, seed)
+            team = Shards.of(ratings, std, about, lead, self.n_factors, seed)
             chain = self._chain(team, ratings.n, users, items, known, std, seed)
             return self._finished(chain.run(), ratings, users, items, known, std)
 

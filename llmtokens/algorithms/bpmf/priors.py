@@ -1,24 +1,86 @@
-"""What rows of factors are drawn from, and how that is learned: the hyperpriors of the sampler.
+"""What rows of factors, and precisions of ratings, are drawn from, and how that is learned.
 
 Each prior says of the ``n`` rows of one side, given the rest, ``row_r ~ N(mean_r, precision^-1)``,
-and draws itself anew from its own conditional, given the rows.
+and draws itself anew from its own conditional, given the rows: of these it needs sums alone,
+whoever holds them. Precisions of ratings are one for all, or one for every user and item.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
+from scipy.special import gammaln
 
-from .moments import FeatureSums, Moments
-
-Floats = NDArray[np.float64]
-LinkDraw = Callable[[Floats, float, Floats, Floats], tuple[Floats, Floats]]
+from ...runtime.arrays import Floats, Singles
+from .features import gram
 
 STRENGTHS = np.exp(np.linspace(np.log(0.1), np.log(1e7), 121))  # of the shrinkage of B
+SHAPES = np.exp(np.linspace(np.log(0.5), np.log(200.0), 60))  # of the precisions' gamma prior
+_MOST = 1e6  # no rating is known to a thousandth of the standard deviation of all
+_BLOCK = 1024  # rows at a time
+
+
+class FeatureSums(NamedTuple):
+    """What is known of the features ``T`` (n, d) of some rows: weights and sums over rows.
+
+    Attributes
+    ----------
+    n : float
+        How many rows, or the sum of their weights.
+    total : (d,)
+    square : (d, d)
+        ``T' T``.
+    """
+
+    n: float
+    total: Floats
+    square: Floats
+
+    @classmethod
+    def of(cls, features: Singles, weights: Floats | None = None) -> FeatureSums:
+        weights = np.ones(len(features)) if weights is None else weights
+        return cls(float(weights.sum()), weights @ features, gram(features, weights))
+
+
+class Moments(NamedTuple):
+    """Sums over rows ``v`` of length k with features ``t`` of length d.
+
+    Attributes
+    ----------
+    total : (k,)
+    square : (k, k)
+        ``sum v v'``.
+    along : (d, k)
+        ``sum t v'``.
+    """
+
+    total: Floats
+    square: Floats
+    along: Floats
+
+    @classmethod
+    def of(cls, rows: Floats, features: Singles, weights: Floats | None = None) -> Moments:
+        """Block by block, in double precision."""
+        total, square = np.zeros(rows.shape[1]), np.zeros((rows.shape[1],) * 2)
+        along = np.zeros((features.shape[1], rows.shape[1]))
+        for k in range(0, len(rows), _BLOCK):
+            part: Any = rows[k : k + _BLOCK]
+            weighted = part if weights is None else part * weights[k : k + _BLOCK, None]
+            total += weighted.sum(axis=0)
+            square += weighted.T @ part
+            if features.shape[1]:
+                along += features[k : k + _BLOCK].astype(np.float64).T @ weighted
+        return cls(total, square, along)
+
+    def about(self, known: FeatureSums, m: Floats, B: Floats) -> Floats:
+        """``sum (v - m - B' t) (v - m - B' t)'``, shape (k, k)."""
+        fit = known.total @ B
+        cross = np.outer(m, self.total - fit) + B.T @ self.along
+        out: Floats = self.square - cross - cross.T
+        out += known.n * np.outer(m, m) + B.T @ known.square @ B
+        return (out + out.T) / 2
 
 
 def wishart(rng: np.random.Generator, dof: float, inverse_scale: Floats) -> Floats:
@@ -66,6 +128,13 @@ class NormalWishart:
             np.linalg.cholesky(self.precision).T, rng.standard_normal(self.k), check_finite=False
         )
         self.m = (n * centre + noise * np.sqrt(self.BETA + n)) / (self.BETA + n)
+
+
+class Roots(NamedTuple):
+    """The Cholesky factor of a precision, and its inverse."""
+
+    root: Floats
+    inverse: Floats
 
 
 class TokenPrior:
@@ -123,14 +192,14 @@ class TokenPrior:
         self.scale = self.scale / scale**2
         self.B = self.B * scale
 
-    def _roots(self) -> tuple[Any, Any]:
-        """The Cholesky factor of the precision, and its inverse."""
-        root = np.linalg.cholesky(self.precision)
-        return root, solve_triangular(root, np.eye(self.k), lower=True, check_finite=False)
+    def roots(self) -> Roots:
+        """What whitens rows, and undoes it."""
+        root: Any = np.linalg.cholesky(self.precision)
+        return Roots(root, solve_triangular(root, np.eye(self.k), lower=True, check_finite=False))
 
     def _draw_mean(self, rng: np.random.Generator, rows: Moments) -> None:
         """``m`` and ``B``, given rows less what else their mean knows."""
-        n, root, inverse_root = self.features.n, *self._roots()
+        n, root, inverse_root = self.features.n, *self.roots()
         noise = rng.standard_normal(self.k) @ inverse_root
         open_ = rows.total - self.features.total @ self.B
         self.m = open_ / (n + 1) + noise / np.sqrt(n + 1)
@@ -188,7 +257,7 @@ class ItemPrior(TokenPrior):
         self,
         n: int,
         k: int,
-        text: NDArray[np.float32],
+        text: Singles,
         n_links: int,
         strengths: Floats = STRENGTHS,
     ) -> None:
@@ -200,32 +269,35 @@ class ItemPrior(TokenPrior):
         """Prior means of the rows, shape (n, k)."""
         return self.m + self.fit + self.link_fit
 
-    def learn_rows(self, rng: np.random.Generator, rows: Floats, links: LinkDraw) -> None:
-        """``m``, ``B`` with its strength, ``C`` with its own, then ``precision``.
+    def rest(self, rows: Floats) -> Floats:
+        """What the mean leaves open of the rows, shape (n, k)."""
+        out: Floats = rows - self.link_fit - self.m - self.fit
+        return out
 
-        ``links`` draws C: from the whitened rest of the rows, the strength, and the factors that
-        whiten and undo it, to what C leaves open of that rest, and, in the rows' own scale, C' C.
-        """
+    def learn_text(self, rng: np.random.Generator, rows: Floats) -> None:
+        """``m``, and ``B`` with its strength, given C."""
         known: Any = rows - self.link_fit
         along = (self.text.T @ known.astype(np.float32)).astype(np.float64)
         self._draw_mean(rng, Moments(known.sum(axis=0), np.zeros((0, 0)), along))
         if self.has_features:
             self.fit = (self.text @ self.B.astype(np.float32)).astype(np.float64)
-        left = known - self.m - self.fit
-        scatter, dof = np.zeros((self.k, self.k)), 0.0
-        if self.n_links:
-            root, inverse_root = self._roots()
-            open_ = left + self.link_fit
-            white, square = links(left @ root, self.link_strength, root, inverse_root)
-            left = white @ inverse_root
-            self.link_fit = open_ - left
-            shape, rate = self.LINK_PRIOR
-            size = float(np.trace(root.T @ square @ root))
-            self.link_strength = float(
-                rng.gamma(shape + self.n_links * self.k / 2) / (rate + size / 2)
-            )
-            scatter, dof = self.link_strength * square, float(self.n_links)
-        self._draw_precision(rng, scatter + left.T @ left, dof)
+
+    def learn_links(
+        self, rng: np.random.Generator, rows: Floats, left: Floats, square: Floats
+    ) -> None:
+        """Take a new C, which leaves ``left`` open of the rows, and whose ``C' C`` is ``square``;
+        then its strength, and ``precision``."""
+        self.link_fit = self.rest(rows) + self.link_fit - left
+        root, (shape, rate) = self.roots().root, self.LINK_PRIOR
+        size = float(np.trace(root.T @ square @ root))
+        self.link_strength = float(rng.gamma(shape + self.n_links * self.k / 2) / (rate + size / 2))
+        scatter = self.link_strength * square + left.T @ left
+        self._draw_precision(rng, scatter, float(self.n_links))
+
+    def learn_precision(self, rng: np.random.Generator, rows: Floats) -> None:
+        """``precision``, where there are no links."""
+        left = self.rest(rows)
+        self._draw_precision(rng, left.T @ left, 0.0)
 
     def rescale(self, index: int, factor: float) -> Floats:
         """``B`` times ``factor``, its strength another of the grid; returns how ``fit`` changed."""
@@ -234,3 +306,58 @@ class ItemPrior(TokenPrior):
         self.B = self.B * factor
         self.fit = self.fit * factor
         return change
+
+
+class OnePrecision:
+    """``alpha ~ Gamma(1, 1)`` for all ratings (of standard deviation 1)."""
+
+    start = 1.0
+
+    def learn(self, rng: np.random.Generator, squares: float, n: int) -> float:
+        """Draw it, given the sum of squared errors of ``n`` ratings."""
+        return min(rng.gamma(1 + n / 2) / (1 + squares / 2), _MOST)
+
+
+class RowPrecisions:
+    r""":math:`\alpha_r \sim Gamma(a, b)` for every row (Lakshminarayanan, Bouchard & Archambeau
+    2011).
+
+    The shape is log-uniform on a grid; the rate, by default, :math:`Gamma(.01, .01)`. With
+    ``unit`` it equals the shape, so that the mean is 1: for the second of two factors.
+    """
+
+    def __init__(
+        self,
+        unit: bool,
+        shapes: Floats = SHAPES,
+        rate_prior: tuple[float, float] = (0.01, 0.01),
+    ) -> None:
+        self.unit, self.shapes, self.rate_prior = unit, shapes, rate_prior
+        self.shape = float(shapes[np.argmin(np.abs(shapes - (20.0 if unit else 5.0)))])
+        self.rate = self.shape if unit else self.shape / 1.5
+
+    @property
+    def start(self) -> float:
+        """The precision that every row starts with."""
+        return self.shape / self.rate
+
+    def learn(self, rng: np.random.Generator, n: int, total: float, logs: float) -> None:
+        """Draw rate and shape, given how many precisions there are, their sum and that of their
+        logarithms."""
+        grid = self.shapes
+        if not self.unit:
+            a, b = self.rate_prior
+            self.rate = float(rng.gamma(a + n * self.shape) / (b + total))
+        rate = grid if self.unit else self.rate
+        evidence = n * (grid * np.log(rate) - gammaln(grid)) + (grid - 1) * logs - rate * total
+        self.shape = float(grid[draw_from(rng, evidence)])
+        if self.unit:
+            self.rate = self.shape
+
+
+def draw_precisions(
+    rng: np.random.Generator, shape: float, rate: float, squares: Any, counts: Any
+) -> Floats:
+    """Rows' precisions, given sums of squared errors and numbers of ratings."""
+    alpha = rng.gamma(shape + counts / 2) / (rate + squares / 2)
+    return np.clip(alpha, 1 / _MOST, _MOST)

@@ -5,19 +5,24 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...kernels import gibbs
-from .features import LEAD, Links, centred_lead
-from .linked import Carry, find_links
-from .moments import FeatureSums, Moments
-from .noise import OnePrecision, RowPrecisions, draw_precisions
-from .priors import ItemPrior, NormalWishart, TokenPrior, draw_from
-from .shard import UserPrior
-from .streams import Purpose, stream
-from .team import ItemRows, Team
-
-Floats = NDArray[np.float64]
+from ...runtime.arrays import Floats, Singles
+from .features import LEAD, centred_lead
+from .links import Carry, Links
+from .priors import (
+    FeatureSums,
+    ItemPrior,
+    Moments,
+    NormalWishart,
+    OnePrecision,
+    RowPrecisions,
+    TokenPrior,
+    draw_from,
+    draw_precisions,
+)
+from .reproducible import Purpose, stream
+from .shards import FactorsOfScale, GammaPrior, ItemRows, Shard, Team, UserPrior, find_links
 
 _LOG_FACTORS = np.linspace(-6.0, 6.0, 401)  # so wide that the ends have no weight
 _START = 0.1  # standard deviation of the first factors
@@ -31,6 +36,16 @@ class Size(NamedTuple):
     n_ratings: int
     n_factors: int
     n_content: int
+
+
+class Shared(NamedTuple):
+    """Weighted sums over all ratings: see :func:`llmtokens.kernels.gibbs.scale_moments`."""
+
+    aa: float
+    ae: float
+    ll: float
+    le: float
+    la: float
 
 
 class Sampler:
@@ -67,49 +82,49 @@ class Sampler:
         self,
         team: Team,
         size: Size,
-        priors: tuple[Any, Any],
-        noises: tuple[OnePrecision | RowPrecisions, RowPrecisions | None],
+        user_prior: NormalWishart | TokenPrior,
+        item_prior: NormalWishart | ItemPrior,
+        user_noise: OnePrecision | RowPrecisions,
+        item_noise: RowPrecisions | None,
         seed: int,
+        links: Links | None = None,
+        weighted: FeatureSums | None = None,
     ) -> None:
         self.team, self.size, self.seed = team, size, seed
-        self.user_prior, self.item_prior = priors
-        self.user_noise, self.item_noise = noises
+        self.user_prior, self.item_prior = user_prior, item_prior
+        self.user_noise, self.item_noise = user_noise, item_noise
+        self.links = links
+        self.weighted = weighted or FeatureSums(0.0, np.zeros(0), np.zeros((0, 0)))
         self.Q = np.zeros((size.n_items, size.n_factors + 1))
         start = stream(seed, 0, Purpose.START).standard_normal((size.n_items, size.n_factors))
         self.Q[:, :-1] = start * _START
         self.Q_mean = self.Q.copy()
-        self.user_alpha = self.user_noise.start
+        self.user_alpha = user_noise.start
         self.item_alpha, self.item_known = np.ones(size.n_items), np.zeros(size.n_items)
-        if self.item_noise is not None:
-            self.item_alpha[:] = self.item_noise.start
-        team.total("start_precisions", self.user_alpha)
-        self.item_counts: NDArray[np.int64] = team.total("count")[0]
-        self.links: Links | None = None
-        self.weighted = FeatureSums(0.0, np.zeros(0), np.zeros((0, 0)))
+        if item_noise is not None:
+            self.item_alpha[:] = item_noise.start
+        team.total(Shard.start_precisions, self.user_alpha)
+        self.item_counts = team.total(Shard.count)
         self.sweeps, self.rmse, self.mean_alpha = 0, np.nan, np.nan
 
     @classmethod
     def plain(cls, team: Team, size: Size, seed: int) -> Sampler:
         """Bayesian probabilistic matrix factorisation (Salakhutdinov & Mnih 2008)."""
         k = size.n_factors + 1
-        priors = NormalWishart(size.n_users, k), NormalWishart(size.n_items, k)
-        return cls(team, size, priors, (OnePrecision(), None), seed)
+        users, items = NormalWishart(size.n_users, k), NormalWishart(size.n_items, k)
+        return cls(team, size, users, items, OnePrecision(), None, seed)
 
     @classmethod
-    def with_features(cls, team: Team, size: Size, text: NDArray[np.float32], seed: int) -> Sampler:
+    def with_features(cls, team: Team, size: Size, text: Singles, seed: int) -> Sampler:
         """The full model; rows of the text features are those of the items with ratings."""
-        squares = team.total("read_histories", centred_lead(text, team.total("count")[0]))[0]
+        squares = team.total(Shard.read_histories, centred_lead(text, team.total(Shard.count)))
         n_histories = size.n_users * min(text.shape[1], LEAD)
-        sums = team.total("join_histories", squares / max(n_histories, 1))
-        links = find_links(team, size.n_items)
-        k = size.n_factors + 1
-        priors = (
-            TokenPrior(size.n_content + k, FeatureSums(*sums[:3])),
-            ItemPrior(size.n_items, k, text, size.n_users if links else 0),
-        )
-        made = cls(team, size, priors, (RowPrecisions(False), RowPrecisions(True)), seed)
-        made.links, made.weighted = links, FeatureSums(*sums[3:])
-        return made
+        about = team.total(Shard.join_histories, squares / max(n_histories, 1))
+        links, k = find_links(team), size.n_factors + 1
+        users = TokenPrior(size.n_content + k, about.plain)
+        items = ItemPrior(size.n_items, k, text, size.n_users if links else 0)
+        noises = RowPrecisions(False), RowPrecisions(True)
+        return cls(team, size, users, items, *noises, seed, links, about.weighted)
 
     def sweep(self) -> None:
         """Draw users, their prior, items, their prior, precisions: each given all the rest."""
@@ -118,11 +133,7 @@ class Sampler:
         self._draw_items(rng, products)
         factors = self._scale(rng, products)
         self._draw_precisions(rng, factors)
-        if isinstance(self.item_prior, ItemPrior):
-            self.item_prior.learn_rows(rng, self.Q, self._draw_links)
-        else:
-            none = np.zeros((len(self.Q), 0), np.float32)
-            self.item_prior.learn(rng, Moments.of(self.Q, none))
+        self._learn_item_prior(rng)
         self.sweeps += 1
 
     def own_share(self) -> Floats:
@@ -134,15 +145,15 @@ class Sampler:
     def _draw_users(self, rng: np.random.Generator) -> Floats:
         """Users' rows and their prior; returns the products that items are drawn from."""
         prior, noise = self.user_prior, self.user_noise
-        *moments, products = self.team.total(
-            "draw_users", self.sweeps, ItemRows(self.Q, self.item_alpha),
+        made = self.team.total(
+            Shard.draw_users, self.sweeps, ItemRows(self.Q, self.item_alpha),
             UserPrior(
                 prior.m, prior.B, prior.precision,
                 self.user_alpha if isinstance(noise, OnePrecision) else None,
             ),
         )  # fmt: skip
-        prior.learn(rng, Moments(*moments))
-        return np.asarray(products)
+        prior.learn(rng, made.moments)
+        return made.products
 
     def _draw_items(self, rng: np.random.Generator, products: Floats) -> None:
         prior, k = self.item_prior, self.Q.shape[1]
@@ -152,33 +163,35 @@ class Sampler:
         )
         self.item_known = self.item_alpha * products[:, k * (k + 1) // 2 - 1]
 
-    def _scale(self, rng: np.random.Generator, products: Floats) -> tuple[float, float]:
+    def _scale(self, rng: np.random.Generator, products: Floats) -> FactorsOfScale:
         """The moves of scale; returns the factors of the users' content weights and factors."""
         if not isinstance(self.item_prior, ItemPrior):
-            return 1.0, 1.0
+            return FactorsOfScale()
         of_factors = self._rescale_factors(rng, products)
-        aa, ae, ll, le, la = self._shared(products, self.item_prior.fit)
+        shared = self._shared(products, self.item_prior.fit)
+        le = shared.le
         if self.item_prior.has_features:
-            le += (1 - self._interweave(rng, aa, ae + aa)) * la
+            le += (1 - self._interweave(rng, shared.aa, shared.ae + shared.aa)) * shared.la
         if not self.size.n_content:
-            return 1.0, of_factors
-        return self._rescale_users(rng, slice(self.size.n_content), ll, le + ll), of_factors
+            return FactorsOfScale(1.0, of_factors)
+        columns = slice(self.size.n_content)
+        of_content = self._rescale_users(rng, columns, shared.ll, le + shared.ll)
+        return FactorsOfScale(of_content, of_factors)
 
-    def _shared(self, products: Floats, fit: Floats) -> list[float]:
+    def _shared(self, products: Floats, fit: Floats) -> Shared:
         """What the parts of the expectations that the moves scale share with each other and with
         the errors: see :func:`llmtokens.kernels.gibbs.scale_moments`."""
         out = np.empty(5)
         gibbs.scale_moments(products, self.item_alpha, self.Q, fit, out)
-        shared: list[float] = out.tolist()
-        return shared
+        return Shared(*out.tolist())
 
     def _rescale_factors(self, rng: np.random.Generator, products: Floats) -> float:
         """Scale the users' factors; returns by how much, and lets ``products`` follow."""
         n, free = self.size.n_content, self.Q.copy()
         free[:, -1] = 0.0
-        curvature, slope = self._shared(products, free)[:2]
+        shared = self._shared(products, free)
         columns = slice(n, n + self.size.n_factors)
-        factor = self._rescale_users(rng, columns, curvature, slope + curvature)
+        factor = self._rescale_users(rng, columns, shared.aa, shared.ae + shared.aa)
         scale = np.append(np.full(self.size.n_factors, factor), np.ones(3))
         products *= np.outer(scale, scale)[np.tril_indices(len(scale))]
         return factor
@@ -193,6 +206,7 @@ class Sampler:
         lead from one strength of the grid to another. Without it useless features fade slowly.
         """
         prior = self.item_prior
+        assert isinstance(prior, ItemPrior)
         factors = np.sqrt(prior.strength / prior.strengths)
         index = draw_from(rng, slope * factors - curvature * factors**2 / 2)
         self.Q += prior.rescale(index, factors[index])
@@ -207,39 +221,52 @@ class Sampler:
         that only the likelihood and the prior of ``a``, inverse gamma, have a say in c. Without it
         few ratings leave factors as large as the prior allows.
         """
-        scale, (shape, rate) = self.user_prior.scale[columns], self.user_prior.SCALE_PRIOR
+        prior = self.user_prior
+        assert isinstance(prior, TokenPrior)
+        scale, (shape, rate) = prior.scale[columns], prior.SCALE_PRIOR
         curvature += 2 * rate * float(np.sum(1 / scale))
         factors = np.exp(_LOG_FACTORS)
         log_weights = 2 * shape * len(scale) * _LOG_FACTORS
         log_weights += slope * factors - curvature * factors**2 / 2
         factor = float(factors[draw_from(rng, log_weights)])
-        self.user_prior.rescale_columns(columns, factor)
+        prior.rescale_columns(columns, factor)
         return factor
 
-    def _draw_precisions(self, rng: np.random.Generator, factors: tuple[float, float]) -> None:
+    def _draw_precisions(self, rng: np.random.Generator, factors: FactorsOfScale) -> None:
         users, items, size = self.user_noise, self.item_noise, self.size
-        hyper = (users.shape, users.rate) if isinstance(users, RowPrecisions) else None
-        squares, total, logs, of_items = self.team.total(
-            "draw_precisions", self.sweeps, ItemRows(self.Q, self.item_alpha), factors, hyper
+        prior = GammaPrior(users.shape, users.rate) if isinstance(users, RowPrecisions) else None
+        made = self.team.total(
+            Shard.draw_precisions, self.sweeps, ItemRows(self.Q, self.item_alpha), factors, prior
         )
-        self.rmse, self.mean_alpha = np.sqrt(squares / size.n_ratings), total / size.n_users
+        self.rmse = np.sqrt(made.squares / size.n_ratings)
+        self.mean_alpha = made.alpha / size.n_users
         if isinstance(users, OnePrecision):
-            self.user_alpha = users.learn(rng, squares, size.n_ratings)
+            self.user_alpha = users.learn(rng, made.squares, size.n_ratings)
             return
         assert items is not None
-        users.learn(rng, size.n_users, total, logs)
-        self.item_alpha = draw_precisions(rng, items.shape, items.rate, of_items, self.item_counts)
+        users.learn(rng, size.n_users, made.alpha, made.log_alpha)
+        self.item_alpha = draw_precisions(
+            rng, items.shape, items.rate, made.of_items, self.item_counts
+        )
         items.learn(
             rng, size.n_items, float(self.item_alpha.sum()), float(np.log(self.item_alpha).sum())
         )
 
-    def _draw_links(
-        self, white: Floats, strength: float, root: Floats, inverse_root: Floats
-    ) -> tuple[Floats, Floats]:
-        assert self.links is not None
-        dense = self.links.dense
-        carry = self.team.draw_links(
-            self.sweeps, Carry(white, np.zeros(white.shape[1]), dense @ white), strength, root
-        )
+    def _learn_item_prior(self, rng: np.random.Generator) -> None:
+        prior = self.item_prior
+        if not isinstance(prior, ItemPrior):
+            none = np.zeros((len(self.Q), 0), np.float32)
+            prior.learn(rng, Moments.of(self.Q, none))
+            return
+        prior.learn_text(rng, self.Q)
+        if self.links is None:
+            prior.learn_precision(rng, self.Q)
+            return
+        # C, user by user, from the whitened rest of the rows
+        white, dense, roots = prior.rest(self.Q), self.links.dense, prior.roots()
+        white = white @ roots.root
+        carry = Carry(white, np.zeros(white.shape[1]), dense @ white)
+        carry = self.team.draw_links(self.sweeps, carry, prior.link_strength, roots.root)
         left = carry.resid + np.outer(dense, carry.shift)
-        return left, self.team.total("links.close", inverse_root)[0]
+        square = self.team.total(Shard.close_links, roots.inverse)
+        prior.learn_links(rng, self.Q, left @ roots.inverse, square)

@@ -1,0 +1,405 @@
+"""The users' side of the sampler: their ratings, rows and links, in shards, and who holds these.
+
+Nothing of one user depends on another but through sums, which the phases of a sweep return, and
+through the items and hyperparameters, which they are given. So users may be divided into shards,
+and shards among processes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from ...data.ratings import Ratings
+from ...kernels import gibbs
+from ...runtime.arrays import Floats, Rows, Singles
+from .features import histories, one_over
+from .left_open import open_width, user_left_open
+from .links import Carry, LinkCoefficients, Links, LinkShares
+from .priors import FeatureSums, Moments, draw_precisions
+from .reproducible import BLOCK, OrderedSum, Purpose, by_block
+
+P = ParamSpec("P")
+S = TypeVar("S")
+
+_RATINGS = 400_000  # of a shard, about: its users' rows then stay in the cache
+
+
+class Rated(NamedTuple):
+    """Standardised ratings of a run of users.
+
+    Those of user ``u``, counted from the first, are ``[ptr[u]:ptr[u + 1]]`` of ``item`` and ``y``;
+    those of item ``i`` are ``[item_ptr[i]:item_ptr[i + 1]]`` of ``user`` and ``item_y``.
+    """
+
+    ptr: Rows
+    item: NDArray[np.int32]
+    y: Singles
+    item_ptr: Rows
+    user: NDArray[np.int32]
+    item_y: Singles
+
+    @classmethod
+    def of(
+        cls,
+        ptr: Rows,
+        item: NDArray[np.int32],
+        y: Singles,
+        n_items: int,
+    ) -> Rated:
+        """From the ratings in user order."""
+        small = ptr.astype(np.int32)
+        turned = csr_array((y, item, small), shape=(len(ptr) - 1, n_items)).tocsc()
+        return cls(ptr, item, y, turned.indptr.astype(np.int64), turned.indices, turned.data)
+
+    @classmethod
+    def of_users(cls, ratings: Ratings, users: slice, std: float) -> Rated:
+        """Those of some users, in units of ``std``."""
+        ptr = ratings.user_ptr[users.start : users.stop + 1]
+        at = slice(ptr[0], ptr[-1])
+        own = (ratings.deviation[at] / std).astype(np.float32)
+        return cls.of(ptr - ptr[0], ratings.item[at], own, ratings.n_items)
+
+    @property
+    def n_users(self) -> int:
+        return len(self.ptr) - 1
+
+    def pairs(self) -> tuple[Rows, NDArray[np.int32]]:
+        """Pointers and items as above, no pair twice."""
+        again = np.flatnonzero(self.user[1:] == self.user[:-1]) + 1
+        again = again[~np.isin(again, self.item_ptr)]  # the first ratings of items are no repeats
+        if not len(again):
+            return self.ptr, self.item
+        user = np.repeat(np.arange(self.n_users), np.diff(self.ptr))
+        size = len(self.item_ptr) - 1
+        user, item = np.divmod(np.unique(user * size + self.item), size)
+        counts = np.bincount(user, minlength=self.n_users)
+        return np.concatenate([[0], np.cumsum(counts)]), item.astype(np.int32)
+
+
+def users_a_shard(n_users: int, n_ratings: int, n_items: int) -> int:
+    """How many users make a shard: whole blocks, twice as many until there are ratings enough that
+    tables of items are worth their while.
+
+    >>> users_a_shard(610, 100_000, 9_700), users_a_shard(200_000, 20_000_000, 10_000)
+    (1024, 4096)
+    """
+    size, wanted = BLOCK, max(_RATINGS, 8 * n_items)
+    while size < n_users and size * n_ratings < wanted * n_users:
+        size *= 2
+    return size
+
+
+class ItemRows(NamedTuple):
+    """Items' rows ``[q, b]`` and precision factors, as they are sent to the shards."""
+
+    rows: Floats
+    precision: Floats
+
+    def seen(self, lead: Floats) -> Items:
+        """What users make of them."""
+        design = np.hstack([lead, self.rows[:, :-1], np.ones((len(lead), 1))])
+        return Items(design, np.ascontiguousarray(self.rows[:, -1]), self.precision)
+
+
+class Items(NamedTuple):
+    """What users make of the items: ``y_ui ~ N(users_u . design_i + offset_i, ...)``."""
+
+    design: Floats
+    offset: Floats
+    precision: Floats
+
+
+class UserPrior(NamedTuple):
+    """What users' rows are drawn from: mean ``m + B' t``; and one precision of all ratings, where
+    users have none of their own."""
+
+    m: Floats
+    B: Floats
+    precision: Floats
+    alpha: float | None
+
+
+class FactorsOfScale(NamedTuple):
+    """By how much the users' weights on content, and their factors, are to be scaled."""
+
+    content: float = 1.0
+    factors: float = 1.0
+
+
+class GammaPrior(NamedTuple):
+    """Of the users' precisions."""
+
+    shape: float
+    rate: float
+
+
+class AboutUsers(NamedTuple):
+    """Sums of the users' features: plain, and weighted with the roots of numbers of ratings."""
+
+    plain: FeatureSums
+    weighted: FeatureSums
+
+
+class UserSums(NamedTuple):
+    """Moments of the users' rows, and what items' rows are drawn from, by item: see
+    :func:`llmtokens.kernels.gibbs.item_products`."""
+
+    moments: Moments
+    products: Floats
+
+
+class ErrorSums(NamedTuple):
+    """Sums of squared errors, of the users' precisions and of their logarithms; by item, of squared
+    errors weighted with the users' precisions. The last two where users have their own."""
+
+    squares: float
+    alpha: float
+    log_alpha: float
+    of_items: Any
+
+
+class Survey(NamedTuple):
+    """Moments of the rows with the users' weights, and weighted variances."""
+
+    moments: Moments
+    variance: float
+
+
+class Shard:
+    """The state of a run of users.
+
+    Parameters
+    ----------
+    index : int
+        Of the shard, from 0.
+    first : int
+        Of its users, among all: a multiple of 1024.
+    rated : Rated
+    about : ndarray of float32, shape (n, d)
+        What is known of the users apart from their ratings.
+    lead : ndarray of float64, shape (n_items, c)
+        The content dims that users have weights of their own for.
+    n_factors, seed : int
+
+    Attributes
+    ----------
+    V : (n, width), alpha : (n,), rows and precisions of the users
+    features : (n, d)
+    links : LinkCoefficients
+    kept : (samples, n, width)
+        Where samples are kept; whoever makes the shard provides it.
+    open : (n, ...)
+        Sums over the samples of what they leave open.
+    """
+
+    def __init__(
+        self,
+        index: int,
+        first: int,
+        rated: Rated,
+        about: Singles,
+        lead: Floats,
+        n_factors: int,
+        seed: int,
+    ) -> None:
+        self.index, self.first, self.rated, self.lead, self.seed = index, first, rated, lead, seed
+        n, width = rated.n_users, lead.shape[1] + n_factors + 1
+        self.counts = np.diff(rated.ptr)
+        self.V, self.alpha = np.zeros((n, width)), np.ones(n)
+        self.features = about
+        self.links = LinkCoefficients(*rated.pairs(), first, seed, n_factors + 1)
+        self.kept: Any = None
+        self.open = np.zeros((n, open_width(n_factors)))
+        self._history: Floats = np.zeros((n, 0))
+        self._weights = np.sqrt(self.counts.astype(np.float64))
+
+    # -- before the first sweep ----------------------------------------------------------------
+
+    def count(self) -> Rows:
+        """Ratings per item."""
+        return np.diff(self.rated.item_ptr)
+
+    def read_histories(self, leading: Floats) -> float:
+        """The sum of squares of what text the users' items have."""
+        self._history = histories(self.rated.ptr, self.rated.item, leading)
+        return float(np.sum(self._history**2))
+
+    def join_histories(self, mean_square: float) -> AboutUsers:
+        """Make them features; sums of all features, plain and with the users' weights."""
+        scaled = (self._history * one_over(float(np.sqrt(mean_square)))).astype(np.float32)
+        self.features = np.hstack([self.features, scaled])
+        self._history = np.zeros((len(scaled), 0))
+        weighted = FeatureSums.of(self.features, self._weights)
+        return AboutUsers(FeatureSums.of(self.features), weighted)
+
+    def raters(self) -> Floats:
+        """How many users rated each item."""
+        return self.links.raters(len(self.lead))
+
+    def link_shares(self, n_pairs: float) -> LinkShares:
+        return self.links.shares(n_pairs, len(self.lead))
+
+    def start_links(self, links: Links) -> None:
+        self.links.start(links)
+
+    def start_precisions(self, alpha: float) -> None:
+        self.alpha[:] = alpha
+
+    # -- a sweep -------------------------------------------------------------------------------
+
+    def draw_users(self, sweep: int, rows: ItemRows, prior: UserPrior) -> UserSums:
+        """Draw the rows; returns their moments, and what items' rows are drawn from."""
+        if prior.alpha is not None:
+            self.alpha[:] = prior.alpha
+        items, r = rows.seen(self.lead), self.rated
+        normals, mean = np.empty_like(self.V), np.empty_like(self.V)
+        for at, rng in self._blocks(sweep, Purpose.USERS):
+            rng.standard_normal(out=normals[at])
+            mean[at] = prior.m
+            if len(prior.B):
+                mean[at] += self.features[at].astype(np.float64) @ prior.B
+        gibbs.sample_users(
+            r.ptr, r.item, r.y, items.design, items.offset, self.alpha, items.precision, mean,
+            prior.precision, normals, self.V,
+        )  # fmt: skip
+        return UserSums(Moments.of(self.V, self.features), self.products())
+
+    def products(self) -> Floats:
+        """What items are drawn from: see :func:`llmtokens.kernels.gibbs.item_products`."""
+        r, size = self.rated, self.V.shape[1] - self.lead.shape[1] + 2
+        table = np.empty((len(self.lead), size * (size + 1) // 2))
+        gibbs.item_products(r.item_ptr, r.user, r.item_y, self.V, self.alpha, self.lead, table)
+        return table
+
+    def draw_precisions(
+        self, sweep: int, rows: ItemRows, factors: FactorsOfScale, prior: GammaPrior | None
+    ) -> ErrorSums:
+        """Scale weights on content and factors, and draw precisions, where users have their own."""
+        c, items = self.lead.shape[1], rows.seen(self.lead)
+        self.V[:, :c] *= factors.content
+        self.V[:, c:-1] *= factors.factors
+        r, of_users = self.rated, np.empty(len(self.V))
+        squares = np.empty(len(r.item))
+        gibbs.squared_errors(
+            r.ptr, r.item, r.y, self.V, items.design, items.offset, items.precision, squares,
+            of_users,
+        )  # fmt: skip
+        if prior is None:
+            return ErrorSums(float(squares.sum()), float(self.alpha.sum()), 0.0, 0.0)
+        for at, rng in self._blocks(sweep, Purpose.NOISE):
+            self.alpha[at] = draw_precisions(rng, *prior, of_users[at], self.counts[at])
+        of_items: Any = np.empty((-(-len(self.V) // BLOCK), len(items.offset)))
+        gibbs.item_sums(r.ptr, r.item, squares, self.alpha, BLOCK, of_items)
+        logs = float(np.log(self.alpha).sum())
+        return ErrorSums(float(squares.sum()), float(self.alpha.sum()), logs, of_items.sum(axis=0))
+
+    def close_links(self, inverse_root: Floats) -> Floats:
+        return self.links.close(inverse_root)
+
+    def _blocks(self, sweep: int, purpose: Purpose) -> Iterator[tuple[slice, np.random.Generator]]:
+        return by_block(self.seed, sweep, purpose, self.first, len(self.V))
+
+    # -- a sample ------------------------------------------------------------------------------
+
+    def survey(self) -> Survey:
+        moments = Moments.of(self.V, self.features, self._weights)
+        return Survey(moments, float(self._weights @ (1 / self.alpha)))
+
+    def keep(self, slot: int, spread: Floats) -> None:
+        """Put the rows where samples are kept, and add up what the estimates leave open."""
+        self.kept[slot] = self.V
+        self.open += user_left_open(self.V[:, -len(spread) :], 1 / self.alpha, spread)
+
+
+class Team(ABC):
+    """All shards, wherever they are."""
+
+    @abstractmethod
+    def total(
+        self, phase: Callable[Concatenate[Shard, P], S], *args: P.args, **kwargs: P.kwargs
+    ) -> S:
+        """The sum of what a method of :class:`Shard` returns, over all shards."""
+
+    @abstractmethod
+    def draw_links(self, sweep: int, carry: Carry, strength: float, root: Floats) -> Carry:
+        """Draw the coefficients of who rated an item, shard after shard."""
+
+    @abstractmethod
+    def reserve(self, table: Singles) -> None:
+        """Say where the users' samples will be wanted: ``table`` (n_users, samples, width)."""
+
+    @abstractmethod
+    def collect(self, table: Singles, n: int) -> Floats:
+        """Put the first ``n`` samples there; what they leave open, shape (n_users, ...)."""
+
+
+class Shards(Team):
+    """Shards in this process: a run of them, by index."""
+
+    def __init__(self, shards: Sequence[Shard]) -> None:
+        self.shards = shards
+
+    @classmethod
+    def of(
+        cls,
+        ratings: Ratings,
+        std: float,
+        about: Singles,
+        lead: Singles,
+        n_factors: int,
+        seed: int,
+    ) -> Shards:
+        """Divide ratings, in units of ``std``; ``about`` has rows of users, ``lead`` of items."""
+        size = users_a_shard(ratings.n_users, ratings.n, ratings.n_items)
+        content = np.ascontiguousarray(lead.astype(np.float64))
+        shards = []
+        for index, first in enumerate(range(0, ratings.n_users, size)):
+            rated = Rated.of_users(ratings, slice(first, first + size), std)
+            own = about[first : first + size]
+            shards.append(Shard(index, first, rated, own, content, n_factors, seed))
+        return cls(shards)
+
+    def partial(
+        self, phase: Callable[Concatenate[Shard, P], S], *args: P.args, **kwargs: P.kwargs
+    ) -> OrderedSum[S]:
+        """The sum of what a phase returns, as far as these shards go."""
+        out: OrderedSum[S] = OrderedSum()
+        for shard in self.shards:
+            out.add(shard.index, phase(shard, *args, **kwargs))
+        return out
+
+    def total(
+        self, phase: Callable[Concatenate[Shard, P], S], *args: P.args, **kwargs: P.kwargs
+    ) -> S:
+        return self.partial(phase, *args, **kwargs).result()
+
+    def draw_links(
+        self, sweep: int, carry: Carry, strength: float, root: Floats, first: int = 0
+    ) -> Carry:
+        """Draw the columns of the coefficients that ``carry`` has, which begin with ``first``."""
+        for shard in self.shards:
+            shard.links.draw(sweep, carry, first, strength, root)
+        return carry
+
+    def reserve(self, table: Singles) -> None:
+        for shard in self.shards:
+            own = table[shard.first : shard.first + len(shard.V)]
+            shard.kept = own.transpose(1, 0, 2)
+
+    def collect(self, table: Singles, n: int) -> Floats:
+        return np.vstack([shard.open for shard in self.shards])
+
+
+def find_links(team: Team) -> Links | None:
+    """The scale of who rated what, told to the shards; None where it says nothing."""
+    raters = team.total(Shard.raters)
+    links = Links.of(raters, team.total(Shard.link_shares, float(raters.sum())))
+    if links is not None:
+        team.total(Shard.start_links, links)
+    return links
