@@ -53,6 +53,7 @@ def _draw(
     that of C, and ``b`` with the mean.
     """
     k = a.shape[0]
+    # a = C C' (Cholesky), and at once C^-1 b
     for i in range(k):
         for j in range(i):
             s = a[i, j]
@@ -67,6 +68,7 @@ def _draw(
         for h in range(i):
             s -= a[i, h] * b[h]
         b[i] = s * a[i, i]
+    # C' mean = C^-1 b and C' out = normals, from the last entry up
     for i in range(k - 1, -1, -1):
         s = b[i]
         v = normals[i]
@@ -109,6 +111,7 @@ def sample_users(
         b = np.empty(k)
         mean = np.empty(k)
         for r in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, n)):
+            # sum_o other_prec_o z z', z = [d_o, y_ro - offset_o]
             products[:] = 0.0
             for start in range(ptr[r], ptr[r + 1], _TILE):
                 m = min(_TILE, ptr[r + 1] - start)
@@ -121,6 +124,7 @@ def sample_users(
                     rows[q, k] = y[start + q] - offset[o]
                     weighted[q, k] = w * rows[q, k]
                 _add_products(m, rows, weighted, products)
+            # A_r = L + row_prec_r D'WD, b = L m_r + row_prec_r D'W(y - offset)
             for i in range(k):
                 b[i] = row_prec[r] * products[k, i]
                 for j in range(k):
@@ -158,6 +162,7 @@ def item_products(
             if ptr[r] == ptr[r + 1]:
                 out[r] = 0.0
                 continue
+            # sum_u user_prec_u z z', z = [p, 1, l, e]
             products[:] = 0.0
             for start in range(ptr[r], ptr[r + 1], _TILE):
                 m = min(_TILE, ptr[r + 1] - start)
@@ -175,6 +180,7 @@ def item_products(
                     for j in range(k + 2):
                         weighted[q, j] = w * rows[q, j]
                 _add_products(m, rows, weighted, products)
+            # its lower triangle, row by row
             at = 0
             for i in range(k + 2):
                 for j in range(i + 1):
@@ -204,6 +210,7 @@ def sample_items(
         b = np.empty(k)
         right = (k + 1) * (k + 2) // 2
         for r in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, n)):
+            # A_r = L + row_prec_r P'WP, b = L m_r + row_prec_r P'W e
             for i in range(k):
                 b[i] = row_prec[r] * products[r, right + i]
                 for j in range(k):
@@ -227,6 +234,7 @@ def scale_moments(
     out[:] = 0.0
     for r in range(n):
         p = products[r]
+        # a'Ga, a'(g - Gq), l'l, l'(e - q.d), l'a with G = sum d d', g = sum d e
         aa = 0.0
         ae = 0.0
         ll = p[lead + k]

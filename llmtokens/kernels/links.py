@@ -69,7 +69,8 @@ def sample_links(
     for part in prange((k + _WIDE - 1) // _WIDE):
         first = part * _WIDE
         width = min(_WIDE, k - first)
-        e = np.zeros((n, _WIDE))  # resid times scale
+        # e = scale * resid: what h_f . resid sums over raters of f
+        e = np.zeros((n, _WIDE))
         square = scale * scale
         for i in range(n):
             for j in range(width):
@@ -81,6 +82,7 @@ def sample_links(
             dense[j] = ge[first + j]
         delta = np.zeros(_WIDE)
         for f in range(share.shape[0]):
+            # R_f' e, but for the dense direction
             he0 = 0.0
             he1 = 0.0
             he2 = 0.0
@@ -95,6 +97,7 @@ def sample_links(
             delta[1] = he1
             delta[2] = he2
             delta[3] = he3
+            # coef_f ~ N((h_f . resid + |h_f|^2 coef_f) / P, 1 / P), P = strength + |h_f|^2
             prec = strength + norms[f]
             root = np.sqrt(prec)
             dg = along[f] + share[f] * gg
@@ -108,6 +111,7 @@ def sample_links(
                 dense[j] -= delta[j] * along[f]
             for j in range(width, _WIDE):
                 delta[j] = 0.0
+            # resid -= h_f (coef_f - the old one), at the raters' items
             d0 = delta[0]
             d1 = delta[1]
             d2 = delta[2]
@@ -120,6 +124,7 @@ def sample_links(
                 row[1] -= d1 * s
                 row[2] -= d2 * s
                 row[3] -= d3 * s
+        # back from e, and what goes along g, to the next shard
         for i in range(n):
             for j in range(width):
                 resid[i, first + j] = e[i, j] / scale[i]

@@ -26,8 +26,10 @@ if hasattr(os, "register_at_fork"):
 
 
 def twice(**options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """``numba.njit(**options)``, with and without ``parallel=True``; as numba has it, ``py_func`` is
-    the function as it was written."""
+    """``numba.njit(**options)``, with and without ``parallel=True``.
+
+    As numba has it, ``py_func`` of the result is the function as it was written.
+    """
 
     def compiled(function: Callable[..., None]) -> Callable[..., None]:
         loop = numba.njit(parallel=True, **options)(function)

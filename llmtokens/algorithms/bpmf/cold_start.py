@@ -199,10 +199,11 @@ def sample_without_tokens(chain: Sampler, n_user_rows: int, n_item_rows: int) ->
     user, item = chain.user_prior, chain.item_prior
     items = np.tile(item.m, (n_item_rows, 1))
     items[: len(chain.Q)] = chain.Q_mean
-    spreads: Any = np.linalg.inv(user.precision), np.linalg.inv(item.precision)
+    of_users: Any = np.linalg.inv(user.precision)
+    of_items: Any = np.linalg.inv(item.precision)
     return Sample(
         np.tile(user.m, (n_user_rows - chain.size.n_users, 1)), items, np.zeros(n_item_rows),
-        user.m[None], item.m[None], *spreads,
+        user.m[None], item.m[None], of_users, of_items,
         chain.user_alpha, np.ones(n_item_rows),
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ by a pass from user to user (:mod:`llmtokens.kernels.links`).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
