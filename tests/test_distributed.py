@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -45,9 +46,14 @@ def whole(_many_shards):
 # -- the same samples
 
 
+class Leaf(NamedTuple):
+    number: float
+    array: np.ndarray
+
+
 def test_sums_do_not_depend_on_who_adds():
     rng = np.random.default_rng(0)
-    leaves = [(x, rng.random(3)) for x in rng.random(13) * 10.0 ** rng.integers(-8, 8, 13)]
+    leaves = [Leaf(x, rng.random(3)) for x in rng.random(13) * 10.0 ** rng.integers(-8, 8, 13)]
     results = []
     for cuts in ([], [5], [1, 6, 8], range(1, 13)):
         trees = []
