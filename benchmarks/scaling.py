@@ -88,7 +88,7 @@ def one_fit(folder: str, workers: int, sweeps: int) -> dict[str, Any]:
 
     total, links = cluster.Cluster.total, cluster.Cluster.draw_links
 
-    def counted_total(self: Any, phase: str, *args: Any) -> Any:
+    def counted_total(self: Any, phase: Any, *args: Any) -> Any:
         out = total(self, phase, *args)
         moved[0] += size_of(args)
         moved[1] += size_of(out)

@@ -325,9 +325,6 @@ CASES = [
      "found item_tokens=None", "pass item_tokens="),
     ("LLMTokensContent", DataError, lambda at: LLMTokensContent(TOKENS, "x").fit(at.trainset),
      "found method='x'", "expected 'ridge' or 'cosine'"),
-    ("LLMTokensBPMF.compact", DataError, lambda at: at.bpmf.compact(0), "found rank=0", "expected"),
-    ("LLMTokensBPMF.compact", NotFittedError, lambda at: llmtokens.LLMTokensBPMF().compact(2),
-     "not fitted yet", "call fit first"),
     *[(name, *unfitted(call)) for name, call in {
         "LLMTokensSVD.predict": lambda algo: algo.predict(1, 1),
         "LLMTokensSVD.test": lambda algo: algo.test([(1, 1, 3.0)]),
