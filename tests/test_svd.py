@@ -1,7 +1,8 @@
 import numpy as np
+import pandas as pd
 import pytest
 from algorithms import DATA, TOKENS, USER_TOKENS, dataset, full
-from surprise import SVD, accuracy
+from surprise import SVD, Dataset, Reader, accuracy
 from surprise.model_selection import KFold, train_test_split
 
 from llmtokens import LLMTokens, LLMTokensSVD
@@ -88,7 +89,31 @@ def test_the_attributes_are_the_prediction():
         plain += algo.pu[inner] @ algo.qi[many]
         f, share = algo.model_, 2 / (2 + algo.ratings_.item_counts[many])
         content = np.append(f.lead[many] - f.correction.centre, 1.0)
-        assert est == pytest.approx(plain + share * f.selection[inner] @ content, abs=1e-5)
+        plain += share * f.selection[inner] @ content
+        plain += f.newness[inner] * f.newcomer_gap[many]
+        assert est == pytest.approx(plain, abs=1e-5)
+
+
+def test_new_users_are_told_that_what_hardly_anybody_rates_is_worse_than_it_seems():
+    rng = np.random.RandomState(0)
+    stern = rng.rand(60) < 0.3  # who rate what others do not, and rate it low
+    rows = [
+        (u, int(i), 2.0 + rng.rand() if stern[u] and i >= 40 else 3.0 + rng.rand())
+        for u in range(60)
+        for i in rng.choice(240 if stern[u] else 40, 30, replace=False)
+    ]
+    data = Dataset.load_from_df(pd.DataFrame(rows, columns=["u", "i", "r"]), Reader())
+    tokens = LLMTokens.from_embeddings(range(240), rng.normal(size=(240, 4)))
+    algo = LLMTokensSVD(item_tokens=tokens, random_state=0).fit(data.build_full_trainset())
+    model = algo.model_
+    alpha, beta = model.newcomers
+    assert beta < -0.1
+    np.testing.assert_allclose(
+        model.newcomer_gap[: algo.trainset.n_items],
+        alpha + beta * 10 / (10 + algo.ratings_.item_counts),
+    )
+    assert model.newness[model.users.unknown] == 1
+    np.testing.assert_allclose(model.newness[:60], 2 / (2 + algo.ratings_.user_counts))
 
 
 def test_a_cold_item_is_predicted_from_its_text():

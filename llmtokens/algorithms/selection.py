@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from ..data.entities import EntityIndex
 from ..data.ratings import Ratings
 from ..kernels import selection as kernels
-from ..recommend.interface import FittedModel
+from ..recommend.interface import FittedModel, Growth
 from ..runtime.arrays import Floats, Rows, Singles
 from ..storage.layout import Array, Layout, Scalar, nested
+from . import newcomers
 
 Said = tuple[Any, Any, Any]  # of ratings: items, gaps and rests
 
@@ -176,6 +177,9 @@ CORRECTED: Layout = {
     "correction.noise": Array((2,)),
     "correction.centre": Array(("lead",)),
     "correction.usual": Scalar(float),
+    "newcomers": Array((2,)),
+    "newness": Array(("user_rows",)),
+    "newcomer_gap": Array(("item_rows",)),
 }
 
 
@@ -193,12 +197,22 @@ class CorrectedModel(FittedModel):
         ``D``.
     correction : Correction
         What ``D`` is shrunk to.
+    newcomers : ndarray of shape (2,)
+        What users without ratings say of rare and of popular items, see
+        :mod:`~llmtokens.algorithms.newcomers`; zeros where nothing is known of it.
+    newness : ndarray of shape (n_user_rows,)
+        How new a user is.
+    newcomer_gap : ndarray of shape (n_item_rows,)
+        What is to be added for a user who is entirely new.
     """
 
     lead: Singles
     text_share: NDArray[Any]
     selection: Singles
     correction: Correction
+    newcomers: Floats
+    newness: Floats
+    newcomer_gap: Floats
 
     @classmethod
     def from_arrays(
@@ -208,21 +222,69 @@ class CorrectedModel(FittedModel):
         parts["correction"] = Correction(**parts["correction"])
         return cls(ratings, users, items, **parts)
 
+    @staticmethod
+    def without_newcomers(users: EntityIndex, items: EntityIndex) -> dict[str, Any]:
+        """The entries that say nothing of new users."""
+        return {
+            "newcomers": np.zeros(2),
+            "newness": np.zeros(users.n_rows),
+            "newcomer_gap": np.zeros(items.n_rows),
+        }
+
+    def with_newcomers(self, estimates: Floats) -> Self:
+        """The model that knows what users without ratings say of rare and of popular items.
+
+        ``estimates`` (n_items,) are its own for a user without ratings, less the mean of all
+        ratings.
+        """
+        ratings = self.ratings
+        known = newcomers.learn(ratings, estimates)
+        counts = [
+            np.pad(of, (0, side.n_rows - len(of)))
+            for of, side in ((ratings.user_counts, self.users), (ratings.item_counts, self.items))
+        ]
+        return replace(
+            self,
+            newcomers=known,
+            newness=newcomers.newness(counts[0]),
+            newcomer_gap=newcomers.gaps(known, counts[1]),
+        )
+
     def corrections(self, users: Rows, items: Rows) -> Floats:
         """``w_i D_u . [lead_i - centre, 1]`` of pairs of rows."""
         x = _design(self.lead[items], self.correction.centre)
         out: Floats = self.text_share[items] * np.einsum("nd,nd->n", self.selection[users], x)
         return out
 
-    def all_corrections(self, users: Rows) -> Floats:
-        """The same for all items, shape (n, n_item_rows)."""
-        out: Floats = self.selection[users] @ self.correction_terms().T
+    def newcomer_terms(self, users: Rows, items: Rows) -> Floats:
+        """What is added of pairs of rows because the users are new."""
+        out: Floats = self.newness[users] * self.newcomer_gap[items]
         return out
 
-    def correction_terms(self) -> Floats:
-        """What users' rows are multiplied with, ``w_i [lead_i - centre, 1]``, for all items."""
-        out: Floats = self.text_share[:, None] * _design(self.lead, self.correction.centre)
+    def grown(self, growth: Growth) -> Self:
+        model = super().grown(growth)
+        if not self.newcomers.any():
+            return model
+        newness, gap = model.newness.copy(), model.newcomer_gap.copy()
+        for row in growth.learn_users:
+            newness[row] = newcomers.newness(model.ratings.of_user(row)[2].sum())
+        for row in (*growth.new_items, *growth.learn_items):
+            gap[row] = newcomers.gaps(self.newcomers, model.ratings.of_item(row)[2].sum())
+        return replace(model, newness=newness, newcomer_gap=gap)
+
+    def all_corrections(self, users: Rows) -> Floats:
+        """Both for all items, shape (n, n_item_rows)."""
+        of_users, of_items = self.correction_factors()
+        out: Floats = of_users[users] @ of_items.T
         return out
+
+    def correction_factors(self) -> tuple[Floats, Floats]:
+        """Rows of users and of items whose products are both corrections."""
+        of_items = self.text_share[:, None] * _design(self.lead, self.correction.centre)
+        return (
+            np.column_stack([self.selection, self.newness]),
+            np.column_stack([of_items, self.newcomer_gap]),
+        )
 
 
 def _design(lead: Singles, centre: Floats) -> Floats:

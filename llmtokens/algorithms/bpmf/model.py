@@ -219,6 +219,7 @@ class LLMTokensBPMF(TokenAlgoBase):
             item_samples=parts.pop("items"),
             correction=none,
             selection=none.selection(rows, users.n_rows),
+            **FittedBPMF.without_newcomers(users, items),
             **parts,
             **known.parts,
         )

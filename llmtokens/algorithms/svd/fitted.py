@@ -101,7 +101,7 @@ class FittedSVD(CorrectedModel):
         est = dots.astype(np.float64)
         est += self.mean + self.bu[users] + self.bi[items]
         if self.text_share.any():
-            est += self.corrections(users, items)
+            est += self.corrections(users, items) + self.newcomer_terms(users, items)
         if self.plain:
             unknown = (users >= self.users.n_warm) | (items >= self.items.n_warm)
             est[unknown] = np.nan
@@ -130,11 +130,15 @@ class FittedSVD(CorrectedModel):
         if self.text_share.any():
             correction = self.corrections(np.array([user]), np.array([item]))
             terms["selection correction"] = float(correction[0])
+        if self.newcomers.any():
+            new = self.newcomer_terms(np.array([user]), np.array([item]))
+            terms["new user"] = float(new[0])
         return terms
 
     def influence(self, user: int, item: int) -> Floats:
         """On the user's ridge regression given the items, as in fold-in."""
         items, values, weights = self.ratings.of_user(user)
+        values = values - self.newcomer_terms(np.full(len(items), user), items)
         known, open_ = self._user_evidence(user, items, values)
         query = _with_one(self.qi[[item]])[0]
         return fold.influence(known, open_, weights, self.spreads.user, query)
@@ -145,6 +149,7 @@ class FittedSVD(CorrectedModel):
         self, row: int, items: Rows, values: Floats, weights: Floats
     ) -> dict[str, Any]:
         prior = self._prior("user", np.array([row]))[0]
+        values = values - self.newcomer_terms(np.full(len(items), row), items)
         evidence = self._user_evidence(row, items, values)
         z = prior + fold.update(*evidence, weights, self.spreads.user)
         text = self._prior("item", items)
@@ -158,6 +163,7 @@ class FittedSVD(CorrectedModel):
         self, row: int, users: Rows, values: Floats, weights: Floats
     ) -> dict[str, Any]:
         prior = self._prior("item", np.array([row]))[0]
+        values = values - self.newcomer_terms(users, np.full(len(users), row))
         known, open_ = self._item_evidence(row, users, values)
         z = prior + fold.update(known, open_, weights, self.spreads.item)
         share = float(item_share(weights.sum())) if self.text_share.any() else 0.0
@@ -187,7 +193,10 @@ class FittedSVD(CorrectedModel):
                 others, values, _ = ratings.of_user(row) if users else ratings.of_item(row)
                 take = fold.excerpt(len(others))
                 of = self._user_evidence if users else self._item_evidence
-                yield *of(row, others[take], values[take]), counts_where[others[take]]
+                others, same = others[take], np.full(len(take), row)
+                pairs = (same, others) if users else (others, same)
+                open_ = values[take] - self.newcomer_terms(*pairs)
+                yield *of(row, others, open_), counts_where[others]
 
         return fold.learn_spread(deviations, evidence())
 

@@ -15,6 +15,7 @@ from ...runtime.random_state import generator
 from ...tokens import LLMTokens
 from ..base import TokenAlgoBase, fitted
 from ..ridge import TokenRidge
+from ..selection import CorrectedModel
 from .cold_start import Factors, Sides
 from .fitted import FittedSVD
 from .initial import baselines, seed_factors, step_scale
@@ -149,7 +150,12 @@ class LLMTokensSVD(TokenAlgoBase):
         trained, std = self._learn_seeded(ratings, items, ridge)
         y = (ratings.deviation if self.biased else ratings.value) / std
         sides = Sides.of(ratings, y, users, items, trained, ridge)
-        return self._assembled(ratings, users, items, sides, std)
+        model = self._assembled(ratings, users, items, sides, std)
+        if not self.biased:
+            return model
+        every = np.arange(ratings.n_items)
+        usual, _ = model.score(np.full(len(every), users.unknown), every)
+        return model.with_newcomers(usual - model.mean)
 
     def _learn_plain(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> FittedSVD:
         """Surprise's SVD; unknown ids have no bias and no factors."""
@@ -261,6 +267,7 @@ class LLMTokensSVD(TokenAlgoBase):
             text_share=sides.text_share,
             selection=correction.selection(sides.picks * std, users.n_rows),
             correction=correction,
+            **CorrectedModel.without_newcomers(users, items),
             lead=sides.lead,
             lead_centre=sides.lead_centre,
             lead_scale=sides.lead_scale,

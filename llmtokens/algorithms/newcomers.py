@@ -1,0 +1,64 @@
+r"""What users without ratings will say of items, beside what an average user would.
+
+A model's average user, :math:`\hat r_{\cdot i}`, rates everything. Those who rate an item that
+hardly anybody does are other people: they rate much, sternly, and what they found was seldom chosen
+for a reason. So the estimate of a user without ratings gets
+
+.. math:: g_i = \alpha + \beta \frac{10}{10 + n_i}
+
+added, with :math:`n_i` ratings of the item and the two numbers by least squares over the ratings:
+of each rating, from what the model says of the item without it. As a user's own ratings come in,
+their share falls: :math:`2 / (2 + n_u)`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..data.ratings import Ratings
+from ..runtime.arrays import Floats, Rows
+
+_RARE = 10.0  # ratings at which an item is half-way from rare to popular
+_NEW = 2.0  # ratings at which a user is half new
+_OWN = 8.0  # an item's estimate owes 1 / (n + 8) to each of its n ratings
+_SIGNIFICANT = 2.0  # standard errors by which rare items must differ
+
+
+def learn(ratings: Ratings, estimates: Floats) -> Floats:
+    """``[alpha, beta]``.
+
+    Parameters
+    ----------
+    ratings : Ratings
+    estimates : ndarray of shape (n_items,)
+        Of a user without ratings, on the scale of the ratings, less their mean.
+    """
+    n = ratings.item_counts[ratings.item]
+    open_ = (ratings.deviation - estimates[ratings.item]) / (1 - 1 / (n + _OWN))
+    rare = _rarity(n - 1)
+    centred, centre = rare - rare.mean(), float(open_.mean())
+    square = float(centred @ centred)
+    slope = float(centred @ open_) / square if square > 1e-9 * ratings.n else 0.0
+    # what is left of the ratings of one user is alike: users are counted, not ratings
+    left = centred * (open_ - centre - slope * centred)
+    error = np.linalg.norm(np.bincount(ratings.user, left, ratings.n_users))
+    if abs(slope) * square <= _SIGNIFICANT * error:
+        slope = 0.0
+    return np.array([centre - slope * float(rare.mean()), slope])
+
+
+def gaps(learned: Floats, counts: Rows | float) -> Floats:
+    """``g`` of items with so many ratings, (n,)."""
+    out: Floats = learned[0] + learned[1] * _rarity(counts)
+    return out
+
+
+def newness(counts: Rows | float) -> Floats:
+    """The share of ``g`` that users with so many ratings still get, (n,)."""
+    out: Floats = _NEW / (_NEW + np.asarray(counts, np.float64))
+    return out
+
+
+def _rarity(counts: Rows | float) -> Floats:
+    out: Floats = _RARE / (_RARE + np.asarray(counts, np.float64))
+    return out
