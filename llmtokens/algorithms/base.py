@@ -18,8 +18,8 @@ from ..errors import AlignmentError, DataError
 from ..recommend import Serving
 from ..recommend.interface import FittedModel
 from ..runtime.arrays import Mask
+from ..runtime.locks import writing
 from ..runtime.threads import one_blas_thread
-from ..runtime.writers import writing
 from ..tokens import LLMTokens
 
 

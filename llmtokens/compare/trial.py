@@ -9,7 +9,6 @@ import io
 import json
 import math
 import re
-import threading
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -27,6 +26,7 @@ from ..algorithms.base import TokenAlgoBase
 from ..errors import DataError
 from ..metrics import rank_all
 from ..runtime.arrays import Floats
+from ..runtime.locks import Lock
 from ..runtime.threads import most_threads, one_blas_thread
 from ..storage import container as store
 from ..storage.files import write_text
@@ -92,7 +92,7 @@ class Work:
 
 _FEW = 20  # users, and ratings of each, that a process begins with
 _SHORT = {"n_epochs": 2, "burn_in": 2, "n_samples": 2}
-_one_at_a_time = threading.Lock()  # numpy's global generator and stdout belong to the process
+_one_at_a_time = Lock()  # numpy's global generator and stdout belong to the process
 
 
 def run(work: Work, a: int, fold: Fold) -> Outcome:

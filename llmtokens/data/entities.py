@@ -5,13 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AlignmentError, DataError, LLMTokensWarning, sample
+from ..runtime.cached import cached_property
 from .ids import IdIndex
 
 

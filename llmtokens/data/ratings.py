@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ..errors import DataError, sample
+from ..runtime.cached import cached_property
 
 if TYPE_CHECKING:
     from surprise import Trainset

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import groupby, islice
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ModelNotFoundError
+from ..runtime.locks import Lock
 from ..runtime.threads import one_torch_thread
 from . import models
 
@@ -27,7 +27,7 @@ _MIN_TOKENS = 128  # smaller batches take other code paths in the matrix product
 _CHARS_PER_TOKEN = 32  # a text longer than this times the model's tokens may be cut
 _PROBE = 1024  # texts tokenised at once to learn their lengths
 _MOST_THREADS = 8  # batches at once: one of long texts takes some 200 MB
-_one_at_a_time = threading.Lock()
+_one_at_a_time = Lock()
 
 
 def of_one_length(order: list[int], lengths: list[int], most: int) -> Iterator[list[int]]:

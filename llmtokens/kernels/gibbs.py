@@ -21,8 +21,9 @@ two of them. Ratings come in compressed rows: those of row ``r`` are ``ptr[r]:pt
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from ..runtime.compiled import njit
 from .twice import twice
 
 _TILE = 128  # ratings that are gathered before they are multiplied
@@ -30,7 +31,7 @@ _FEW = 12  # ratings for which a call of BLAS is not worth its while
 _CHUNK = 32  # rows that share buffers
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@njit(nogil=True, fastmath=True, error_model="numpy")
 def _add_products(m: int, rows: np.ndarray, weighted: np.ndarray, out: np.ndarray) -> None:
     """Add ``weighted[:m]' rows[:m]`` to ``out``, of which only the lower triangle counts."""
     if m > _FEW:
@@ -43,7 +44,7 @@ def _add_products(m: int, rows: np.ndarray, weighted: np.ndarray, out: np.ndarra
                 out[i, j] += w * rows[q, j]
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@njit(nogil=True, fastmath=True, error_model="numpy")
 def _draw(
     a: np.ndarray, b: np.ndarray, normals: np.ndarray, out: np.ndarray, mean: np.ndarray
 ) -> None:
@@ -82,7 +83,7 @@ def _draw(
         out[i] += b[i]
 
 
-@twice(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@twice(nogil=True, fastmath=True, error_model="numpy")
 def sample_users(
     ptr: np.ndarray,
     idx: np.ndarray,
@@ -134,7 +135,7 @@ def sample_users(
             _draw(a, b, normals[r], out[r], mean)
 
 
-@twice(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@twice(nogil=True, fastmath=True, error_model="numpy")
 def item_products(
     ptr: np.ndarray,
     idx: np.ndarray,
@@ -188,7 +189,7 @@ def item_products(
                     at += 1
 
 
-@twice(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@twice(nogil=True, fastmath=True, error_model="numpy")
 def sample_items(
     products: np.ndarray,
     row_prec: np.ndarray,
@@ -220,7 +221,7 @@ def sample_items(
             _draw(a, b, normals[r], out[r], mean[r])
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@njit(nogil=True, fastmath=True, error_model="numpy")
 def scale_moments(
     products: np.ndarray, row_prec: np.ndarray, rows: np.ndarray, fit: np.ndarray, out: np.ndarray
 ) -> None:
@@ -258,7 +259,7 @@ def scale_moments(
         out[4] += row_prec[r] * la
 
 
-@twice(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@twice(nogil=True, fastmath=True, error_model="numpy")
 def squared_errors(
     ptr: np.ndarray,
     idx: np.ndarray,
@@ -284,7 +285,7 @@ def squared_errors(
         of_users[u] = total
 
 
-@twice(cache=True, nogil=True, error_model="numpy")
+@twice(nogil=True, error_model="numpy")
 def item_sums(
     ptr: np.ndarray,
     idx: np.ndarray,
@@ -303,7 +304,7 @@ def item_sums(
                 out[block, idx[t]] += user_prec[u] * squares[t]
 
 
-@twice(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@twice(nogil=True, fastmath=True, error_model="numpy")
 def pair_moments(
     users: np.ndarray,
     items: np.ndarray,

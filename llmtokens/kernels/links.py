@@ -10,14 +10,15 @@ is never formed. ``g = scale * count`` is the dense direction that the centring 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from ..runtime.compiled import njit
 from .twice import twice
 
 _WIDE = 4  # columns of one pass: a vector of doubles
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def link_norms(
     ptr: np.ndarray, idx: np.ndarray, scale: np.ndarray, count: np.ndarray, share: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -36,7 +37,7 @@ def link_norms(
     return norms, along
 
 
-@twice(cache=True, nogil=True, error_model="numpy")
+@twice(nogil=True, error_model="numpy")
 def sample_links(
     ptr: np.ndarray,
     idx: np.ndarray,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from ..runtime.compiled import njit
 from .twice import twice
 
 _LANES = 8
 
 
-@twice(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@twice(nogil=True, fastmath=True, error_model="numpy")
 def user_products(
     ptr: np.ndarray,
     item: np.ndarray,
@@ -44,7 +45,7 @@ def user_products(
                 square[u, j, i] = square[u, i, j]
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@njit(nogil=True, fastmath=True, error_model="numpy")
 def expected_rows(
     square: np.ndarray,
     along: np.ndarray,
@@ -100,7 +101,7 @@ def expected_rows(
             spread[j, i] = spread[i, j]
 
 
-@njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+@njit(nogil=True, fastmath=True, error_model="numpy")
 def _invert_roots(root: np.ndarray, half: np.ndarray) -> None:
     """Inverses of Cholesky factors, of lower triangles (d, d, _LANES), which are overwritten."""
     for i in range(root.shape[0]):

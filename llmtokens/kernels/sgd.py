@@ -8,8 +8,9 @@ cache while that user's ratings are visited: memory, not arithmetic, limits thes
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from ..runtime.compiled import njit
 
 
 def sgd_epoch(
@@ -188,11 +189,11 @@ def pair_dots(
 
 
 # Sequential sums in the order written: equal to surprise.SVD to the last bit.
-sgd_epoch_exact = numba.njit(nogil=True, cache=True)(sgd_epoch)
+sgd_epoch_exact = njit(nogil=True)(sgd_epoch)
 # Sums in any order, which lets them run on vector registers; meant for float32.
-sgd_epoch_fast = numba.njit(nogil=True, cache=True, fastmath=True)(sgd_epoch)
-als_baselines_fast = numba.njit(nogil=True, cache=True)(als_baselines)
-user_profiles_fast = numba.njit(nogil=True, cache=True, fastmath=True)(user_profiles)
-sum_over_users_fast = numba.njit(nogil=True, cache=True)(sum_over_users)
-sum_over_items_fast = numba.njit(nogil=True, cache=True)(sum_over_items)
-pair_dots_fast = numba.njit(nogil=True, cache=True, fastmath=True)(pair_dots)
+sgd_epoch_fast = njit(nogil=True, fastmath=True)(sgd_epoch)
+als_baselines_fast = njit(nogil=True)(als_baselines)
+user_profiles_fast = njit(nogil=True, fastmath=True)(user_profiles)
+sum_over_users_fast = njit(nogil=True)(sum_over_users)
+sum_over_items_fast = njit(nogil=True)(sum_over_items)
+pair_dots_fast = njit(nogil=True, fastmath=True)(pair_dots)

@@ -1,19 +1,28 @@
 """Loops compiled twice: for several threads, and plainly.
 
-OpenMP ends a process that was forked from one in which it ran, so there the plain loop runs, and
-where numba has one thread. No sum is split between threads, so that both give the same bits.
+The plain loop runs where numba has one thread, for a few rows, which are done before a second
+thread has woken up, and while another thread of the program is in a loop of several: some of
+numba's thread pools end the process when two loops meet. OpenMP ends a process that was forked from
+one in which it ran, so there it runs as well. No sum is split between threads, so that both give
+the same bits.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
 import numba
 
+from ..runtime.compiled import njit
+
+_FEW = 32  # rows
+
 _forked = False
+_in_threads = threading.Lock()
 
 
 def _after_fork() -> None:
@@ -26,18 +35,25 @@ if hasattr(os, "register_at_fork"):
 
 
 def twice(**options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """``numba.njit(**options)``, with and without ``parallel=True``.
+    """``njit(**options)``, with and without ``parallel=True``.
 
-    As numba has it, ``py_func`` of the result is the function as it was written.
+    The first argument is an array with an entry for each row that the loop goes through. As numba
+    has it, ``py_func`` of the result is the function as it was written.
     """
 
     def compiled(function: Callable[..., None]) -> Callable[..., None]:
-        loop = numba.njit(parallel=True, **options)(function)
-        plain = numba.njit(**options)(_renamed(function))
+        loop = njit(parallel=True, **options)(function)
+        plain = njit(**options)(_renamed(function))
 
         def call(*arguments: Any) -> None:
-            several = numba.get_num_threads() > 1 and not _forked
-            (loop if several else plain)(*arguments)
+            worth_it = len(arguments[0]) > _FEW and not _forked and numba.get_num_threads() > 1
+            if worth_it and _in_threads.acquire(blocking=False):
+                try:
+                    loop(*arguments)
+                finally:
+                    _in_threads.release()
+            else:
+                plain(*arguments)
 
         call.__doc__, call.__name__ = function.__doc__, function.__name__
         call.py_func = function  # type: ignore[attr-defined]

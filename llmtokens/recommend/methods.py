@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..data.ids import as_column
 from ..errors import FileFormatError, NotFittedError
-from ..runtime.writers import writing
+from ..runtime.locks import writing
 from ..storage import models
 from ..tokens import LLMTokens
 from . import ask, explain, parts, ranking

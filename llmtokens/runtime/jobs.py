@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from numbers import Integral
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from ..errors import DataError
+from .cached import cached_property
 
 T = TypeVar("T")
 

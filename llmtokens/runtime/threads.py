@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -10,9 +11,12 @@ from functools import cache
 
 from threadpoolctl import ThreadpoolController
 
-_lock = threading.Lock()
+from .locks import Lock
+
+_lock = Lock()
 _blas = contextlib.ExitStack()  # holds the limit while anyone is inside
 _inside = 0
+_here = threading.local()  # how often this thread is
 
 
 @cache
@@ -37,14 +41,28 @@ def one_blas_thread() -> Iterator[None]:
         if not _inside:
             _blas.enter_context(_controller().limit(limits=1, user_api="blas"))
         _inside += 1
+    _here.inside = getattr(_here, "inside", 0) + 1
     try:
         with _one_numba_thread() if _is_dask_task() else contextlib.nullcontext():
             yield
     finally:
+        _here.inside -= 1
         with _lock:
             _inside -= 1
             if not _inside:
                 _blas.close()
+
+
+def _in_forked_child() -> None:
+    """The other threads are not here, so that nobody else is inside."""
+    global _inside
+    before, _inside = _inside, getattr(_here, "inside", 0)
+    if before and not _inside:
+        _blas.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_forked_child)
 
 
 class _OneTorchThread:
@@ -55,7 +73,7 @@ class _OneTorchThread:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._inside, self._before = 0, 1
 
     def __enter__(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from ..data.ids import IdIndex, plain_ids
 from ..data.ratings import Ratings
 from ..errors import DataError, FileFormatError, LLMTokensWarning, sample
 from ..runtime.arrays import Rows, Singles
+from ..runtime.cached import cached_property
 from ..storage import container as store
 from ..storage.layout import Array, check
 from .blocks import (

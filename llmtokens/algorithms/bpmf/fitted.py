@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -15,6 +14,7 @@ from ...errors import FileFormatError
 from ...kernels import gibbs
 from ...recommend.interface import Scores, require_finite
 from ...runtime.arrays import Floats, Rows, Singles
+from ...runtime.cached import cached_property
 from ...storage.layout import Array, Layout, Scalar
 from ..selection import CORRECTED, CorrectedModel
 from .cold_start import EVEN_ODDS

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -15,6 +14,7 @@ from ...data.ratings import Ratings
 from ...kernels import sgd
 from ...recommend.interface import Scores
 from ...runtime.arrays import Floats, Rows, Singles
+from ...runtime.cached import cached_property
 from ...storage.layout import Array, Layout, Scalar, nested
 from .. import fold_in as fold
 from ..ridge import apply_map
