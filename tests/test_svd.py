@@ -7,17 +7,17 @@ from surprise.model_selection import KFold, train_test_split
 
 from llmtokens import LLMTokens, LLMTokensSVD
 from llmtokens.controls import shuffled
-from llmtokens.errors import DataError
+from llmtokens.errors import AlignmentError, DataError
 from llmtokens.model_selection import ColdItemKFold, ColdUserKFold, FewShotItemKFold
 
 TRAIN, TEST = train_test_split(DATA.dataset, test_size=0.2, random_state=0)
 
 
-def rmse(algo, cv):
-    """Mean RMSE over the folds of ``cv`` on the small data set."""
+def rmse(algo, cv, data=DATA.dataset):
+    """Mean RMSE over the folds of ``cv``, on the small data set unless another is given."""
     folds = [
         accuracy.rmse(algo.fit(train).test(test), verbose=False)
-        for train, test in cv.split(DATA.dataset)
+        for train, test in cv.split(data)
     ]
     return float(np.mean(folds))
 
@@ -196,3 +196,55 @@ def test_more_factors_than_tokens_and_ids_still_work():
 def test_verbose_prints_epochs_as_surprise_does(capsys):
     LLMTokensSVD(n_epochs=2, verbose=True).fit(TRAIN)
     assert capsys.readouterr().out == "Processing epoch 0\nProcessing epoch 1\n"
+
+
+# -- the text of users
+
+
+@pytest.fixture(scope="module")
+def planted():
+    """500 users and 400 items whose tokens, 6 dims each, are their taste and their nature."""
+    rng = np.random.RandomState(0)
+    taste, nature = rng.normal(size=(500, 6)), rng.normal(size=(400, 6))
+    rows = [
+        (u, int(i), float(np.clip(3 + 0.4 * taste[u] @ nature[i] + 0.6 * rng.normal(), 1, 5)))
+        for u in range(500)
+        for i in rng.choice(400, 30, replace=False)
+    ]
+    data = Dataset.load_from_df(pd.DataFrame(rows, columns=["u", "i", "r"]), Reader())
+    of_users = LLMTokens.from_embeddings(range(500), taste)
+    return data, LLMTokens.from_embeddings(range(400), nature), of_users
+
+
+def test_factors_of_users_start_from_their_tokens(planted):
+    data, items, users = planted
+    start = LLMTokensSVD(items, users, n_epochs=0, random_state=0)
+    trainset = data.build_full_trainset()
+    pu = start.fit(trainset).pu[:, :6]
+    own = users.vectors[users.align(start.users_.ids[: trainset.n_users])]
+    design = np.column_stack([own, np.ones(len(own))])
+    left = pu - design @ np.linalg.lstsq(design, pu, rcond=None)[0]
+    assert left.var() < 1e-6 * pu.var()
+
+
+def test_tokens_of_users_foretell_what_new_users_rate(planted):
+    data, items, users = planted
+    cv = ColdUserKFold(5, random_state=0)
+    without = rmse(LLMTokensSVD(items, random_state=0), cv, data)
+    assert rmse(LLMTokensSVD(items, users, random_state=0), cv, data) < without - 0.25
+
+
+@pytest.mark.parametrize("cv", [KFold(3, random_state=0), ColdUserKFold(3, random_state=0)])
+def test_shuffled_tokens_of_users_are_noticed_and_dropped(planted, cv):
+    data, items, users = planted
+    trainset, testset = next(cv.split(data))
+    with_, without = (
+        LLMTokensSVD(items, tokens, random_state=0).fit(trainset).test(testset)
+        for tokens in (shuffled(users), None)
+    )
+    assert [p.est for p in with_] == pytest.approx([p.est for p in without], abs=1e-6)
+
+
+def test_a_number_of_factors_in_the_place_of_tokens_is_refused_with_what_to_write():
+    with pytest.raises(AlignmentError, match="found item_tokens=50.*n_factors=50"):
+        LLMTokensSVD(50).fit(TRAIN)

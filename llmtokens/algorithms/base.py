@@ -74,6 +74,11 @@ class TokenAlgoBase(Serving, AlgoBase):
         """Who can be predicted: these ids, and those that have a token."""
         sides = {"user": (user_ids, self.user_tokens), "item": (item_ids, self.item_tokens)}
         for side, (_, tokens) in sides.items():
+            if isinstance(tokens, (int, np.integer)):
+                raise AlignmentError(
+                    f"found {side}_tokens={tokens!r}; expected LLMTokens: a number of factors is "
+                    f"written n_factors={tokens!r}, for tokens come first"
+                )
             if not (tokens is None or isinstance(tokens, LLMTokens)):
                 raise AlignmentError(
                     f"found {side}_tokens of type {type(tokens).__name__}; expected LLMTokens: "

@@ -74,6 +74,26 @@ class TokenRidge:
         weights = self._axes @ ((self._scores.T @ scaled) / (self._values + strength)[:, None])
         return np.vstack([weights, mean - self._centre @ weights])
 
+    def learn_left_out(
+        self, targets: NDArray[np.floating], judge: NDArray[np.floating]
+    ) -> tuple[NDArray[np.float64] | None, NDArray[np.float64]]:
+        """What :meth:`learn` gives, and what the other rows say of each, shape (n_rated, m).
+
+        The former is None where tokens do not beat the mean.
+        """
+        known = targets[self._rated].astype(np.float64)
+        mean, root = self._share @ known, np.sqrt(self._weights)[:, None]
+        scaled = (known - mean) * root
+        strength = self._choose(scaled @ judge)
+        if strength is None:
+            return None, np.tile(mean, (len(known), 1))
+        shrink = 1 / (self._values + strength)
+        along = (self._scores.T @ scaled) * shrink[:, None]
+        leverage = self._scores**2 @ shrink + self._share
+        errors = (scaled - self._scores @ along) / np.maximum(1 - leverage, 1e-9)[:, None]
+        weights = self._axes @ along
+        return np.vstack([weights, mean - self._centre @ weights]), known - errors / root
+
     def _choose(self, scaled: NDArray[np.float64]) -> float | None:
         """The strength of the smallest leave-one-out error, None where the mean does as well."""
         projected = self._scores.T @ scaled

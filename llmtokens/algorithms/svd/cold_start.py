@@ -13,6 +13,7 @@ from ...data.ratings import Ratings
 from ...kernels import sgd
 from ..ridge import TokenRidge, apply_map
 from ..selection import Correction, Said, leading
+from .user_text import UserText
 
 _FEW = 2.0  # ratings at which half of an item's estimate still comes from its text
 _LEAD = 16  # token dims that the selection correction knows
@@ -65,10 +66,14 @@ class Sides(NamedTuple):
         items: EntityIndex,
         f: Factors,
         ridge: TokenRidge,
+        of_users: TokenRidge,
+        about: UserText | None,
     ) -> Sides:
         """Of factors that were trained on ``y``, the ratings in their order on another scale."""
         counts = ratings.user_counts
         item_map = ridge.learn(np.column_stack([f.qi, f.bi]), _judge(f.pu, counts))
+        if about is not None:
+            item_map[:, : about.content.shape[1]] = about.item_map
         from_text = apply_map(item_map, items.tokens)
         kind = f.qi.dtype
         q_text, b_text = from_text[:, :-1].astype(kind), from_text[:, -1]
@@ -86,7 +91,12 @@ class Sides(NamedTuple):
             rows[: ratings.n_items] += (1 - blend) * (trained - rows[: ratings.n_items])
 
         known = np.column_stack([f.pu, f.bu])
-        user_map = TokenRidge(users.tokens, counts).learn(known, _judge(f.qi, ratings.item_counts))
+        own = known.astype(np.float64)
+        if about is not None:
+            own[:, : about.taste.shape[1]] -= about.taste
+        user_map = of_users.learn(own, _judge(f.qi, ratings.item_counts))
+        if about is not None:
+            user_map[:, : about.taste.shape[1]] += about.user_map
         rows = apply_map(user_map, users.tokens)
         rows[: ratings.n_users] = known
         return cls(

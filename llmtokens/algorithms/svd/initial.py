@@ -32,8 +32,8 @@ class Baselines:
     std: float
 
 
-def baselines(ratings: Ratings, ridge: TokenRidge) -> Baselines:
-    r"""Baselines by least squares, an item's shrunk to what its text foretells.
+def baselines(ratings: Ratings, ridge: TokenRidge, of_users: TokenRidge) -> Baselines:
+    r"""Baselines by least squares, shrunk to what the text of items and of users foretells.
 
     The strength of the shrinkage is the ratio of two variances estimated from the data: of ratings
     around their item's mean, and of item means around what text says of them
@@ -53,9 +53,11 @@ def baselines(ratings: Ratings, ridge: TokenRidge) -> Baselines:
     )
     shrink = within / max(between, 1e-3 * within) if within > 0 else 0.0
     bi = from_text + n / (n + shrink) * (mean - from_text)
-    bu = np.bincount(user, y - bi[item], minlength=ratings.n_users) / (
-        ratings.user_counts + _ALS_USERS
-    )
+    counts = ratings.user_counts
+    bu = np.bincount(user, y - bi[item], minlength=ratings.n_users) / (counts + _ALS_USERS)
+    means = bu[:, None] * (1 + _ALS_USERS / counts[:, None])
+    if of_users.learn(means)[:-1].any():
+        bu += _ALS_USERS / (counts + _ALS_USERS) * of_users.predict(means)[: ratings.n_users, 0]
     residual = y - bu[user] - bi[item]
     return Baselines(bu, bi, residual, step_scale(residual, y))
 

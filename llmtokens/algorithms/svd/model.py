@@ -11,6 +11,7 @@ from ...data.entities import EntityIndex
 from ...data.ratings import Ratings
 from ...errors import DataError
 from ...kernels import sgd
+from ...runtime.arrays import Singles
 from ...runtime.random_state import generator
 from ...tokens import LLMTokens
 from ..base import TokenAlgoBase, fitted
@@ -19,6 +20,7 @@ from ..selection import CorrectedModel
 from .cold_start import Factors, Sides
 from .fitted import FittedSVD
 from .initial import baselines, seed_factors, step_scale
+from .user_text import UserText
 
 _CACHE_LINE = 64  # bytes
 _LANE = 32  # float32 rows of a multiple of this fill the vector registers
@@ -147,9 +149,10 @@ class LLMTokensSVD(TokenAlgoBase):
         if self.item_tokens is None and self.user_tokens is None:
             return self._learn_plain(ratings, users, items)
         ridge = TokenRidge(items.tokens, ratings.item_counts)
-        trained, std = self._learn_seeded(ratings, items, ridge)
+        of_users = TokenRidge(users.tokens, ratings.user_counts)
+        trained, std, about = self._learn_seeded(ratings, users, items, ridge, of_users)
         y = (ratings.deviation if self.biased else ratings.value) / std
-        sides = Sides.of(ratings, y, users, items, trained, ridge)
+        sides = Sides.of(ratings, y, users, items, trained, ridge, of_users, about)
         model = self._assembled(ratings, users, items, sides, std)
         if not self.biased:
             return model
@@ -172,20 +175,35 @@ class LLMTokensSVD(TokenAlgoBase):
         return self._assembled(ratings, users, items, sides, 1.0)
 
     def _learn_seeded(
-        self, ratings: Ratings, items: EntityIndex, ridge: TokenRidge
-    ) -> tuple[Factors, float]:
-        """Factors on residuals of standard deviation 1, and that standard deviation."""
+        self,
+        ratings: Ratings,
+        users: EntityIndex,
+        items: EntityIndex,
+        ridge: TokenRidge,
+        of_users: TokenRidge,
+    ) -> tuple[Factors, float, UserText | None]:
+        """Factors on residuals of standard deviation 1, that standard deviation, and what the
+        text of users says."""
         rng = generator(self.random_state)
-        start = baselines(ratings, ridge)
+        start = baselines(ratings, ridge, of_users)
         if self.biased:
             value, residual, std = ratings.deviation, start.residual, start.std
         else:
             value = residual = ratings.value
             std = step_scale(residual, value)
+        residual = residual / std
         norm = float(np.sqrt(self.n_factors) * self.init_std_dev)
+        n_lead = self.n_factors - round(self.n_factors / 3)
+        about = UserText.learn(ratings, users, items, residual, n_lead, norm)
+        if about is not None:
+            residual = residual - about.explained
         qi, pu, anchored = seed_factors(
-            ratings, items.tokens[: ratings.n_items], residual / std, self.n_factors, norm, rng
+            ratings, items.tokens[: ratings.n_items], residual, self.n_factors, norm, rng
         )
+        if about is not None:
+            lead = np.s_[:, : about.content.shape[1]]
+            qi[lead], pu[lead] = about.content, about.taste
+            anchored[lead[1]] = True
         zero = 1.0 if self.biased else 0.0
         seeds = Factors(
             pu.astype(self.dtype),
@@ -193,7 +211,8 @@ class LLMTokensSVD(TokenAlgoBase):
             (zero * start.bu / std).astype(self.dtype),
             (zero * start.bi / std).astype(self.dtype),
         )
-        return self._descend(ratings, value / std, 0.0, seeds, rng, anchored), std
+        fixed = None if about is None else about.content
+        return self._descend(ratings, value / std, 0.0, seeds, rng, anchored, fixed), std, about
 
     def _descend(
         self,
@@ -203,8 +222,12 @@ class LLMTokensSVD(TokenAlgoBase):
         start: Factors,
         rng: np.random.RandomState,
         anchored: NDArray[np.bool_] | None = None,
+        fixed: Singles | None = None,
     ) -> Factors:
-        """Stochastic gradient descent from ``start``, towards it where ``anchored``."""
+        """Stochastic gradient descent from ``start``, towards it where ``anchored``.
+
+        Leading factors of items that are ``fixed`` are what they were after every epoch.
+        """
         kind = np.dtype(self.dtype).type
         fast = kind is np.float32
         epoch = sgd.sgd_epoch_fast if fast else sgd.sgd_epoch_exact
@@ -229,6 +252,8 @@ class LLMTokensSVD(TokenAlgoBase):
             )  # fmt: skip
             for factors, pull in pulls:
                 factors += pull
+            if fixed is not None:
+                qi[:, : fixed.shape[1]] = fixed
         k = self.n_factors
         return Factors(np.ascontiguousarray(pu[:, :k]), np.ascontiguousarray(qi[:, :k]), bu, bi)
 
