@@ -76,8 +76,8 @@ def run(jobs, readers):
 def test_four_threads_learn_while_four_read(name):
     """New users rate old items and old users rate new ones, so that what is learned of each does
     not depend on the order, and is compared to the last bit. (Items change what EASE says of all
-    others: there only users come.)"""
-    algo = make(name).fit(TRAIN)
+    others: there only users come, and their means, which know of others, play no part.)"""
+    algo = make(name, **({"implicit": True} if name == "LLMTokensEASE" else {})).fit(TRAIN)
     new_items = [] if name == "LLMTokensEASE" else NEW_ITEMS
     serial, all_users, all_items = copy.copy(algo), [*chain(*NEW_USERS)], [*chain(*new_items)]
     cold = serial.predict("nobody", ITEMS[0]).est
