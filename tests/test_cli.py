@@ -12,7 +12,7 @@ from algorithms import DATA
 
 import llmtokens
 from llmtokens import LLMTokens
-from llmtokens.cli import choices, sources
+from llmtokens.cli import choices, output, sources
 
 
 def run(*arguments, cwd, ok=True):
@@ -137,6 +137,56 @@ def test_benchmark_reads_a_table_with_columns_of_other_names_and_ranks(folder):
     assert means.loc["mrr"].between(0, 1).all()
 
 
+def test_benchmark_measures_what_is_liked_and_what_lists_show(folder):
+    out = run(
+        *("benchmark", "--data", "ratings.csv", "--user", "userId", "--item", "movieId"),
+        *("--items", "movies.csv", "--tokens", "tokens.safetensors", "--folds", 2, "--json"),
+        *("--split", "warm", "--algo", "Popularity", "--algo", "BaselineOnly"),
+        *("--measure", "liked", "--measure", "coverage@5", "--measure", "gini@5"),
+        *("--measure", "novelty@5", "--measure", "diversity@5", "--reference", "BaselineOnly"),
+        cwd=folder,
+    )
+    table = pd.DataFrame(json.loads(out))
+    assert table["error"].eq("").all()
+    means = table.pivot_table(index="measure", columns="algorithm", values="value")
+    assert set(means.index) == {
+        *choices.LIKED, "coverage@5", "gini@5", "novelty@5", "diversity@5",
+    }  # fmt: skip
+    assert means.loc["liked-auc", "BaselineOnly"] > means.loc["liked-auc", "Popularity"] > 0.5
+    assert means.loc["novelty@5", "Popularity"] < means.loc["novelty@5", "BaselineOnly"]
+    assert means.loc["gini@5", "Popularity"] > means.loc["gini@5", "BaselineOnly"]
+
+
+def test_predict_has_a_heading_and_titles(folder):
+    printed = run("predict", "model.safetensors", 1, 2, cwd=folder)
+    title = DATA.items.set_index("item").loc[2, "title"]
+    assert "Ratings that user 1 would give" in printed
+    assert title.split()[0] in printed
+
+
+def test_recommend_leads_to_the_model_for_lists(folder):
+    done = run("recommend", "model.safetensors", 1, "-n", 1, cwd=folder, ok=False)
+    assert "for lists, fit --algo LLMTokensEASE" in done.stderr
+
+
+def test_python_m_is_the_command_line(folder):
+    command = [sys.executable, "-m", "llmtokens", "predict", "absent", "1", "2"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert (done.returncode, done.stderr[:29]) == (1, "llmtokens: could not read 'ab")
+
+
+@pytest.mark.parametrize(
+    "text", ["\x1b]0;mine\x07", "\x1b[2J", "\x9b31m", "a\rb", "\x08\x08", "\u202egnp.exe"]
+)
+def test_what_a_terminal_would_obey_is_shown_and_not_sent(text, capsys):
+    output.show([{"label": f"Film {text}", "est": 1.0}], False, f"Near: {text}")
+    output.show({"sentence": text}, False)
+    printed = capsys.readouterr().out
+    assert not any((ord(c) < 32 and c != "\n") or 127 <= ord(c) < 160 for c in printed)
+    assert "\u202e" not in printed
+    assert "\ufffd" in printed
+
+
 def test_pairs_without_ratings_are_fitted_and_compared_as_ones(folder):
     pairs = pd.read_csv(folder / "ratings.csv").drop(columns="rating")
     pairs.rename(columns={"timestamp": "when"}).to_csv(folder / "pairs.csv", index=False)
@@ -234,6 +284,9 @@ def test_benchmark_writes_a_report_with_learning_curves(folder):
          "expected a title or a text among them: name yours with --text"),
         (("benchmark", "--data", "short.csv", "--curve", "item", "--algo", "SVD"),
          "found --curve item and too few items with more than one rating"),
+        (("benchmark", "--measure", "liked-auc@3"), "such as ndcg@10"),
+        (("benchmark", "--algo", "SVD", "--reference", "Nobody", "--encoder", "hashing"),
+         "found --reference Nobody; expected one of SVD"),
         (("benchmark", "--split", "lukewarm"), "expected one of warm, cold-item"),
         (("benchmark", "--curve", "genre"), "expected one of item, user"),
         (("embed", "movies.csv", "-o", "x.safetensors"), "no column 'item'"),
@@ -256,8 +309,8 @@ def test_a_warning_is_one_line(folder):
         ok=False,
     )
     assert done.returncode == 0
-    assert done.stderr.startswith("llmtokens: only 2 of")
-    assert len(done.stderr.strip().splitlines()) == 1
+    warned = [line for line in done.stderr.splitlines() if not line.startswith("fit ")]  # progress
+    assert [line[:20] for line in warned] == ["llmtokens: only 2 of"]
 
 
 @pytest.mark.parametrize("at", [0, 1, 4])
@@ -277,7 +330,7 @@ def test_help_names_all_there_is_to_choose_from(folder):
     fit, benchmark = (run(name, "--help", cwd=folder) for name in ("fit", "benchmark"))
     for name in sources.OURS:
         assert name in fit
-    for name in (*choices.ALGORITHMS, *choices.SPLITS, *choices.ACCURACY, *choices.RANKING):
+    for name in (*choices.ALGORITHMS, *choices.SPLITS, *choices.MEASURES):
         assert name in benchmark
 
 

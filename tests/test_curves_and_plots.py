@@ -17,7 +17,7 @@ from llmtokens.controls import UserMean
 from llmtokens.curves import LearningCurve, learning_curve
 from llmtokens.datasets import synthetic
 from llmtokens.errors import DataError, MissingExtraError
-from llmtokens.plots.style import PALETTE
+from llmtokens.plots.style import PALETTE, styles
 from llmtokens.plots.tokens import far_apart
 
 HOSTILE = "_a $x$ <b>"
@@ -240,6 +240,39 @@ def test_nothing_is_cut_off_or_covered_where_names_are_long_and_many(comparison,
     assert not any(one.overlaps(other) for one, other in pairwise(ticks))
     assert axes.bbox.width > 0.4 * whole.width
     assert axes.bbox.height > 150
+
+
+def test_each_algorithm_has_a_panel_of_residuals_with_its_own_line(comparison):
+    first = plots.residual_panels(comparison)
+    panels = first.figure.axes
+    assert [ax.get_title().strip() for ax in panels] == ["one", r"_a \$x\$ <b>"]
+    whole = plots.residuals(comparison)
+    np.testing.assert_array_equal(panels[0].lines[-1].get_data(), whole.lines[1].get_data())
+    np.testing.assert_array_equal(panels[0].lines[1].get_data(), whole.lines[2].get_data())
+
+
+def test_the_roc_curve_has_the_area_of_scikit_learn(comparison):
+    from sklearn.metrics import roc_auc_score
+
+    ax = plots.roc_curve(comparison)
+    mine = comparison.predictions[comparison.predictions["algorithm"] == "one"]
+    area = roc_auc_score(mine["rating"] >= 4, mine["est"])
+    assert f"one: {area:.3f}" in ax.get_legend_handles_labels()[1]
+    x, y = ax.lines[1].get_data()
+    assert np.trapezoid(y, x) == pytest.approx(area, abs=0.01)
+    with pytest.raises(DataError, match="set relevant to what counts as liked"):
+        plots.roc_curve(comparison, relevant=9)
+
+
+def test_a_family_has_one_colour_and_its_members_their_own_lines():
+    names = ["SVD", "Ours", "Ours, shuffled tokens", "Other", "Ours (small)"]
+    looks = styles(names)
+    colours = [look["color"] for look in looks.values()]
+    assert colours[1] == colours[2] == colours[4]
+    assert len(set(colours)) == 3
+    assert len({(look["color"], look["linestyle"]) for look in looks.values()}) == 5
+    many = styles([f"a{k}" for k in range(20)])
+    assert len({(look["color"], look["linestyle"]) for look in many.values()}) == 20
 
 
 def test_equal_estimates_are_one_point_of_the_residuals(comparison):

@@ -15,7 +15,7 @@ import pytest
 from surprise import BaselineOnly
 
 from llmtokens import LLMTokens
-from llmtokens.compare import compare
+from llmtokens.compare import Comparison, compare
 from llmtokens.controls import UserMean
 from llmtokens.curves import learning_curve
 from llmtokens.datasets import synthetic
@@ -120,8 +120,8 @@ def test_names_and_messages_are_text_and_never_markup(page):
 def test_every_section_is_there(page):
     html = page.read_text()
     for heading in (
-        "Results", "Failed", "Paired differences", "Learning curves", "Residuals", "Reliability",
-        "Token map", "How it was made", "Versions", "Hardware",
+        "Results", "Time and memory", "Failed", "Paired differences", "Learning curves",
+        "Residuals", "Liked or not", "Reliability", "Token map", "How it was made", "Versions", "Hardware",
     ):  # fmt: skip
         assert re.search(rf"<h[23][^>]*>{heading}</h[23]>", html), heading
     assert html.count("<circle") == 40
@@ -142,6 +142,60 @@ def test_tables_hold_the_values(page, comparison, curve):
     both = pd.concat([comparison.table["value"], curve.comparison.table["value"]])
     np.testing.assert_array_equal([float(text or "nan") for text in back["value"]], both)
     assert "KFold(n_splits=5" in markdown
+
+
+def test_the_answer_comes_first_and_is_that_of_the_table(page, comparison):
+    html = page.read_text()
+    best = comparison.best().set_index("measure").loc["rmse"]
+    assert (best["algorithm"], best["next"]) == (EVIL, "mean")
+    assert best["difference"] == pytest.approx(
+        best["mean"]
+        - comparison.summary().set_index(["algorithm", "measure"])["mean"]["mean", "rmse"]
+    )
+    answer = comparison.answer()
+    assert f"has the lowest RMSE: {best['mean']:.4f}, {-best['difference']:.4f} from" in answer
+    assert ("more than chance" in answer) == (best["p"] < 0.05)
+    assert html.index('class="lead"') < html.index("<h2>Results</h2>")
+    assert re.sub(r"\W+", "", answer)[:60] in re.sub(r"\W+", "", "".join(Elements(html).text))
+
+
+def test_the_best_means_are_marked(page, comparison):
+    html = page.read_text()
+    marked = re.findall(r'<td class=" mean best[^"]*">([\d.]+)</td>', html)
+    assert marked == [f"{mean:.4f}" for mean in comparison.best()["mean"]]
+
+
+def test_where_high_is_good_the_highest_is_best_and_where_nobody_knows_none_is():
+    rows = [
+        {"split": "s", "algorithm": a, "fold": k, "measure": m, "value": v + k / 99, "error": "",
+         "fit_time": 1.0, "test_time": 1.0, "peak_memory": 1.0, "n_train": 9, "n_test": 1}
+        for m in ("up", "down", "odd") for a, v in (("a", 1.0), ("b", 2.0)) for k in (1, 2, 3)
+    ]  # fmt: skip
+    made = Comparison(pd.DataFrame(rows), "a", better={"up": "higher", "down": "lower"})
+    assert made.best()[["measure", "algorithm"]].values.tolist() == [["up", "b"], ["down", "a"]]
+    assert made.answer().startswith("On s, b has the highest UP: 2.0202, 1.0000 from the next, a")
+    assert made._repr_html_().count("<strong>") == 2
+
+
+def test_times_and_memory_stand_there_once(page, comparison):
+    assert page.read_text().count(">Fit time (s)<") == 1
+    assert page.with_suffix(".md").read_text().count("| Fit time (s) |") == 1
+
+
+def test_names_are_no_links_and_no_formulas(comparison, tmp_path):
+    name, formula = "[click](javascript:alert(1))", '=HYPERLINK("http://x","y")'
+    table = comparison.table.replace({"algorithm": {EVIL: name, "mean": formula}})
+    made = Comparison(table, formula, {"data": {name: "a ``` b"}})
+    path = report(made, tmp_path / "out.html", title=name)
+    markdown, csv = path.with_suffix(".md").read_text(), path.with_suffix(".csv").read_text()
+    assert name not in markdown
+    assert "\\[click\\](javascript" in markdown
+    assert "```` a ``` b ````" in markdown
+    assert formula in set(made.table["algorithm"])
+    names = set(pd.read_csv(path.with_suffix(".csv"))["algorithm"])
+    assert f"'{formula}" in names
+    assert formula not in names
+    assert not re.search(r"^[=+@]|,[=+@]|,\"[=+@]", csv, re.M)
 
 
 def test_without_predictions_and_tokens_there_is_a_smaller_page(comparison, tmp_path):

@@ -9,6 +9,7 @@ import typer
 
 from ..errors import LLMTokensError, LLMTokensWarning
 from .commands import ask, benchmark, embed, explain, fit, predict, recommend
+from .output import plain
 
 app = typer.Typer(
     name="llmtokens",
@@ -43,7 +44,11 @@ def _in_one_line(
     line: str | None = None,
 ) -> str:
     ours = issubclass(category, LLMTokensWarning)
-    return f"llmtokens: {message}\n" if ours else _format(message, category, filename, lineno, line)
+    return (
+        f"llmtokens: {plain(str(message))}\n"
+        if ours
+        else _format(message, category, filename, lineno, line)
+    )
 
 
 def main() -> None:
@@ -55,5 +60,5 @@ def main() -> None:
     except (LLMTokensError, OSError) as error:
         if _state["debug"]:
             raise
-        print(f"llmtokens: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"llmtokens: {plain(' '.join(str(error).split()))}", file=sys.stderr)
         sys.exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from inspect import signature
 from typing import Any, Literal, get_args
 
@@ -11,17 +12,22 @@ from surprise.model_selection import KFold
 
 from ..algorithms.content import LLMTokensContent
 from ..compare import full_ranking
-from ..controls import UserMean, shuffled
+from ..controls import Popularity, UserMean, shuffled
 from ..curves import N_GIVEN
 from ..datasets import RatingData
 from ..errors import DataError
 from ..metrics import (
     auc,
+    catalogue_coverage,
+    classification,
+    exposure_gini,
     f1_at_k,
     hit_rate_at_k,
+    intra_list_diversity,
     map_at_k,
     mrr,
     ndcg_at_k,
+    novelty,
     precision_at_k,
     recall_at_k,
 )
@@ -46,7 +52,7 @@ SPLITS = {
     "cold-item-time": ColdItemTimeSplit,
 }
 PEERS: dict[str, type[AlgoBase]] = {
-    cls.__name__: cls for cls in (UserMean, BaselineOnly, SVD, SVDpp, KNNBaseline)
+    cls.__name__: cls for cls in (UserMean, Popularity, BaselineOnly, SVD, SVDpp, KNNBaseline)
 }
 STRUCTURE = "StructureRidge"
 ALGORITHMS = (*PEERS, STRUCTURE, *OURS)
@@ -61,6 +67,20 @@ RANKING: dict[str, Any] = {
     "mrr": mrr,
     "auc": auc,
 }
+LISTS: dict[str, Any] = {
+    "coverage": catalogue_coverage,
+    "gini": exposure_gini,
+    "novelty": novelty,
+    "diversity": intra_list_diversity,
+}
+LIKED = {
+    "liked-accuracy": "accuracy",
+    "liked-precision": "precision",
+    "liked-recall": "recall",
+    "liked-f1": "f1",
+    "liked-auc": "roc_auc",
+}
+MEASURES = (*ACCURACY, "liked", *LIKED, *RANKING, *LISTS)
 Side = Literal["item", "user"]
 
 
@@ -123,16 +143,38 @@ def make_splits(names: Sequence[str], folds: int, seed: int) -> dict[str, Any]:
     return made
 
 
-def make_measures(names: Sequence[str], data: RatingData, relevant: float | None) -> dict[str, Any]:
-    """Measures by name; those of rankings rank the whole catalogue.
-
-    An item is relevant if its rating is at least ``relevant``: by default 4, or the highest there
-    is where that is lower.
-    """
-    least = min(4.0, data.rating_scale[1]) if relevant is None else relevant
+def measure_names(asked: Sequence[str], data: RatingData) -> list[str]:
+    """Names of measures, all known; those that are usual for such data where none is asked for."""
     implicit = data.ratings["rating"].nunique() == 1
-    usual = ("ndcg@10", "recall@10") if implicit else ("rmse", "mae")
-    return {name: _measure(name, least) for name in names or usual}
+    names = asked or (("ndcg@10", "recall@10") if implicit else ("rmse", "mae"))
+    for text in names:
+        name, at, k = text.partition("@")
+        takes_length = name in LISTS or (name in RANKING and name != "auc")
+        if name not in MEASURES or (at and not (takes_length and k.isdecimal() and int(k))):
+            raise DataError(
+                f"found --measure {text}; expected one of {', '.join(MEASURES)}, those of lists "
+                "with a length where they take one, such as ndcg@10"
+            )
+    each = [[*LIKED] if name == "liked" else [name] for name in names]
+    return list(dict.fromkeys(name for part in each for name in part))
+
+
+def needs_tokens(measures: Sequence[str]) -> bool:
+    """Whether one of the measures looks at what items are about."""
+    return any(name.partition("@")[0] == "diversity" for name in measures)
+
+
+def make_measures(
+    names: Sequence[str], data: RatingData, relevant: float | None, tokens: LLMTokens | None
+) -> dict[str, Any]:
+    """Measures by name; those of rankings rank the whole catalogue."""
+    least = least_liked(data, relevant)
+    return {name: _measure(name, least, tokens) for name in names}
+
+
+def least_liked(data: RatingData, relevant: float | None) -> float:
+    """The least rating of what is liked: by default 4, or the highest there is if that is lower."""
+    return min(4.0, data.rating_scale[1]) if relevant is None else relevant
 
 
 def first_error(measures: dict[str, Any]) -> dict[str, Any]:
@@ -141,16 +183,17 @@ def first_error(measures: dict[str, Any]) -> dict[str, Any]:
     return {name: measures[name]}
 
 
-def _measure(text: str, relevant: float) -> Any:
+def _measure(text: str, relevant: float, tokens: LLMTokens | None) -> Any:
     name, at, k = text.partition("@")
+    length = {"k": int(k)} if at else {}
     if text in ACCURACY:
         return text
-    if name not in RANKING or (at and (name == "auc" or not k.isdecimal() or not int(k))):
-        raise DataError(
-            f"found --measure {text}; expected one of {', '.join((*ACCURACY, *RANKING))}, those of "
-            "rankings with a length where they take one, such as ndcg@10"
-        )
-    return full_ranking(RANKING[name], relevant=relevant, **({"k": int(k)} if at else {}))
+    if text in LIKED:
+        return partial(classification, relevant=relevant, which=LIKED[text])
+    if name in LISTS:
+        known = {"tokens": tokens} if name == "diversity" else {}
+        return full_ranking(LISTS[name], **known, **length)
+    return full_ranking(RANKING[name], relevant=relevant, **length)
 
 
 def sides(names: Sequence[str]) -> list[Side]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import DataError
-from .output import show
+from .output import echo, show
 
 # Options and arguments that several commands have.
 UserColumn = Annotated[str, typer.Option(help="Column of users.")]
@@ -99,8 +99,12 @@ def fit(
 ) -> None:
     """Fit an algorithm to ratings and write the model.
 
+    LLMTokensSVD and LLMTokensBPMF are made to predict ratings; for lists (recommend, ask) take
+    --algo LLMTokensEASE, which also puts what many choose before what few rated high.
+
     Example: llmtokens fit ratings.csv --tokens tokens.safetensors -o model.safetensors
     """
+    from ..runtime.progress import progress
     from ..storage.files import require_place
     from ..tokens import LLMTokens
     from . import sources
@@ -116,7 +120,8 @@ def fit(
     data = sources.open_data(ratings, None, columns, implicit)
     if "half_life" in parameters:
         fitted.timestamps = data.ratings
-    fitted.fit(data.dataset.build_full_trainset())
+    with progress(f"fit {algo}", shown=not json):
+        fitted.fit(data.dataset.build_full_trainset())
     fitted.save(out)
     counts = {"ratings": len(data.ratings), "users": len(data.users), "items": len(data.items)}
     show({"algorithm": algo, **counts, "file": str(out)}, json)
@@ -132,15 +137,21 @@ def predict(
 
     Example: llmtokens predict model.safetensors 1 318 296
     """
+    from ..recommend.ranking import labels
     from . import sources
 
     algo = sources.open_model(model)
     uid = sources.raw_id(algo.users_, user)
+    iids = [sources.raw_id(algo.items_, item) for item in items]
+    names = labels(algo.model_, iids)
     rows = []
-    for item in items:
-        found = algo.predict(uid, sources.raw_id(algo.items_, item))
-        rows.append({"user": found.uid, "item": found.iid, "est": found.est, **found.details})
-    show(rows, json)
+    for k, iid in enumerate(iids):
+        found = algo.predict(uid, iid)
+        named = {} if names is None else {"label": names[k]}
+        rows.append(
+            {"user": found.uid, "item": found.iid, **named, "est": found.est, **found.details}
+        )
+    show(rows, json, f"Ratings that user {uid} would give")
 
 
 def recommend(
@@ -151,15 +162,24 @@ def recommend(
     popularity_penalty: Annotated[float, typer.Option(help="Above 0: less of the known.")] = 0.0,
     json: Json = False,
 ) -> None:
-    """The best items for a user, known or not.
+    """The best items for a user, known or not; best asked of a model of LLMTokensEASE.
 
     Example: llmtokens recommend model.safetensors 1 -n 5 --diversity 0.3
     """
+    from ..algorithms.bpmf import LLMTokensBPMF
+    from ..algorithms.svd import LLMTokensSVD
     from . import sources
 
     algo = sources.open_model(model)
     uid = sources.raw_id(algo.users_, user)
-    show(algo.recommend(uid, n, diversity=diversity, popularity_penalty=popularity_penalty), json)
+    found = algo.recommend(uid, n, diversity=diversity, popularity_penalty=popularity_penalty)
+    show(found, json, f"For user {uid}, by {type(algo).__name__}")
+    if not json and isinstance(algo, (LLMTokensSVD, LLMTokensBPMF)):
+        echo(
+            f"\n{type(algo).__name__} is made to predict ratings; for lists, fit --algo "
+            "LLMTokensEASE.",
+            err=True,
+        )
 
 
 def ask(
@@ -178,7 +198,7 @@ def ask(
 
     algo = sources.open_model(model)
     uid = None if user is None else sources.raw_id(algo.users_, user)
-    show(algo.ask(text, n, uid, weight), json)
+    show(algo.ask(text, n, uid, weight), json, f"Nearest to: {text}")
 
 
 def explain(
@@ -203,11 +223,11 @@ def explain(
         parts = {"est": found.est, "terms": found.terms, "basis": found.basis}
         show({**parts, "rated": rated, "nearest": nearest, "sentence": found.sentence}, True)
         return
-    typer.echo(found.sentence)
+    echo(found.sentence + "\n")
     show(dict(found.terms), False)
-    for frame in (found.rated.head(n), found.nearest):
+    for heading, frame in (("Rated by the user", found.rated.head(n)), ("Alike", found.nearest)):
         if len(frame):
-            show(frame, False)
+            show(frame, False, heading)
 
 
 def benchmark(
@@ -234,18 +254,24 @@ def benchmark(
         list[str] | None,
         typer.Option(
             help="LLMTokensSVD, LLMTokensBPMF, LLMTokensEASE, LLMTokensContent; BaselineOnly, SVD, "
-            "SVDpp, KNNBaseline; the controls UserMean and StructureRidge."
+            "SVDpp, KNNBaseline; the controls UserMean, Popularity and StructureRidge."
         ),
     ] = None,
     measure: Annotated[
         list[str] | None,
         typer.Option(
-            help="rmse, mae, mse, fcp; or of the ranked catalogue, with a length such as @10: "
-            "ndcg, recall, precision, f1, hit-rate, map, mrr; auc."
+            help="rmse, mae, mse, fcp; of liked or not: liked-accuracy, liked-precision, "
+            "liked-recall, liked-f1, liked-auc, or all five: liked; of the ranked catalogue, with "
+            "a length such as @10: ndcg, recall, precision, f1, hit-rate, map, mrr, auc, coverage, "
+            "gini, novelty, diversity."
         ),
     ] = None,
     relevant: Annotated[
         float | None, typer.Option(help="The least rating of a relevant item. Default: 4.")
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(help="What the others are compared with. Default: the first algorithm."),
     ] = None,
     text: Annotated[
         list[str] | None, typer.Option(help='Template such as "{title}. Genres: {genres}".')
@@ -282,8 +308,7 @@ def benchmark(
 
     from ..compare import compare
     from ..curves import learning_curve
-    from ..report.place import require_page
-    from ..report.write import report
+    from ..report.write import report, require_page
     from ..tokens import LLMTokens
     from . import choices, sources
 
@@ -294,18 +319,22 @@ def benchmark(
     columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
     ratings = sources.open_data(data, items, columns, implicit)
     names = choices.algorithm_names(names, ratings, implicit)
-    measures = choices.make_measures(measure or (), ratings, relevant)
-    first = choices.first_error(measures)
+    asked = choices.measure_names(measure or (), ratings)
     numbers = {by: choices.numbers(ratings, by, folds) for by in sides}
     table = None
     if tokens is not None:
         table = LLMTokens.load(tokens)
-    elif text or not choices.OURS.keys().isdisjoint(names):
+    elif text or choices.needs_tokens(asked) or not choices.OURS.keys().isdisjoint(names):
         table = sources.make_tokens(ratings.items, text or (), sources.open_encoder(encoder, data))
     if not json:
-        typer.echo("\n".join(str(shown) for shown in (ratings, table) if shown is not None) + "\n")
+        echo("\n".join(str(shown) for shown in (ratings, table) if shown is not None) + "\n")
     algorithms = choices.make_algorithms(names, ratings, table, seed, implicit)
+    if reference is not None:
+        choices.known("reference", [reference], algorithms)
+    measures = choices.make_measures(asked, ratings, relevant, table)
+    first = choices.first_error(measures)
     how: dict[str, Any] = {"n_jobs": jobs, "folder": folder, "progress": not json}
+    how["reference"] = reference
     found = compare(algorithms, ratings, splits, measures, keep_predictions=out is not None, **how)
     curves = [
         learning_curve(
@@ -318,11 +347,12 @@ def benchmark(
         whole = pd.concat([part.table for part in everything])
         typer.echo(whole.to_json(orient="records", double_precision=15))
     else:
-        typer.echo("\n\n".join(map(str, [found, *curves])))
+        echo("\n\n".join(map(str, [found, *curves])))
     if out is not None:
         title = f"Benchmark on {ratings.name}"
-        written = report(found, out, table, title=title, curves=curves)
-        typer.echo(f"\n{written}", err=True)
+        least = choices.least_liked(ratings, relevant)
+        written = report(found, out, table, title=title, curves=curves, relevant=least)
+        echo(f"\n{written}", err=True)
     if any(part.failures() for part in everything):
         raise typer.Exit(3)
 

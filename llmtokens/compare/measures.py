@@ -16,6 +16,11 @@ from ..errors import DataError
 from ..metrics import Rankings
 
 _ACCURACY = ("rmse", "mae", "mse", "fcp")
+_LOWER = ("rmse", "mae", "mse")
+_HIGHER = (
+    "fcp", "classification", "precision_at_k", "recall_at_k", "f1_at_k", "hit_rate_at_k",
+    "map_at_k", "mrr", "ndcg_at_k", "auc",
+)  # fmt: skip
 
 Function = Callable[..., float]
 
@@ -48,8 +53,8 @@ def full_ranking(measure: Function, /, **options: Any) -> FullRanking:
 
 
 Measure = Function | FullRanking
-Given = str | Measure
-Measures = Sequence[Given] | Mapping[str, Given]
+MeasureLike = str | Measure
+Measures = Sequence[MeasureLike] | Mapping[str, MeasureLike]
 
 
 def named_measures(measures: Measures) -> dict[str, Measure]:
@@ -73,6 +78,16 @@ def named_measures(measures: Measures) -> dict[str, Measure]:
     if not named:
         raise DataError("found no measures; name at least one, such as 'rmse'")
     return named
+
+
+def better(measure: Measure) -> str:
+    """ "lower" or "higher", where the better of two values is known; else nothing."""
+    function: Any = measure
+    while isinstance(function, (FullRanking, partial)):
+        function = function.measure if isinstance(function, FullRanking) else function.func
+    known = getattr(function, "__module__", "").startswith(("surprise.", "llmtokens."))
+    name = getattr(function, "__name__", "") if known else ""
+    return "lower" if name in _LOWER else "higher" if name in _HIGHER else ""
 
 
 def _name(measure: Any) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,14 @@ from ..storage.files import write_text
 
 _KEY = ["split", "algorithm", "measure"]
 _COSTS = {"fit_time": "Fit time (s)", "test_time": "Test time (s)", "peak_memory": "Memory (MB)"}
+
+
+class Block(NamedTuple):
+    """One table of a comparison: a row for each algorithm, with its folds, mean and deviation."""
+
+    split: str
+    measure: str
+    values: pd.DataFrame
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -35,12 +45,15 @@ class Comparison:
     predictions : DataFrame or None
         One row per prediction: ``split algorithm fold user item rating est std n_user n_item``:
         ``std`` is NaN where an algorithm gives none, the last two are numbers of training ratings.
+    better : dict of str
+        For each measure whether "lower" or "higher" is better; "" where nobody can say.
     """
 
     table: pd.DataFrame
     reference: str
     settings: dict[str, dict[str, str]] = field(default_factory=dict)
     predictions: pd.DataFrame | None = None
+    better: dict[str, str] = field(default_factory=dict)
 
     @property
     def splits(self) -> list[str]:
@@ -118,6 +131,58 @@ class Comparison:
         columns = ["split", "algorithm", "measure", "difference", "low", "high", "p", "folds"]
         return pd.DataFrame(rows, columns=columns)
 
+    def best(self) -> pd.DataFrame:
+        """Which algorithm is best, and by how much it is ahead of the next.
+
+        Returns
+        -------
+        DataFrame
+            ``split measure algorithm mean next difference low high p``, one row per split and
+            measure that has a better direction: ``difference`` is the best minus the next, with
+            its 95 % interval as :meth:`differences` has it. Which is best was chosen on these very
+            folds, so that with many algorithms ``p`` is somewhat too small.
+        """
+        rows = []
+        for (split, measure), group in self.summary().groupby(["split", "measure"], sort=False):
+            sign = {"lower": 1, "higher": -1}.get(self.better.get(str(measure), ""))
+            ranked = group[group["mean"].notna()]
+            if sign is None or ranked.empty:
+                continue
+            ranked = ranked.iloc[np.argsort(sign * ranked["mean"].to_numpy(), kind="stable")]
+            first, rest = ranked.iloc[0], ranked.iloc[1:]
+            row = {"split": split, "measure": measure, "algorithm": first["algorithm"]}
+            row |= {"mean": first["mean"], "next": ""}
+            if len(rest):
+                row["next"] = rest.iloc[0]["algorithm"]
+                found = self.differences(row["next"])
+                here = (found["split"] == split) & (found["measure"] == measure)
+                mine = found[here & (found["algorithm"] == row["algorithm"])].iloc[0]
+                row |= mine[["difference", "low", "high", "p"]].to_dict()
+            rows.append(row)
+        columns = ["split", "measure", "algorithm", "mean", "next"]
+        return pd.DataFrame(rows, columns=[*columns, "difference", "low", "high", "p"])
+
+    def answer(self) -> str:
+        """The result in words: which is best by the first measure, by how much, how sure it is."""
+        found = self.best()
+        found = found[found["measure"] == next(iter(found["measure"]), "")]
+        return " ".join(self._said(row) for row in found.to_dict("records"))
+
+    def _said(self, row: dict[Any, Any]) -> str:
+        measure, split = row["measure"], row["split"]
+        superlative = {"lower": "lowest", "higher": "highest"}[self.better[measure]]
+        shown = measure.upper() if measure.islower() and measure.isalpha() else measure
+        said = f"On {split}, {row['algorithm']} has the {superlative} {shown}: {row['mean']:.4f}"
+        if not row["next"]:
+            return f"{said}."
+        said += f", {abs(row['difference']):.4f} from the next, {row['next']}"
+        if np.isnan(row["p"]):
+            return f"{said} (one fold: nobody can say how sure that is)."
+        if row["p"] < 0.05:
+            chance = "p < 0.001" if row["p"] < 0.001 else f"p = {row['p']:.3f}"
+            return f"{said}, more than chance is likely to make ({chance})."
+        return f"{said}, which is no more than chance may make (p = {row['p']:.2f})."
+
     def errors(self) -> pd.DataFrame:
         """What went wrong: ``split algorithm fold measure error``."""
         bad = self.table[self.table["error"] != ""]
@@ -145,8 +210,8 @@ class Comparison:
 
     # -- as text -------------------------------------------------------------------------------
 
-    def blocks(self) -> Iterator[tuple[str, str, pd.DataFrame]]:
-        """For each split and measure: both names, and per-fold values by algorithm as text."""
+    def blocks(self) -> Iterator[Block]:
+        """For each split and measure the values by algorithm and fold, as text."""
         for (split, measure), rows in self.table.groupby(["split", "measure"], sort=False):
             values = rows.pivot(index="algorithm", columns="fold", values="value")
             values = values.reindex([a for a in self.algorithms if a in values.index])
@@ -157,20 +222,28 @@ class Comparison:
             shown.columns = pd.Index([f"Fold {fold}" for fold in values.columns])
             shown["Mean"] = values.mean(axis=1).map("{:.4f}".format)
             shown["Std"] = values.std(axis=1).map("{:.4f}".format)
-            costs = rows.groupby("algorithm")[list(_COSTS)].mean().reindex(values.index)
-            for cost, title in _COSTS.items():
-                shown[title] = costs[cost].map("{:.2f}".format)
             shown = shown.replace("nan", "-").rename_axis(index="Algorithm")
-            yield str(split), str(measure), shown.reset_index()
+            yield Block(str(split), str(measure), shown.reset_index())
+
+    def costs(self) -> Iterator[tuple[str, pd.DataFrame]]:
+        """For each split, mean times of a fold and memory by algorithm, as text."""
+        for split, rows in self.table.groupby("split", sort=False):
+            means = rows.groupby("algorithm")[list(_COSTS)].mean()
+            means = means.reindex([a for a in self.algorithms if a in means.index])
+            shown = means.map("{:.2f}".format).replace("nan", "-").rename(columns=_COSTS)
+            yield str(split), shown.rename_axis(index="Algorithm").reset_index()
 
     def __str__(self) -> str:
         parts = []
-        for split, measure, shown in self.blocks():
+        costs = dict(self.costs())
+        for block in self.blocks():
+            shown = block.values.merge(costs[block.split], on="Algorithm", how="left")
             n = sum(column.startswith("Fold ") for column in shown.columns)
             width = shown["Algorithm"].str.len().max()
             shown["Algorithm"] = shown["Algorithm"].str.ljust(width)
             parts.append(
-                f"Evaluating {measure.upper()} of {len(shown)} algorithm(s) on split {split}, "
+                f"Evaluating {block.measure.upper()} of {len(shown)} algorithm(s) on split "
+                f"{block.split}, "
                 f"{n} fold(s).\n\n{shown.rename(columns={'Algorithm': ''}).to_string(index=False)}"
             )
         if self.failures():
@@ -183,6 +256,21 @@ class Comparison:
             f"{len(self.measures)} measures)"
         )
 
+    def _repr_html_(self) -> str:
+        """Means for a notebook: algorithms by split and measure, the best in bold."""
+        best = {(r.split, r.measure): r.algorithm for r in self.best().itertuples()}
+        columns = {}
+        for block in self.blocks():
+            means = [
+                f"<strong>{mean}</strong>" if best.get(block[:2]) == name else escape(mean)
+                for name, mean in zip(block.values["Algorithm"], block.values["Mean"], strict=True)
+            ]
+            names = [escape(name) for name in block.values["Algorithm"]]
+            columns[escape(block.split), escape(block.measure)] = pd.Series(means, names)
+        table = pd.DataFrame(columns).reindex([escape(name) for name in self.algorithms])
+        failed = "".join(f"<p>Failed: {escape(line)}</p>" for line in self.failures())
+        return f"<p>{escape(self.answer())}</p>{table.to_html(escape=False, na_rep='-')}{failed}"
+
     def to_markdown(self) -> str:
         """The tables and the paired differences in Markdown.
 
@@ -191,27 +279,37 @@ class Comparison:
         DataError
             If ``reference`` is none of the algorithms.
         """
-        parts = [f"### {s}: {m}\n\n{markdown(shown)}" for s, m, shown in self.blocks()]
+        parts = [
+            f"### {markdown_text(b.split)}: {markdown_text(b.measure)}\n\n{markdown(b.values)}"
+            for b in self.blocks()
+        ]
+        for split, shown in self.costs():
+            parts.append(f"### {markdown_text(split)}: time and memory\n\n{markdown(shown)}")
         differences = self.differences()
         if len(differences):
             shown = differences.map(
                 lambda v: f"{v:.4f}".replace("nan", "-") if isinstance(v, float) else str(v)
             )
-            parts.append(f"### Differences to {_cell(self.reference)}\n\n{markdown(shown)}")
+            parts.append(f"### Differences to {markdown_text(self.reference)}\n\n{markdown(shown)}")
         failures = self.failures()
         if failures:
-            parts.append("### Failed\n\n" + "\n".join(f"- {_cell(line)}" for line in failures))
+            parts.append(
+                "### Failed\n\n" + "\n".join(f"- {markdown_text(line)}" for line in failures)
+            )
         return "\n\n".join(parts) + "\n"
 
     def to_csv(self, path: str | Path | None = None) -> str | None:
         """``table`` as CSV: written to ``path``, or returned where there is none.
+
+        Names and messages that a spreadsheet would take for a formula have a ``'`` before them.
 
         Raises
         ------
         StorageError
             If the file cannot be written; an older one is left as it was.
         """
-        text = self.table.to_csv(index=False, lineterminator="\n")
+        words = self.table[["split", "algorithm", "measure", "error"]].map(_no_formula)
+        text = self.table.assign(**words).to_csv(index=False, lineterminator="\n")
         if path is None:
             return text
         write_text(path, text)
@@ -220,16 +318,20 @@ class Comparison:
 
 def markdown(frame: pd.DataFrame) -> str:
     """A frame of text as a Markdown table, numbers to the right."""
-    rows = [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
+    rows = [[markdown_text(value) for value in row] for row in frame.itertuples(index=False)]
     numeric = [all(_is_number(row[k]) for row in rows) for k in range(frame.shape[1])]
-    head = [_cell(name) for name in frame.columns]
+    head = [markdown_text(name) for name in frame.columns]
     rule = ["---:" if right else "---" for right in numeric]
     return "\n".join("| " + " | ".join(row) + " |" for row in [head, rule, *rows])
 
 
-def _cell(value: object) -> str:
-    text = str(value).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
-    return " ".join(text.split())
+def markdown_text(value: object) -> str:
+    """Text that stays text in Markdown: no markup, no link, no cell of its own."""
+    return " ".join(re.sub(r"([\\|\[\]`*])", r"\\\1", str(value)).replace("<", "&lt;").split())
+
+
+def _no_formula(value: object) -> object:
+    return f"'{value}" if str(value).startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def _is_number(text: str) -> bool:

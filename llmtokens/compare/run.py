@@ -25,7 +25,7 @@ from ..runtime.progress import Advance
 from ..runtime.progress import progress as progress_bar
 from .digest import digest
 from .folds import Fold
-from .measures import Measure, Measures, named_measures
+from .measures import Measure, Measures, better, named_measures
 from .results import Comparison
 from .settings import settings, versions
 from .trial import Outcome, Work, forget, run
@@ -138,6 +138,7 @@ def compare(
         reference=reference or next(iter(algorithms)),
         settings=settings(algorithms, dataset, splits, named, getattr(data, "name", None)),
         predictions=plan.predictions() if keep_predictions else None,
+        better={name: better(measure) for name, measure in named.items()},
     )
 
 

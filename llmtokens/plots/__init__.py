@@ -7,7 +7,22 @@ blindness and have a contrast of 3 or more on white; markers and line styles dif
 
 from __future__ import annotations
 
-from .results import learning_curve, paired_differences, reliability, residuals
+from .results import (
+    learning_curve,
+    paired_differences,
+    reliability,
+    residual_panels,
+    residuals,
+    roc_curve,
+)
 from .tokens import token_map
 
-__all__ = ["learning_curve", "paired_differences", "reliability", "residuals", "token_map"]
+__all__ = [
+    "learning_curve",
+    "paired_differences",
+    "reliability",
+    "residual_panels",
+    "residuals",
+    "roc_curve",
+    "token_map",
+]

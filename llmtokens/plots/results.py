@@ -10,7 +10,9 @@ from surprise import Prediction
 
 from ..errors import DataError, sample
 from ..metrics import reliability as reliability_table
-from .style import INK, LINE, WIDE, finish, new_axes, plain_text, style
+from ..metrics.accuracy import liked_or_not
+from ..runtime.arrays import Floats
+from .style import GRID, INK, LINE, WIDE, finish, new_axes, new_panels, plain_text, styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,11 +41,11 @@ def learning_curve(
     points = curve.points()
     points = points[points["measure"] == measure]
     ax, own = new_axes(ax)
-    for k, name in enumerate(curve.comparison.algorithms):
+    for name, look in styles(curve.comparison.algorithms).items():
         rows = points[points["algorithm"] == name]
         x = np.log1p(rows["n_given"])
-        ax.plot(x, rows["mean"], label=plain_text(name), **style(k))
-        ax.fill_between(x, rows["low"], rows["high"], color=style(k)["color"], alpha=0.1, lw=0)
+        ax.plot(x, rows["mean"], label=plain_text(name), **look)
+        ax.fill_between(x, rows["low"], rows["high"], color=look["color"], alpha=0.1, lw=0)
     ax.set_xticks(np.log1p(curve.n_given).tolist(), [str(n) for n in curve.n_given])
     ax.minorticks_off()
     label = f"training ratings of the {curve.by}"
@@ -78,11 +80,11 @@ def paired_differences(
     ax, own = new_axes(ax, height=1.6 + room * len(names))
     ax.axvline(0, color=INK if own else "gray", lw=1)
     ax.locator_params(axis="x", nbins=4)
-    for k, split in enumerate(comparison.splits):
+    for k, (split, look) in enumerate(styles(comparison.splits).items()):
         rows = table[table["split"] == split].set_index("algorithm").reindex(names)
         y = np.arange(len(names)) + 0.6 * ((k + 0.5) / len(comparison.splits) - 0.5)
         reach = (rows["high"] - rows["difference"]).fillna(0)
-        look = style(k) | {"linestyle": "none"}
+        look |= {"linestyle": "none"}
         ax.errorbar(rows["difference"], y, xerr=reach, capsize=3, label=plain_text(split), **look)
     ax.set_yticks(range(len(names)), shown)
     ax.set_ylim(len(names) - 0.5, -0.5)
@@ -107,16 +109,98 @@ def residuals(comparison: Comparison, split: str | None = None, ax: Axes | None 
     rows = _kept(comparison, split)
     ax, own = new_axes(ax)
     ax.axhline(0, color=INK if own else "gray", lw=1)
-    for k, name in enumerate(comparison.algorithms):
-        mine = rows[rows["algorithm"] == name].sort_values("est", kind="stable")
-        pairs = mine[["est", "rating"]].to_numpy(float)
-        if len(pairs):
-            cuts = pairs[np.arange(15) * len(pairs) // 15, 0]
-            starts = np.unique(np.searchsorted(pairs[:, 0], cuts))
-            parts = np.split(pairs, starts[1:])
-            est, rating = np.array([part.mean(axis=0) for part in parts]).T
-            ax.plot(est, rating - est, label=plain_text(name), **style(k))
+    for name, look in styles(comparison.algorithms).items():
+        line = _residual_line(rows[rows["algorithm"] == name])
+        if line is not None:
+            ax.plot(*line, label=plain_text(name), **look)
     ax.set(xlabel="estimate", ylabel="mean of rating minus estimate", title=plain_text(split, WIDE))
+    return finish(ax, own)
+
+
+def residual_panels(comparison: Comparison, split: str | None = None) -> Axes:
+    """:func:`residuals` with a panel for each algorithm, the others behind it in grey.
+
+    Returns
+    -------
+    Axes
+        Of the first panel; the others are in its figure.
+
+    Raises
+    ------
+    DataError
+        As :func:`residuals`.
+    MissingExtraError
+        Without matplotlib.
+    """
+    split = comparison.splits[0] if split is None else split
+    rows = _kept(comparison, split)
+    lines = {
+        name: line
+        for name in comparison.algorithms
+        if (line := _residual_line(rows[rows["algorithm"] == name])) is not None
+    }
+    panels = new_panels(len(lines))
+    for ax, (name, look) in zip(panels, styles(list(lines)).items(), strict=True):
+        ax.axhline(0, color=INK, lw=1)
+        for other, line in lines.items():
+            if other != name:
+                ax.plot(*line, color=GRID, lw=1)
+        ax.plot(*lines[name], **look | {"markersize": 3})
+        ax.set_title(plain_text(name, 26), size=10, color=INK)
+    figure = panels[0].get_figure(root=True)
+    assert figure is not None
+    figure.supxlabel("estimate", size=11, color=INK)
+    figure.supylabel("rating minus estimate", size=11, color=INK)
+    return panels[0]
+
+
+def _residual_line(rows: pd.DataFrame) -> Floats | None:
+    """Mean estimate and mean of rating minus estimate in each bin, shape (2, n_bins)."""
+    pairs = rows.sort_values("est", kind="stable")[["est", "rating"]].to_numpy(float)
+    if not len(pairs):
+        return None
+    cuts = pairs[np.arange(15) * len(pairs) // 15, 0]
+    starts = np.unique(np.searchsorted(pairs[:, 0], cuts))
+    est, rating = np.array([part.mean(axis=0) for part in np.split(pairs, starts[1:])]).T
+    return np.stack([est, rating - est])
+
+
+def roc_curve(
+    comparison: Comparison,
+    split: str | None = None,
+    relevant: float = 4.0,
+    ax: Axes | None = None,
+) -> Axes:
+    """Share of liked pairs found against that of others taken for liked, for all thresholds.
+
+    The further towards the upper left, the better estimates tell what is liked, rated at least
+    ``relevant``, from what is not; on the diagonal they are chance. ``split`` is by default the
+    first; areas are of all its folds together.
+
+    Raises
+    ------
+    DataError
+        Without predictions, if there is no such split, or if all pairs are liked, or none.
+    MissingExtraError
+        Without matplotlib.
+    """
+    from sklearn.metrics import auc
+    from sklearn.metrics import roc_curve as curve_of
+
+    split = comparison.splits[0] if split is None else split
+    rows = _kept(comparison, split)
+    ax, own = new_axes(ax, height=4.6)
+    ax.plot([0, 1], [0, 1], color=INK if own else "gray", lw=1, ls=":")
+    for name, look in styles(comparison.algorithms).items():
+        mine = rows[rows["algorithm"] == name]
+        if len(mine):
+            liked, estimate = liked_or_not(_predictions(mine), relevant)
+            wrong, right, _ = curve_of(liked, estimate)
+            at = np.unique(np.linspace(0, len(wrong) - 1, 300).astype(int))
+            label = plain_text(f"{name}: {auc(wrong, right):.3f}")
+            ax.plot(wrong[at], right[at], label=label, **look | {"marker": None})
+    ax.set(xlabel="share of the others taken for liked", ylabel="share of the liked found")
+    ax.set(title=plain_text(split, WIDE), xlim=(0, 1), ylim=(0, 1))
     return finish(ax, own)
 
 
@@ -138,11 +222,11 @@ def reliability(comparison: Comparison, split: str | None = None, ax: Axes | Non
     if rows.empty:
         raise DataError("found no predictive standard deviations; LLMTokensBPMF gives them")
     ax, own = new_axes(ax)
-    for k, name in enumerate(comparison.algorithms):
+    for name, look in styles(comparison.algorithms).items():
         mine = rows[rows["algorithm"] == name]
         if len(mine) >= 10:
             table = reliability_table(_predictions(mine))
-            ax.plot(table["std"], table["rmse"], label=plain_text(name), **style(k))
+            ax.plot(table["std"], table["rmse"], label=plain_text(name), **look)
     ends = np.array([ax.get_xlim(), ax.get_ylim()])
     span = [ends.min(), ends.max()]
     ax.plot(span, span, color=INK if own else "gray", lw=1, ls=":", label="as predicted")

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from .. import plots
-from ..compare.results import markdown
-from ..storage.files import write_text
+from ..compare.results import markdown, markdown_text
+from ..errors import DataError, MissingExtraError
+from ..storage.files import require_place, write_text
 from . import svg
-from .place import require_page
 
 if TYPE_CHECKING:
     from ..compare import Comparison
@@ -33,8 +34,11 @@ def report(
     title: str = "Comparison of recommenders",
     settings: Mapping[str, Any] | None = None,
     curves: Sequence[LearningCurve] = (),
+    relevant: float = 4.0,
 ) -> Path:
     """Write a comparison as one HTML file, and as Markdown and CSV beside it.
+
+    The answer comes first: which algorithm is best, by how much, and how sure that is.
 
     The page asks nothing of the network and no other file; it can be printed, read on a phone, and
     follows the reader's choice of light or dark.
@@ -42,8 +46,8 @@ def report(
     Parameters
     ----------
     comparison : Comparison
-        With ``keep_predictions=True``, the page also has residuals, and how reliable predicted
-        standard deviations are.
+        With ``keep_predictions=True``, the page also has residuals, ROC curves, and how reliable
+        predicted standard deviations are.
     path : str or path
         Ends in ``.html``; the others are named alike and end in ``.md`` and ``.csv``.
     tokens : LLMTokens, optional
@@ -53,6 +57,8 @@ def report(
         More to say on how the results were made.
     curves : sequence of LearningCurve, optional
         Of :func:`~llmtokens.curves.learning_curve`: a figure and a table for each.
+    relevant : float, default=4.0
+        The least rating of what is liked, for the ROC curves.
 
     Returns
     -------
@@ -84,10 +90,14 @@ def report(
         script=script,
         script_hash=svg.source_hash(script),
         comparison=comparison,
-        blocks=[(s, m, _means_first(table)) for s, m, table in comparison.blocks()],
+        answer=comparison.answer(),
+        first=_first_figure(comparison),
+        blocks=[(b.split, b.measure, _means_first(b.values)) for b in comparison.blocks()],
+        best={(row.split, row.measure, row.algorithm) for row in comparison.best().itertuples()},
+        costs=list(comparison.costs()),
         failures=comparison.failures() + [line for c in curves for line in c.comparison.failures()],
         differences=_differences(comparison),
-        figures=_figures(comparison),
+        figures=_figures(comparison, relevant),
         curves=[part for curve in curves for part in _curve(curve)],
         token_map=mapped,
         n_tokens=len(tokens) if tokens is not None else 0,
@@ -100,59 +110,97 @@ def report(
     return path
 
 
-def _figures(comparison: Comparison) -> list[tuple[str, str, list[str]]]:
-    """Heading, explanation and drawings of each section that there is something for."""
+def _first_figure(comparison: Comparison) -> str:
+    """Differences to the reference in the measure that the answer is about."""
+    best = comparison.best()
+    measure = next(iter(best["measure"]), comparison.measures[0])
+    return "".join(_differences_in(comparison, [measure]))
+
+
+def _differences_in(comparison: Comparison, measures: Sequence[str]) -> list[str]:
+    """A drawing for each of the measures in which anything differs from the reference."""
+    if len(comparison.algorithms) < 2:
+        return []
+    differences = comparison.differences()
+    known = set(differences.loc[differences["difference"].notna(), "measure"])
+    return [
+        svg.figure(
+            partial(plots.paired_differences, comparison, measure),
+            f"Differences in {measure} to {comparison.reference}",
+        )
+        for measure in measures
+        if measure in known
+    ]
+
+
+def _figures(comparison: Comparison, relevant: float) -> list[Section]:
+    """The sections that there is something to draw for."""
     found = []
     if len(comparison.algorithms) > 1:
-        differences = comparison.differences()
-        known = set(differences.loc[differences["difference"].notna(), "measure"])
-        drawn = [
-            svg.figure(
-                partial(plots.paired_differences, comparison, measure),
-                f"Differences in {measure} to {comparison.reference}",
-            )
-            for measure in comparison.measures
-            if measure in known
-        ]
-        found.append(("Paired differences", _WHY_DIFFERENCES, drawn))
+        first = next(iter(comparison.best()["measure"]), comparison.measures[0])
+        rest = [measure for measure in comparison.measures if measure != first]
+        drawn = _differences_in(comparison, rest)
+        found.append(Section("Paired differences", _WHY_DIFFERENCES, drawn))
     if comparison.predictions is None:
         return found
+    roc = partial(plots.roc_curve, relevant=relevant)
     sections: list[tuple[str, str, Callable[..., object]]] = [
-        ("Residuals", _WHY_RESIDUALS, plots.residuals),
+        ("Residuals", _WHY_RESIDUALS, plots.residual_panels),
+        ("Liked or not", _WHY_ROC.format(relevant=relevant), roc),
         ("Reliability", _WHY_RELIABILITY, plots.reliability),
     ]
     for heading, why, plot in sections:
         drawn = []
         for split in comparison.splits:
-            if not _worth(plot, comparison.predictions, split):
+            if not _worth(heading, comparison.predictions, split, relevant):
                 continue
             about = f"{heading} on split {split}"
             drawn.append(svg.figure(partial(plot, comparison, split=split), about))
         if drawn:
-            found.append((heading, why, drawn))
+            found.append(Section(heading, why, drawn))
     return found
 
 
+class Section(NamedTuple):
+    """Figures under a heading, with what a reader has to know to read them."""
+
+    heading: str
+    why: str
+    drawings: list[str]
+
+
 _WHY_DIFFERENCES = (
-    "Each algorithm minus the reference on the same folds, with 95 % intervals of a paired t test "
-    "whose variance is corrected for overlapping training sets (Nadeau & Bengio 2003)."
+    "How much each algorithm differs from the reference on the same folds. A bar that does not "
+    "touch the line at zero is a difference that chance alone would seldom make: 95 % intervals of "
+    "a paired t test, whose variance is corrected for training sets that overlap (Nadeau & Bengio "
+    "2003)."
 )
 _WHY_RESIDUALS = (
-    "Mean of rating minus estimate, in 15 bins of about equal size: above zero, the algorithm "
-    "predicts too low."
+    "Where each algorithm is wrong on average. Estimates run from left to right; above the line at "
+    "zero, ratings turned out higher than estimated, below it lower. The other algorithms are in "
+    "grey. (Means in 15 bins of about equal size.)"
+)
+_WHY_ROC = (
+    "Can the estimates tell what users liked, rated {relevant:g} or more, from what they did not? "
+    "Each curve shows, for every threshold, how much of what was liked is found and at what price. "
+    "The nearer to the upper left corner the better; the dotted diagonal is guessing. The number "
+    "is the area under the curve: 1 is perfect, 0.5 is guessing."
 )
 _WHY_RELIABILITY = (
-    "Observed error against the standard deviation the algorithm states, in 10 bins of equal size: "
-    "below the diagonal it is too cautious, above it too sure."
+    "Does an algorithm know how wrong it is? Its stated standard deviation is from left to right, "
+    "the error it really made upwards, in 10 bins of equal size: on the dotted line it is right, "
+    "below it too cautious, above it too sure."
 )
 
 
-def _worth(plot: Callable[..., object], predictions: pd.DataFrame, split: str) -> bool:
-    """Reliability needs a stated spread."""
+def _worth(heading: str, predictions: pd.DataFrame, split: str, relevant: float) -> bool:
+    """Whether there is anything to draw: two kinds of pairs, or a stated standard deviation."""
     rows = predictions[predictions["split"] == split]
-    if plot is plots.reliability:
+    if heading == "Reliability":
         counts = rows[rows["std"].notna()].groupby("algorithm", observed=True).size()
         return bool((counts >= 10).any())
+    if heading == "Liked or not":
+        return (rows["rating"] >= relevant).nunique() == 2
     return len(rows) > 0
 
 
@@ -211,13 +259,54 @@ def _markdown(
     settings: Mapping[str, Mapping[str, str]],
     curves: Sequence[LearningCurve],
 ) -> str:
-    parts = [f"# {' '.join(title.split())}", made, comparison.to_markdown().rstrip()]
+    parts = [f"# {markdown_text(title)}", made, markdown_text(comparison.answer())]
+    parts.append(comparison.to_markdown().rstrip())
     for curve in curves:
         for measure in curve.comparison.measures:
-            heading = f"### Learning curve: {measure} by ratings of the {curve.by}"
+            heading = f"### Learning curve: {markdown_text(measure)} by ratings of the {curve.by}"
             parts.append(f"{heading}\n\n{markdown(_means(curve, measure))}")
-        parts += [f"Failed: {line}" for line in curve.comparison.failures()]
+        parts += [f"Failed: {markdown_text(line)}" for line in curve.comparison.failures()]
     for heading, values in settings.items():
-        lines = "\n".join(f"- {key}: `{value}`" for key, value in values.items())
-        parts.append(f"### {heading.capitalize()}\n\n{lines}")
-    return "\n\n".join(parts) + "\n"
+        lines = "\n".join(f"- {markdown_text(k)}: {_code(v)}" for k, v in values.items())
+        parts.append(f"### {markdown_text(heading.capitalize())}\n\n{lines}")
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _code(text: str) -> str:
+    """A code span, whatever marks are in the text."""
+    text = " ".join(str(text).split())
+    marks = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{marks} {text} {marks}" if "`" in text else f"`{text}`"
+
+
+def require_page(path: str | os.PathLike[str]) -> Path:
+    """Ask whether a report can be written at ``path``.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    MissingExtraError, DataError, StorageError
+        As :func:`~llmtokens.report.report`.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise DataError(f"found the path {str(path)!r}; expected one that ends in .html")
+    for beside in (path.with_suffix(".md"), path.with_suffix(".csv")):
+        if beside.exists() and not path.exists():
+            raise DataError(
+                f"found {str(beside)!r}, which a report at {str(path)!r} would replace, and "
+                "which no report has written; choose another name, or move it away"
+            )
+    try:
+        import jinja2  # noqa: F401
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(
+            f"a report needs {error.name}, which is not installed; "
+            "run: pip install 'llmtokens[plots]'"
+        ) from error
+    require_place(path)
+    return path
