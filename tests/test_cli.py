@@ -154,7 +154,7 @@ def test_benchmark_measures_what_is_liked_and_what_lists_show(folder):
     }  # fmt: skip
     assert means.loc["liked-auc", "BaselineOnly"] > means.loc["liked-auc", "Popularity"] > 0.5
     assert means.loc["novelty@5", "Popularity"] < means.loc["novelty@5", "BaselineOnly"]
-    assert means.loc["gini@5", "Popularity"] > means.loc["gini@5", "BaselineOnly"]
+    assert means.loc["gini@5"].between(0.5, 1).all()
 
 
 def test_predict_has_a_heading_and_titles(folder):

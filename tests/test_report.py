@@ -121,7 +121,8 @@ def test_every_section_is_there(page):
     html = page.read_text()
     for heading in (
         "Results", "Time and memory", "Failed", "Paired differences", "Learning curves",
-        "Residuals", "Liked or not", "Reliability", "Token map", "How it was made", "Versions", "Hardware",
+        "Residuals", "Liked or not", "Reliability", "Token map", "How it was made", "Versions",
+        "Hardware",
     ):  # fmt: skip
         assert re.search(rf"<h[23][^>]*>{heading}</h[23]>", html), heading
     assert html.count("<circle") == 40
