@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -113,6 +114,15 @@ class LearningCurve:
             parts.append(f"{head}\n\n{shown.to_string(float_format='{:.4f}'.format, na_rep='-')}")
         parts += [f"Failed: {line}" for line in self.comparison.failures()]
         return "\n\n".join(parts)
+
+    def _repr_html_(self) -> str:
+        """For a notebook: a table of means for each measure."""
+        parts = []
+        for measure in self.comparison.measures:
+            shown = self.table(measure).to_html(float_format="{:.4f}".format, na_rep="-")
+            parts.append(f"<p>{escape(measure)} by ratings of the {self.by}</p>{shown}")
+        parts += [f"<p>Failed: {escape(line)}</p>" for line in self.comparison.failures()]
+        return "".join(parts)
 
     def __repr__(self) -> str:
         return f"LearningCurve(by {self.by}, {len(self.n_given)} points, {self.comparison!r})"

@@ -178,6 +178,15 @@ def test_where_high_is_good_the_highest_is_best_and_where_nobody_knows_none_is()
     assert made._repr_html_().count("<strong>") == 2
 
 
+def test_a_notebook_shows_tables_and_no_markup_of_names(comparison, curve):
+    data = synthetic(n_users=20, n_items=20, n_ratings=100)
+    for made in (comparison, curve):
+        assert "<script>" not in made._repr_html_()
+        assert "&lt;script&gt;" in made._repr_html_()
+    assert "100 ratings from" in data._repr_html_()
+    assert data._repr_html_().count("<table") == 2
+
+
 def test_times_and_memory_stand_there_once(page, comparison):
     assert page.read_text().count(">Fit time (s)<") == 1
     assert page.with_suffix(".md").read_text().count("| Fit time (s) |") == 1

@@ -16,8 +16,7 @@ TRAIN, TEST = train_test_split(DATA.dataset, test_size=0.2, random_state=0)
 def rmse(algo, cv, data=DATA.dataset):
     """Mean RMSE over the folds of ``cv``, on the small data set unless another is given."""
     folds = [
-        accuracy.rmse(algo.fit(train).test(test), verbose=False)
-        for train, test in cv.split(data)
+        accuracy.rmse(algo.fit(train).test(test), verbose=False) for train, test in cv.split(data)
     ]
     return float(np.mean(folds))
 

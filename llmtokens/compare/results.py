@@ -116,6 +116,11 @@ class Comparison:
             raise DataError(f"found {reference!r}; expected one of {sample(self.algorithms, 20)}")
         if not 0 < confidence < 1:
             raise DataError(f"found confidence={confidence!r}; expected a number between 0 and 1")
+        return self._paired(reference, confidence, corrected)
+
+    def _paired(
+        self, reference: str, confidence: float = 0.95, corrected: bool = True
+    ) -> pd.DataFrame:
         keys = ["split", "measure", "fold"]
         base = self.table[self.table["algorithm"] == reference][[*keys, "value"]]
         rest = self.table[self.table["algorithm"] != reference]
@@ -154,7 +159,7 @@ class Comparison:
             row |= {"mean": first["mean"], "next": ""}
             if len(rest):
                 row["next"] = rest.iloc[0]["algorithm"]
-                found = self.differences(row["next"])
+                found = self._paired(row["next"])
                 here = (found["split"] == split) & (found["measure"] == measure)
                 mine = found[here & (found["algorithm"] == row["algorithm"])].iloc[0]
                 row |= mine[["difference", "low", "high", "p"]].to_dict()
@@ -175,6 +180,10 @@ class Comparison:
         said = f"On {split}, {row['algorithm']} has the {superlative} {shown}: {row['mean']:.4f}"
         if not row["next"]:
             return f"{said}."
+        if self.reference not in (row["algorithm"], row["next"]):
+            table = self.table[(self.table["split"] == split) & (self.table["measure"] == measure)]
+            other = table.loc[table["algorithm"] == self.reference, "value"].mean()
+            said += f" ({self.reference}, the reference: {other:.4f})"
         said += f", {abs(row['difference']):.4f} from the next, {row['next']}"
         if np.isnan(row["p"]):
             return f"{said} (one fold: nobody can say how sure that is)."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 
 import numpy as np
 import pandas as pd
@@ -70,6 +71,11 @@ class RatingData:
             )
         )
         return dataset
+
+    def _repr_html_(self) -> str:
+        """For a notebook: what there is, and the first ratings and items."""
+        first = self.ratings.head().to_html(index=False), self.items.head().to_html(index=False)
+        return f"<p>{escape(repr(self))}</p>{first[0]}{first[1]}"
 
     def __repr__(self) -> str:
         low, high = self.rating_scale

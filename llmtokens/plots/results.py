@@ -146,11 +146,12 @@ def residual_panels(comparison: Comparison, split: str | None = None) -> Axes:
             if other != name:
                 ax.plot(*line, color=GRID, lw=1)
         ax.plot(*lines[name], **look | {"markersize": 3})
-        ax.set_title(plain_text(name, 26), size=10, color=INK)
+        ax.set_title(plain_text(name, 20), size=9, color=INK)
     figure = panels[0].get_figure(root=True)
     assert figure is not None
-    figure.supxlabel("estimate", size=11, color=INK)
-    figure.supylabel("rating minus estimate", size=11, color=INK)
+    figure.suptitle(plain_text(split, WIDE), size=11, color=INK)
+    figure.supxlabel("estimate", size=10, color=INK)
+    figure.supylabel("rating minus estimate", size=10, color=INK)
     return panels[0]
 
 
