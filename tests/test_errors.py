@@ -36,7 +36,15 @@ from llmtokens.compare import Comparison, compare
 from llmtokens.controls import UserMean, random_like, shuffled
 from llmtokens.curves import learning_curve
 from llmtokens.data.ratings import Ratings
-from llmtokens.datasets import load_items, load_movielens, load_ratings, synthetic
+from llmtokens.datasets import (
+    load_events,
+    load_items,
+    load_movielens,
+    load_ratings,
+    news_feed,
+    shop_events,
+    synthetic,
+)
 from llmtokens.distributed import cluster, fit_bpmf, on_workers
 from llmtokens.encode import cached, check_texts, restore_encoder
 from llmtokens.errors import (
@@ -201,6 +209,11 @@ DAMAGED = (FileFormatError, "is not a whole safetensors file", "damaged, cut sho
 BROKEN_MODEL = (FileFormatError, "cannot be loaded by sentence-transformers", "folder of a model")
 NO_PACKAGE = (MissingExtraError, "needs sentence-transformers", "pip install")
 NO_CLOSED_FORM = "UserMean cannot be saved or extended"
+
+
+def events():
+    row = {"user": [1], "item": [2], "event": ["view"], "timestamp": [3]}
+    return load_events(pd.DataFrame(row))
 
 
 class Idle(LLMTokensEASE):
@@ -447,6 +460,13 @@ CASES = [
      "not a MovieLens folder. It holds", "expected .*ratings.csv"),
     ("synthetic", DataError, lambda at: synthetic(n_users=9, n_ratings=3),
      "n_ratings=3 is less than one for each of 9 users", "Ask for"),
+    ("load_events", DataError, lambda at: load_events(pd.DataFrame({"user": [1]})),
+     "found no column .*'item'", "name yours with event, user, item and timestamp"),
+    ("EventData.pairs", DataError, lambda at: events().pairs("sell"), "found event='sell'",
+     "expected one of 'view'"),
+    ("news_feed", DataError, lambda at: news_feed(n_days=0), "found n_days=0", "at least 1"),
+    ("shop_events", DataError, lambda at: shop_events(per_kind=0), "found per_kind=0",
+     "at least 1"),
     ("ColdItemKFold.split", DataError,
      lambda at: ColdItemKFold(2, random_state=-1).split(DATA.dataset),
      "found random_state=-1", "expected None, an int from 0"),

@@ -1,15 +1,29 @@
 """Data sets of ratings and texts, each with a Surprise ``Dataset`` in it.
 
 :func:`load_movielens` reads the MovieLens folders and archives, :func:`load_ratings` anybody's
-files or frames, and :func:`synthetic` generates a set that needs no file at all. All three give
-a :class:`RatingData`.
+files or frames, :func:`load_events` views, carts and purchases, and :func:`synthetic` generates a
+set that needs no file at all, as do :func:`news_feed` and :func:`shop_events` for what changes by
+the day. All but the last give a :class:`RatingData`.
 """
 
 from __future__ import annotations
 
+from .events import EventData, load_events
+from .feed import news_feed
 from .generate import synthetic
 from .movielens import load_movielens
 from .ratings import RatingData
+from .shop import shop_events
 from .tables import load_items, load_ratings
 
-__all__ = ["RatingData", "load_items", "load_movielens", "load_ratings", "synthetic"]
+__all__ = [
+    "EventData",
+    "RatingData",
+    "load_events",
+    "load_items",
+    "load_movielens",
+    "load_ratings",
+    "news_feed",
+    "shop_events",
+    "synthetic",
+]

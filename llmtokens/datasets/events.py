@@ -1,0 +1,223 @@
+"""load_events: views, carts, purchases and the like as ratings that say how much they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from ..data.times import seconds
+from ..errors import DataError, sample
+from .ratings import RatingData
+
+_TRIED = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # weights, that of the commonest event being 1
+_ROUNDS = 2  # over all kinds of events
+_JUDGES = 1000  # users whose next item the weights are learned on
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class EventData(RatingData):
+    """What :func:`load_events` makes of events: a :class:`RatingData` and how it came about.
+
+    Parameters
+    ----------
+    weights : dict
+        What an event of each kind counts for.
+    dropped : DataFrame
+        ``reason`` and ``events``, how many were left out for it.
+    events : DataFrame
+        ``user item event timestamp``, those that were kept, in order of time.
+    """
+
+    weights: dict[Hashable, float]
+    dropped: pd.DataFrame
+    events: pd.DataFrame
+
+    def pairs(self, event: Hashable) -> list[tuple[Hashable, Hashable]]:
+        """The (user, item) pairs with an event of this kind.
+
+        Raises
+        ------
+        DataError
+            If there is no such kind.
+        """
+        if event not in self.weights:
+            raise DataError(f"found event={event!r}; expected one of {sample(self.weights)}")
+        mine = self.events[self.events["event"] == event]
+        return list(dict.fromkeys(zip(mine["user"].tolist(), mine["item"].tolist(), strict=True)))
+
+
+def load_events(
+    events: pd.DataFrame,
+    *,
+    event: str = "event",
+    weights: Mapping[Hashable, float] | None = None,
+    half_life: float | None = None,
+    user: str = "user",
+    item: str = "item",
+    timestamp: str = "timestamp",
+    items: pd.DataFrame | None = None,
+) -> EventData:
+    """Events of many kinds as one rating a pair: the sum of what each of them counts for.
+
+    Parameters
+    ----------
+    events : DataFrame
+        One row an event. Events of one pair at different times add up.
+    event, user, item, timestamp : str
+        The column names in your table. Times are numbers or dates; dates count in seconds.
+    weights : mapping, optional
+        What an event of each kind counts for, such as ``{"view": 1, "cart": 3, "buy": 5}``; kinds
+        that are not named are left out. None: learned, the commonest kind counting for 1, such that
+        sums over a user's events rank what this user turns to next (by co-occurrence) highest.
+    half_life : float, optional
+        In the unit of the timestamps: an event that is so much older than the newest of all counts
+        half as much.
+    items : DataFrame, optional
+        One row an item, its id in a column of the same name as in ``events``.
+
+    Returns
+    -------
+    EventData
+        With a rating for each pair, at the time of its last event; the scale is from 0 to the
+        largest.
+
+    Raises
+    ------
+    DataError
+        For missing columns, weights that are not positive, or where no event is left.
+
+    Examples
+    --------
+    >>> rows = [("ann", "tent", "view", 1), ("ann", "tent", "buy", 2), ("bob", "tent", "view", 3),
+    ...         ("bob", None, "view", 4), ("bob", "rope", "search", 5)]
+    >>> frame = pd.DataFrame(rows, columns=["user", "item", "event", "timestamp"])
+    >>> data = load_events(frame, weights={"view": 1, "buy": 5})
+    >>> data.ratings.values.tolist()
+    [['ann', 'tent', 6.0, 2.0], ['bob', 'tent', 1.0, 3.0]]
+    >>> data.dropped.values.tolist()
+    [['no item', 1], ['event without a weight', 1]]
+    """
+    named = {"user": user, "item": item, "event": event, "timestamp": timestamp}
+    absent = [column for column in named.values() if column not in events]
+    if absent:
+        raise DataError(
+            f"found no column {sample(absent)} among {sample(events.columns, 12)}; name yours with "
+            "event, user, item and timestamp"
+        )
+    table = pd.DataFrame({own: events[column] for own, column in named.items()})
+    table["timestamp"] = seconds(table["timestamp"])
+    table, dropped = _kept(table.reset_index(drop=True), weights)
+    if table.empty:
+        raise DataError(
+            f"found no event to keep: {dropped.to_dict('records')}; look at the columns"
+        )
+    table = table.sort_values("timestamp", kind="stable", ignore_index=True)
+    counted = _learned(table) if weights is None else {k: float(v) for k, v in weights.items()}
+    value = table["event"].map(counted).to_numpy(np.float64)
+    if half_life is not None:
+        if not 0 < half_life < np.inf:
+            raise DataError(f"found half_life={half_life!r}; expected a positive number")
+        value = value * 0.5 ** (
+            (table["timestamp"].max() - table["timestamp"].to_numpy()) / half_life
+        )
+    ratings = (
+        table.assign(rating=value)
+        .groupby(["user", "item"], sort=False)
+        .agg(rating=("rating", "sum"), timestamp=("timestamp", "max"))
+        .reset_index()
+    )
+    scale = 0.0, float(ratings["rating"].max())
+    described = ratings[["item"]].drop_duplicates(ignore_index=True)
+    if items is not None:
+        described = items.rename(columns={item: "item"}).reset_index(drop=True)
+    users = ratings[["user"]].drop_duplicates(ignore_index=True)
+    return EventData(ratings, described, users, scale, "events", counted, dropped, table)
+
+
+def _kept(
+    table: pd.DataFrame, weights: Mapping[Hashable, float] | None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The events that can be used, and how many cannot, by reason; the first reason counts."""
+    if weights is not None:
+        wrong = {k: v for k, v in weights.items() if not 0 < v < np.inf}
+        if wrong or not weights:
+            raise DataError(f"found weights={dict(weights)!r}; expected positive numbers by kind")
+    reasons = {
+        "no user": table["user"].isna(),
+        "no item": table["item"].isna(),
+        "no kind of event": table["event"].isna(),
+        "no time": table["timestamp"].isna(),
+    }
+    if weights is not None:
+        reasons["event without a weight"] = ~table["event"].isin(list(weights))
+    reasons["logged twice"] = table.duplicated()
+    left, counts = np.ones(len(table), bool), {}
+    for reason, mask in reasons.items():
+        counts[reason] = int(np.sum(mask.to_numpy() & left))
+        left &= ~mask.to_numpy()
+    dropped = pd.DataFrame(
+        [(reason, n) for reason, n in counts.items() if n], columns=["reason", "events"]
+    )
+    return table[left], dropped
+
+
+def _learned(table: pd.DataFrame) -> dict[Hashable, float]:
+    """Weights by which a user's events rank the next new item of this user highest.
+
+    The score of an item is the sum of its cosines to what the user did, times the weights. Learned
+    kind by kind, the commonest staying at 1, on the mean reciprocal rank of each user's last item.
+    """
+    kinds = table["event"].value_counts().index.tolist()
+    weights = dict.fromkeys(kinds, 1.0)
+    if len(kinds) == 1:
+        return weights
+    user, users = pd.factorize(table["user"])
+    item, items = pd.factorize(table["item"])
+    first = ~table.duplicated(["user", "item"]).to_numpy()
+    newest = pd.Series(np.arange(len(table))[first]).groupby(user[first]).max()
+    cut = np.full(len(users), len(table))
+    cut[newest.index] = newest.to_numpy()  # where each user's last new item comes in
+    before = np.arange(len(table)) < cut[user]
+    judges = np.unique(user[before])
+    judges = judges[np.linspace(0, len(judges) - 1, min(len(judges), _JUDGES)).astype(int)]
+    if len(judges) == 0:
+        return weights
+    shape = (len(users), len(items))
+    seen = _counts(user[before], item[before], shape)
+    seen.data[:] = 1
+    norm = sparse.diags_array(1 / np.sqrt(np.maximum(seen.sum(axis=0), 1)))
+    near = (norm @ (seen.T @ seen) @ norm).tocsr()
+    near.setdiag(0)
+    codes = pd.Categorical(table["event"], kinds).codes
+    parts = []
+    for k in range(len(kinds)):
+        own = before & (codes == k)
+        parts.append((_counts(user[own], item[own], shape)[judges] @ near).toarray())
+    known = seen[judges].toarray() > 0
+    targets = item[cut[judges]]
+
+    def quality(tried: dict[Hashable, float]) -> float:
+        scores = sum(tried[kind] * part for kind, part in zip(kinds, parts, strict=True))
+        scores = np.where(known, -np.inf, scores)
+        at = scores[np.arange(len(judges)), targets][:, None]
+        above = np.sum(scores > at, axis=1) + (np.sum(scores == at, axis=1) - 1) / 2
+        return float(np.mean(1 / (1 + above)))
+
+    best = quality(weights)
+    for _, kind, value in product(range(_ROUNDS), kinds[1:], _TRIED):
+        tried = weights | {kind: value}
+        found = quality(tried)
+        if found > best + 1e-9:
+            weights, best = tried, found
+    return weights
+
+
+def _counts(user: np.ndarray, item: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
+    made = sparse.csr_array((np.ones(len(user)), (user, item)), shape=shape)
+    made.sum_duplicates()
+    return made
