@@ -1,7 +1,7 @@
-"""The tables of the README, made from ``benchmarks/results``.
+"""The tables of the pages, made from ``benchmarks/results``.
 
 python benchmarks/tables.py            print them
-python benchmarks/tables.py --write    put them into README.md and benchmarks/README.md
+python benchmarks/tables.py --write    put them into README.md, benchmarks/README.md and docs/
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from statistics import mean, median
 from typing import Any
 
 HERE = Path(__file__).parent
-TARGETS = (HERE.parent / "README.md", HERE / "README.md")
+ROOT = HERE.parent
+TARGETS = (ROOT / "README.md", HERE / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 SPLITS = {
     "warm": "known items",
     "cold-item": "cold items",
