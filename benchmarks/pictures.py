@@ -9,7 +9,6 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-
 from tables import ROOT, SPLITS, results
 
 ROWS = {
