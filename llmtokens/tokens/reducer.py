@@ -37,10 +37,10 @@ class TokenReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     Attributes
     ----------
     mean_ : ndarray of shape (n_features,)
-    components_ : ndarray of shape (n_components_, n_features)
+    components_ : ndarray of shape (n_kept, n_features)
         Principal axes with the whitening folded in: ``(X - mean_) @ components_.T``. In each, the
         entry largest in size is positive, so the signs do not depend on the linear algebra library.
-    explained_variance_ratio_ : ndarray of shape (n_components_,)
+    explained_variance_ratio_ : ndarray of shape (n_kept,)
         Share of the total variance along each axis, before whitening.
     n_components_ : int
 
@@ -119,7 +119,7 @@ class TokenReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         return self
 
     def transform(self, X: Any) -> NDArray[np.float64]:
-        """Project rows, also ones not seen in ``fit``: (n_samples, n_components_)."""
+        """Project rows, also ones not seen in ``fit``: (n_samples, n_kept)."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, accept_sparse="csr", reset=False)
         if sparse.issparse(X):
