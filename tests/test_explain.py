@@ -110,7 +110,7 @@ def test_influence_on_a_mean_of_samples_is_that_of_the_users_row_without_the_rat
             y = (values[keep] - f.mean) / f.std - q[:, -1]
             usual = np.column_stack([f.lead - f.correction.centre, np.ones(len(f.lead))])
             usual = f.text_share * (usual @ f.selection[algo.users_.unknown])
-            y = y - usual[items[keep]]
+            y = y - usual[items[keep]] - f.newness[user] * f.newcomer_gap[items[keep]]
             alpha = weights[keep] / (f.user_open[user, 0] * f.item_open[items[keep], 0])
             precision = np.linalg.inv(f.user_spread[s].astype(float))
             posterior = precision + (design * alpha[:, None]).T @ design

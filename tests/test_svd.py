@@ -5,7 +5,7 @@ from algorithms import DATA, TOKENS, USER_TOKENS, dataset, full
 from surprise import SVD, Dataset, Reader, accuracy
 from surprise.model_selection import KFold, train_test_split
 
-from llmtokens import LLMTokens, LLMTokensSVD
+from llmtokens import LLMTokens, LLMTokensContent, LLMTokensSVD
 from llmtokens.controls import shuffled
 from llmtokens.errors import AlignmentError, DataError
 from llmtokens.model_selection import ColdItemKFold, ColdUserKFold, FewShotItemKFold
@@ -247,3 +247,35 @@ def test_shuffled_tokens_of_users_are_noticed_and_dropped(planted, cv):
 def test_a_number_of_factors_in_the_place_of_tokens_is_refused_with_what_to_write():
     with pytest.raises(AlignmentError, match="found item_tokens=50.*n_factors=50"):
         LLMTokensSVD(50).fit(TRAIN)
+
+
+# -- tokens of what users did
+
+
+@pytest.mark.parametrize(
+    "algo",
+    [
+        LLMTokensSVD(TOKENS, "history", random_state=0),
+        LLMTokensContent(TOKENS, user_tokens="history"),
+    ],
+    ids=lambda algo: type(algo).__name__,
+)
+def test_history_is_that_of_the_training_ratings_alone(algo):
+    cv = KFold(3, random_state=0)
+    train, test = next(cv.split(DATA.dataset))
+    held = {(u, i) for u, i, _ in test}
+    frame = DATA.ratings[["user", "item", "rating"]]
+    planted = [  # what is tested would give users away, if it were seen
+        (u, i, r if (u, i) not in held else 5.0 if u % 2 else 0.5)
+        for u, i, r in frame.itertuples(index=False, name=None)
+    ]
+    other, _ = next(cv.split(dataset(planted, DATA.rating_scale)))
+    plain = [p.est for p in algo.fit(train).test(test)]
+    assert [p.est for p in algo.fit(other).test(test)] == pytest.approx(plain, abs=1e-9)
+
+
+def test_tokens_of_a_history_that_has_seen_the_test_set_are_refused():
+    users = LLMTokens.from_history(DATA.ratings, TOKENS)
+    train, _ = next(KFold(3, random_state=0).split(DATA.dataset))
+    with pytest.raises(DataError, match='seen other ratings.*user_tokens="history"'):
+        LLMTokensSVD(TOKENS, users).fit(train)

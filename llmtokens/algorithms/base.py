@@ -56,7 +56,7 @@ class TokenAlgoBase(Serving, AlgoBase):
     items_ = fitted(lambda model: model.items)
 
     def __init__(
-        self, item_tokens: LLMTokens | None = None, user_tokens: LLMTokens | None = None
+        self, item_tokens: LLMTokens | None = None, user_tokens: LLMTokens | str | None = None
     ) -> None:
         super().__init__()
         self.item_tokens = item_tokens
@@ -69,10 +69,29 @@ class TokenAlgoBase(Serving, AlgoBase):
         raise NotImplementedError
 
     def _entities(
-        self, user_ids: list[Hashable], item_ids: list[Hashable]
+        self, user_ids: list[Hashable], item_ids: list[Hashable], ratings: Ratings | None = None
     ) -> tuple[EntityIndex, EntityIndex]:
-        """Who can be predicted: these ids, and those that have a token."""
-        sides = {"user": (user_ids, self.user_tokens), "item": (item_ids, self.item_tokens)}
+        """Who can be predicted: these ids, and those that have a token.
+
+        Without ``ratings`` there can be no tokens of history.
+        """
+        of_users = self.user_tokens
+        if isinstance(of_users, str):
+            if of_users != "history" or not isinstance(self.item_tokens, LLMTokens):
+                raise AlignmentError(
+                    f"found user_tokens={of_users!r} and item_tokens of type "
+                    f"{type(self.item_tokens).__name__}; expected LLMTokens, or user_tokens="
+                    '"history" beside item_tokens'
+                )
+            if ratings is None:
+                raise AlignmentError(
+                    'found user_tokens="history"; expected LLMTokens here: build them with '
+                    "LLMTokens.from_history"
+                )
+            of_users = LLMTokens.from_history(ratings, self.item_tokens)
+        elif ratings is not None and isinstance(of_users, LLMTokens):
+            of_users.require_unseen(ratings)
+        sides = {"user": (user_ids, of_users), "item": (item_ids, self.item_tokens)}
         for side, (_, tokens) in sides.items():
             if isinstance(tokens, (int, np.integer)):
                 raise AlignmentError(
@@ -96,13 +115,13 @@ class TokenAlgoBase(Serving, AlgoBase):
         ------
         DataError
             For an empty trainset, NaN or infinite ratings, or parameters out of range; also if
-            the training diverged.
+            the training diverged, or tokens of users are made of other ratings than these.
         AlignmentError
             If no id of the trainset has a token.
         """
         with writing(self):
             ratings = Ratings.from_trainset(trainset)
-            users, items = self._entities(ratings.user_ids, ratings.item_ids)
+            users, items = self._entities(ratings.user_ids, ratings.item_ids, ratings)
             with one_blas_thread(), breakdowns_named():
                 model = self._learn(ratings, users, items)
             model.require_finite()

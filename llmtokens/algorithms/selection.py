@@ -231,14 +231,14 @@ class CorrectedModel(FittedModel):
             "newcomer_gap": np.zeros(items.n_rows),
         }
 
-    def with_newcomers(self, estimates: Floats) -> Self:
+    def with_newcomers(self, unit: float = 1.0) -> Self:
         """The model that knows what users without ratings say of rare and of popular items.
 
-        ``estimates`` (n_items,) are its own for a user without ratings, less the mean of all
-        ratings.
+        ``unit`` is how large on the scale of the ratings is what corrections have as 1.
         """
-        ratings = self.ratings
-        known = newcomers.learn(ratings, estimates)
+        ratings, every = self.ratings, np.arange(self.ratings.n_items)
+        usual, _ = self.score(np.full(len(every), self.users.unknown), every)
+        known = newcomers.learn(ratings, usual - ratings.global_mean) / unit
         counts = [
             np.pad(of, (0, side.n_rows - len(of)))
             for of, side in ((ratings.user_counts, self.users), (ratings.item_counts, self.items))

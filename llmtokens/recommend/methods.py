@@ -67,7 +67,7 @@ class Serving:
     fitted_type: ClassVar[type[FittedModel]] = FittedModel
     model_: FittedModel = cast(FittedModel, _NotFitted())
     item_tokens: LLMTokens | None
-    user_tokens: LLMTokens | None
+    user_tokens: LLMTokens | str | None
 
     # -- lists ---------------------------------------------------------------------------------
 

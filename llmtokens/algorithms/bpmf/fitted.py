@@ -129,7 +129,7 @@ class FittedBPMF(CorrectedModel):
         gibbs.pair_moments(
             users, items, self.user_samples, self.item_samples, self.lead, mean, variance
         )
-        mean += self.corrections(users, items)
+        mean += self.corrections(users, items) + self.newcomer_terms(users, items)
         variance += np.einsum("nk,nk->n", self.user_open[users], self.item_open[items])
         return self.mean + self.std * mean, {"std": self.std * np.sqrt(variance)}
 
@@ -162,6 +162,8 @@ class FittedBPMF(CorrectedModel):
             terms["content"] = of_user[:, :c] @ self.lead[item]
         if self.text_share.any():
             terms["selection correction"] = self.corrections(np.array([user]), np.array([item]))
+        if self.newcomers.any():
+            terms["new user"] = self.newcomer_terms(np.array([user]), np.array([item]))
         return {"mean": self.mean} | {
             name: self.std * float(np.mean(term)) for name, term in terms.items()
         }
@@ -200,6 +202,7 @@ class FittedBPMF(CorrectedModel):
         x = np.broadcast_to(self.lead[items], (n, len(items), c))
         design = np.concatenate([x, q[:, :, :-1], np.ones((n, len(items), 1))], axis=2)
         usual = self.corrections(np.full(len(items), self.users.unknown), items)
+        usual = usual + self.newcomer_terms(np.full(len(items), row), items)
         open_ = (values - self.mean) / self.std - q[:, :, -1] - usual
         precision = weights / (self.user_open[row, 0] * self.item_open[items, 0])
         return design, open_, precision
@@ -217,7 +220,10 @@ class FittedBPMF(CorrectedModel):
         learned = np.einsum("snk,sk->sn", design, drawn).mean(axis=0)
         q = self.item_samples[items].astype(np.float64).transpose(1, 0, 2)
         gap = np.einsum("snk,sk->sn", q - self.prior("item", items), taste).mean(axis=0)
-        rest = (values - self.mean) / self.std - learned - q[:, :, -1].mean(axis=0) + gap
+        rest = (values - self.mean) / self.std - self.newcomer_terms(
+            np.full(len(items), row), items
+        )
+        rest = rest - learned - q[:, :, -1].mean(axis=0) + gap
         opened = self.user_open[row].copy()
         opened[1:-2] = products(taste, True).mean(axis=0)
         opened[-2] = np.mean(np.sum((taste[:, None] @ self.item_spread)[:, 0] * taste, axis=1))
@@ -235,14 +241,15 @@ class FittedBPMF(CorrectedModel):
             lead = (self.items.tokens[row, :c] - self.centre[:c]) * self.lead_scale
         v = self.user_samples[users].astype(np.float64).transpose(1, 0, 2)
         design = np.concatenate([v[:, :, c:-1], np.ones((n, len(users), 1))], axis=2)
-        open_ = (values - self.mean) / self.std - v[:, :, :c] @ lead - v[:, :, -1]
+        known = self.newcomer_terms(users, np.full(len(users), row))
+        open_ = (values - self.mean) / self.std - known - v[:, :, :c] @ lead - v[:, :, -1]
         precision = weights / (self.item_open[row, 0] * self.user_open[users, 0])
         mean, spread = conditional(design, open_, precision, prior, self.item_spread, None)
         opened, warm = self.item_open[row].copy(), len(users) > 0
         share = 1.0
         if warm:
-            known = 1 + self.item_spread[:, -1, -1] * precision.sum()
-            share = float(np.mean(EVEN_ODDS / known))
+            sure = 1 + self.item_spread[:, -1, -1] * precision.sum()
+            share = float(np.mean(EVEN_ODDS / sure))
             opened[1:-2] = spread.mean(axis=0)[np.triu_indices(spread.shape[1])]
             opened[-2] = 0
         if not self.text_share.any():

@@ -80,6 +80,8 @@ class LLMTokensBPMF(TokenAlgoBase):
     Parameters
     ----------
     item_tokens, user_tokens : LLMTokens, optional
+        ``user_tokens="history"`` makes those of users from what they rated, in each ``fit`` from
+        its own trainset.
     n_factors : int, default=10
         Free dims.
     n_content : int, default=16
@@ -141,7 +143,7 @@ class LLMTokensBPMF(TokenAlgoBase):
     def __init__(
         self,
         item_tokens: LLMTokens | None = None,
-        user_tokens: LLMTokens | None = None,
+        user_tokens: LLMTokens | str | None = None,
         n_factors: int = 10,
         n_content: int = 16,
         n_samples: int = 170,
@@ -223,7 +225,8 @@ class LLMTokensBPMF(TokenAlgoBase):
             **parts,
             **known.parts,
         )
-        return corrected(model)
+        model = corrected(model)
+        return model if self._plain else model.with_newcomers(std)
 
     @contextlib.contextmanager
     def _threads(self, n_ratings: int) -> Iterator[None]:

@@ -51,7 +51,8 @@ class LLMTokensContent(TokenAlgoBase):
     item_tokens : LLMTokens
         Required in ``fit``.
     method : {"ridge", "cosine"}, default="ridge"
-    user_tokens : LLMTokens, optional
+    user_tokens : LLMTokens or "history", optional
+        With "history" they are made from what users rated, in each ``fit`` from its own trainset.
     timestamps : DataFrame, Surprise Dataset, or mapping, optional
         When ratings were made, which a trainset does not know: a frame with the columns user, item
         and timestamp, the data set itself where it has timestamps (as those of
@@ -121,7 +122,7 @@ class LLMTokensContent(TokenAlgoBase):
         self,
         item_tokens: LLMTokens | None = None,
         method: str = "ridge",
-        user_tokens: LLMTokens | None = None,
+        user_tokens: LLMTokens | str | None = None,
         timestamps: Any = None,
         half_life: float | None = None,
     ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,8 @@ class LLMTokensSVD(TokenAlgoBase):
     Parameters
     ----------
     item_tokens, user_tokens : LLMTokens, optional
+        ``user_tokens="history"`` makes those of users from what they rated, in each ``fit`` from
+        its own trainset.
     n_factors : int, default=100
     n_epochs : int, default=20
     biased : bool, default=True
@@ -101,7 +103,7 @@ class LLMTokensSVD(TokenAlgoBase):
     def __init__(
         self,
         item_tokens: LLMTokens | None = None,
-        user_tokens: LLMTokens | None = None,
+        user_tokens: LLMTokens | str | None = None,
         n_factors: int = 100,
         n_epochs: int = 20,
         biased: bool = True,
@@ -154,11 +156,7 @@ class LLMTokensSVD(TokenAlgoBase):
         y = (ratings.deviation if self.biased else ratings.value) / std
         sides = Sides.of(ratings, y, users, items, trained, ridge, of_users, about)
         model = self._assembled(ratings, users, items, sides, std)
-        if not self.biased:
-            return model
-        every = np.arange(ratings.n_items)
-        usual, _ = model.score(np.full(len(every), users.unknown), every)
-        return model.with_newcomers(usual - model.mean)
+        return model.with_newcomers() if self.biased else model
 
     def _learn_plain(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> FittedSVD:
         """Surprise's SVD; unknown ids have no bias and no factors."""
@@ -185,7 +183,10 @@ class LLMTokensSVD(TokenAlgoBase):
         """Factors on residuals of standard deviation 1, that standard deviation, and what the
         text of users says."""
         rng = generator(self.random_state)
-        start = baselines(ratings, ridge, of_users)
+        # tokens of history know these very ratings; the seeds of users are made of the same already
+        told = users.table is None or cast(LLMTokens, users.table).history is None
+        nothing = TokenRidge(users.tokens[:, :0], ratings.user_counts)
+        start = baselines(ratings, ridge, of_users if told else nothing)
         if self.biased:
             value, residual, std = ratings.deviation, start.residual, start.std
         else:
@@ -194,7 +195,7 @@ class LLMTokensSVD(TokenAlgoBase):
         residual = residual / std
         norm = float(np.sqrt(self.n_factors) * self.init_std_dev)
         n_lead = self.n_factors - round(self.n_factors / 3)
-        about = UserText.learn(ratings, users, items, residual, n_lead, norm)
+        about = UserText.learn(ratings, users, items, residual, n_lead, norm) if told else None
         if about is not None:
             residual = residual - about.explained
         qi, pu, anchored = seed_factors(
