@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from llmtokens.algorithms.bpmf.drift import DriftPrior
 from llmtokens.algorithms.bpmf.priors import (
     FeatureSums,
     ItemPrior,
@@ -21,6 +22,7 @@ N_USERS, N_ITEMS, K = 5, 4, 1
 GRID = np.exp(np.linspace(0, 3, 7))
 SHAPES = np.array([2.0, 3.0, 4.5, 7.0])
 RATE = (6.0, 0.6)
+VARIANCES, TIMES = np.array([0.1, 0.2, 0.4, 0.8, 1.6]), np.array([0.5, 1.0, 2.0, 4.0, 8.0])
 
 
 class TamePrior(TokenPrior):
@@ -34,8 +36,8 @@ class TameItemPrior(ItemPrior):
     LINK_PRIOR = (6.0, 5.0)
 
 
-def small_sampler(rng: np.random.Generator) -> Sampler:
-    """All parts of the full model: text, links, user features, content, both noises."""
+def small_sampler(rng: np.random.Generator, timed: bool = False) -> Sampler:
+    """All parts of the full model: text, links, user features, content, both noises, times."""
     pairs = np.array(
         [(u, i) for u in range(N_USERS) for i in range(N_ITEMS) if (u + 2 * i) % 5 > 1]
     )
@@ -48,7 +50,8 @@ def small_sampler(rng: np.random.Generator) -> Sampler:
     text = rng.standard_normal((N_ITEMS, 2)).astype(np.float32)
     about_users = rng.standard_normal((N_USERS, 1)).astype(np.float32)
     lead = rng.standard_normal((N_ITEMS, 1)).astype(np.float32)
-    team = Shards.of(ratings, 1.0, about_users, lead, K, seed=int(rng.integers(1 << 30)))
+    team = Shards.of(ratings, 1.0, about_users, lead, K, seed=int(rng.integers(1 << 30)),
+                     times=_times(len(pairs)) if timed else None)  # fmt: skip
     links = find_links(team)
     priors = (
         TamePrior(K + 2, FeatureSums.of(about_users), strengths=GRID),
@@ -56,7 +59,15 @@ def small_sampler(rng: np.random.Generator) -> Sampler:
     )
     noises = RowPrecisions(False, SHAPES, RATE), RowPrecisions(True, SHAPES)
     size = Size(N_USERS, N_ITEMS, ratings.n, K, 1)
-    return Sampler(team, size, *priors, *noises, team.shards[0].seed, links)
+    return Sampler(team, size, *priors, *noises, team.shards[0].seed, links,
+                   drift=DriftPrior(1.0, VARIANCES, TIMES) if timed else None)  # fmt: skip
+
+
+def _times(n: int) -> np.ndarray:
+    """Of all ratings but one, in no order."""
+    times = (7.0 * np.arange(n)) % 5
+    times[2] = np.nan
+    return times
 
 
 def the_users(chain: Sampler) -> Shard:
@@ -96,6 +107,17 @@ def draw_hyper(prior: TamePrior, rng: np.random.Generator) -> np.ndarray:
     return root
 
 
+def draw_drift(chain: Sampler, rng: np.random.Generator) -> None:
+    """The processes from their definition, and the scale from its prior."""
+    drift, times, (u, _) = the_users(chain).drift, _times(chain.size.n_ratings), pairs_of(chain)
+    chain.drift.variance, chain.drift.tau = rng.choice(VARIANCES), rng.choice(TIMES)
+    for user in range(N_USERS):
+        at = np.flatnonzero((u == user) & np.isfinite(times))
+        apart = np.abs(times[at][:, None] - times[at])
+        covariance = chain.drift.variance * np.exp(-apart / chain.drift.tau)
+        drift.states[at] = np.linalg.cholesky(covariance) @ rng.standard_normal(len(at))
+
+
 def draw_all(chain: Sampler, rng: np.random.Generator) -> None:
     """Everything but the ratings from its prior."""
     prior, users = chain.item_prior, the_users(chain)
@@ -109,6 +131,8 @@ def draw_all(chain: Sampler, rng: np.random.Generator) -> None:
     chain.Q = prior.mean() + rng.standard_normal(chain.Q.shape) @ root.T
     root = draw_hyper(chain.user_prior, rng)
     users.V[:] = user_means(chain) + rng.standard_normal(users.V.shape) @ root.T
+    if chain.drift is not None:
+        draw_drift(chain, rng)
     for noise in (chain.user_noise, chain.item_noise):
         noise.shape = float(rng.choice(SHAPES))
         noise.rate = noise.shape if noise.unit else rng.gamma(RATE[0]) / RATE[1]
@@ -127,8 +151,10 @@ def draw_ratings(chain: Sampler, rng: np.random.Generator) -> None:
     u, i = pairs_of(chain)
     users = the_users(chain)
     precision = users.alpha[u] * chain.item_alpha[i]
-    users.rated.y[:] = expectations(chain)[0] + rng.standard_normal(len(u)) / np.sqrt(precision)
-    users.rated.item_y[:] = users.rated.y[np.lexsort((u, i))]
+    y = expectations(chain)[0] + rng.standard_normal(len(u)) / np.sqrt(precision)
+    users.given.y[:] = y if users.drift is None else y + users.drift.states
+    users.given.item_y[:] = users.given.y[np.lexsort((u, i))]
+    users.take_off_drift()
 
 
 def statistics(chain: Sampler) -> np.ndarray:
@@ -154,7 +180,11 @@ def statistics(chain: Sampler) -> np.ndarray:
         (chain.item_noise, chain.item_alpha),
     ):
         out += [noise.shape, np.log(noise.rate), *np.log(alpha[:2])]
-    y = users.rated.y.astype(float)
+    if users.drift is not None:
+        s = users.drift.states[[0, 1, 3, 4]]  # the third rating has no time
+        out += [np.log(chain.drift.variance), np.log(chain.drift.tau), *np.tanh(s)]
+        out += [np.tanh(s[0] * s[1]), np.log(np.sum(users.drift.states**2))]
+    y = users.given.y.astype(float)
     out += [np.tanh(y.mean()), np.log(np.mean(y**2))]
     return np.array(out)
 
@@ -175,12 +205,12 @@ def fresh(chain: Sampler, rng: np.random.Generator) -> np.ndarray:
     return statistics(chain)
 
 
-def scores(n: int, seed: int) -> np.ndarray:
+def scores(n: int, seed: int, timed: bool = False) -> np.ndarray:
     """How many standard errors the two ways to the joint distribution differ, by statistic:
     everything from the prior (Geweke's marginal-conditional), or a sweep and new ratings by turns
     (his successive-conditional)."""
     rng = np.random.default_rng(seed)
-    chain = small_sampler(rng)
+    chain = small_sampler(rng, timed)
     forward = np.array([fresh(chain, rng) for _ in range(n)])
     chained = np.empty_like(forward)
     for row in chained:

@@ -138,35 +138,44 @@ class TokenAlgoBase(Serving, AlgoBase):
         r_ui: float | None = None,
         clip: bool = True,
         verbose: bool = False,
+        at: Any = None,
     ) -> Prediction:
         """Predict one rating; see Surprise's ``AlgoBase.predict``.
+
+        An algorithm with ``timestamps`` predicts it for the moment that these have for the pair, or
+        else for ``at``: a number, a date or "now"; with neither, for no moment in particular.
 
         ``details`` of the result says ``was_impossible``, ``cold_user`` and ``cold_item`` (no
         training ratings).
 
         Raises
         ------
+        DataError
+            If ``at`` is no time, or the algorithm was fitted without timestamps.
         NotFittedError
             Before ``fit``.
         """
-        return self._predictions([uid], [iid], [r_ui], clip, verbose)[0]
+        return self._predictions([uid], [iid], [r_ui], clip, verbose, at)[0]
 
     def test(
-        self, testset: Iterable[tuple[Hashable, Hashable, float | None]], verbose: bool = False
+        self,
+        testset: Iterable[tuple[Hashable, Hashable, float | None]],
+        verbose: bool = False,
+        at: Any = None,
     ) -> list[Prediction]:
         """Predict all pairs of a test set, vectorised; the result is that of ``predict``.
 
         Raises
         ------
-        NotFittedError
-            Before ``fit``.
+        DataError, NotFittedError
+            As ``predict``.
         """
         testset = list(testset)
         if not testset:
             return []
         with _collector_paused():
             uids, iids, truths = zip(*testset, strict=True)
-            return self._predictions(uids, iids, truths, True, verbose)
+            return self._predictions(uids, iids, truths, True, verbose, at)
 
     def estimate(self, u: int | str, i: int | str) -> float:
         """Estimate for inner ids, unclipped; unknown ones come as ``"UKN__" + str(raw id)``.
@@ -179,8 +188,8 @@ class TokenAlgoBase(Serving, AlgoBase):
         model = self.model_
         users = np.array([_inner_row(model.users, u)], np.int64)
         items = np.array([_inner_row(model.items, i)], np.int64)
-        est = float(model.score(users, items)[0][0])
-        return model.ratings.global_mean if np.isnan(est) else est
+        times = model.moments_of_rows(users, items)
+        return float(model.estimates(users, items, False, times)[0][0])
 
     def default_prediction(self) -> float:
         """The mean of the training ratings, where nothing better can be said."""
@@ -195,10 +204,12 @@ class TokenAlgoBase(Serving, AlgoBase):
         truths: Sequence[float | None],
         clip: bool,
         verbose: bool,
+        at: Any,
     ) -> list[Prediction]:
         model = self.model_
         users, items = model.users.rows(uids), model.items.rows(iids)
-        est, extra, impossible = model.estimates(users, items, clip)
+        times = model.moments(uids, iids, at)
+        est, extra, impossible = model.estimates(users, items, clip, times)
         details = _details(users >= model.users.n_warm, items >= model.items.n_warm, impossible)
         for key, values in extra.items():
             for detail, value in zip(details, values.tolist(), strict=True):

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from ..errors import DataError
+
+
+def moment(at: Any) -> float:
+    """A time as a number: one, a date, or "now", in seconds since 1970.
+
+    Raises
+    ------
+    DataError
+        For anything else.
+    """
+    value = time.time() if isinstance(at, str) and at == "now" else float(seconds([at])[0])
+    if not np.isfinite(value):
+        raise DataError(f'found at={at!r}; expected a number, a date, or "now"')
+    return value
 
 
 def seconds(times: Any) -> NDArray[np.float64]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..errors import DataError, sample
+from ..errors import DataError, FileFormatError, sample
 from ..runtime.arrays import Floats, Rows
-from .ids import IdIndex, plain_id
+from ..storage.container import jsonable_ids
+from ..storage.layout import Array, Layout, check
+from .ids import IdIndex, plain_id, plain_ids
 from .ratings import Ratings
 from .times import seconds
 
+_LAYOUT: Layout = {"keys": Array(("pairs",), "int"), "times": Array(("pairs",))}
 _COLUMNS = ["user", "item", "timestamp"]
 _FORMS = (
     "a DataFrame with the columns user, item and timestamp, a Dataset that has timestamps, or a "
@@ -56,6 +59,8 @@ class Timestamps:
         DataError
             If it is of another form.
         """
+        if isinstance(given, cls):
+            return given
         frame = _frame(given)
         time = seconds(frame["timestamp"])
         (user, users), (item, items) = (pd.factorize(frame[side]) for side in _COLUMNS[:2])
@@ -72,12 +77,39 @@ class Timestamps:
             time[last],
         )
 
+    @classmethod
+    def of_rated(cls, ratings: Ratings, times: Floats) -> Timestamps:
+        """Of ratings that stand beside their times, NaN where there is none."""
+        at = np.flatnonzero(np.isfinite(times))
+        keys = ratings.user[at].astype(np.int64) * ratings.n_items + ratings.item[at]
+        order = np.argsort(keys)
+        index = IdIndex(ratings.user_ids), IdIndex(ratings.item_ids)
+        return cls(*index, ratings.n_items, keys[order], times[at][order])
+
     def of_pairs(self, users: Iterable[Hashable], items: Iterable[Hashable]) -> Floats:
         """The times of pairs of raw ids, NaN where there is none, shape (n,).
 
         Ids match exactly, or through ``str(id)`` where only one id of the table reads so.
         """
         return self._at(self.users.rows(users), self.items.rows(items))
+
+    def with_pairs(
+        self, users: Sequence[Hashable], items: Sequence[Hashable], times: Floats
+    ) -> Timestamps:
+        """With further pairs, none twice, each in place of an older one."""
+        (all_users, user), (all_items, item) = (
+            _joined(self.users, users),
+            _joined(self.items, items),
+        )
+        n = len(all_items.exact)
+        own = self.keys // max(self.n_items, 1) * n + self.keys % max(self.n_items, 1)
+        keys = user * n + item
+        order, kept = np.argsort(keys), ~np.isin(own, keys)
+        keys, own, old = keys[order], own[kept], self.times[kept]
+        at = np.searchsorted(own, keys)
+        return Timestamps(
+            all_users, all_items, n, np.insert(own, at, keys), np.insert(old, at, times[order])
+        )
 
     def of_ratings(self, ratings: Ratings) -> Floats:
         """The time of each rating of a trainset, NaN where there is none, shape (n,)."""
@@ -104,6 +136,36 @@ class Timestamps:
             )
         return times
 
+    # -- as parts of a file --------------------------------------------------------------------
+
+    def to_parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A JSON payload and arrays, from which :meth:`from_parts` makes the same table."""
+        ids = {
+            "users": jsonable_ids(list(self.users.exact)),
+            "items": jsonable_ids(list(self.items.exact)),
+        }
+        return ids, {"keys": self.keys, "times": self.times}
+
+    @classmethod
+    def from_parts(cls, payload: Any, arrays: Mapping[str, Any]) -> Timestamps:
+        """The table whose parts these are.
+
+        Raises
+        ------
+        FileFormatError
+            If they are not those of one.
+        """
+        if not isinstance(payload, dict) or payload.keys() != {"users", "items"}:
+            raise FileFormatError("'timestamps' has no lists of users and items")
+        if not all(isinstance(ids, list) for ids in payload.values()):
+            raise FileFormatError("'timestamps' has no lists of users and items")
+        users, items = (plain_ids(jsonable_ids(payload[side])) for side in ("users", "items"))
+        check(_LAYOUT, arrays, {})
+        keys, times = np.array(arrays["keys"], np.int64), np.array(arrays["times"], np.float64)
+        if np.any(np.diff(keys) <= 0) or np.any((keys < 0) | (keys >= len(users) * len(items))):
+            raise FileFormatError("'keys' of the timestamps are not increasing pairs of their ids")
+        return cls(IdIndex(users), IdIndex(items), len(items), keys, times)
+
     def _at(self, user: Rows, item: Rows) -> Floats:
         out = np.full(len(user), np.nan)
         wanted = user * self.n_items + item
@@ -112,6 +174,16 @@ class Timestamps:
             found = (user >= 0) & (item >= 0) & (self.keys[place] == wanted)
             out[found] = self.times[place[found]]
         return out
+
+
+def _joined(known: IdIndex, ids: Sequence[Hashable]) -> tuple[IdIndex, Rows]:
+    """The ids with further ones among them, and the rows of these."""
+    rows = known.rows(ids)
+    new = list(dict.fromkeys(raw for raw, row in zip(ids, rows, strict=True) if row < 0))
+    if new:
+        known = IdIndex([*known.exact, *new])
+        rows = known.rows(ids)
+    return known, rows
 
 
 def _frame(given: Any) -> pd.DataFrame:

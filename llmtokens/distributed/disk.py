@@ -114,9 +114,16 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def write(
-    folder: Path, ratings: Ratings, std: float, known: Known, n_factors: int, seed: int, slots: int
+    folder: Path,
+    ratings: Ratings,
+    times: Floats | None,
+    std: float,
+    known: Known,
+    n_factors: int,
+    seed: int,
+    slots: int,
 ) -> Where:
-    """Write the ratings, standardised, shard by shard.
+    """Write the ratings, standardised, and their times, shard by shard.
 
     Raises
     ------
@@ -131,7 +138,11 @@ def write(
     store.write(where.path(ROWS), _KNOWN, {}, rows)
     for index, first in enumerate(bounds[:-1]):
         rated = Rated.of_users(ratings, slice(first, bounds[index + 1]), std)
-        store.write(_shard_path(where, index), _RATINGS, {}, rated._asdict())
+        arrays = rated._asdict()
+        if times is not None:
+            at = slice(*ratings.user_ptr[[first, bounds[index + 1]]])
+            arrays["times"] = times[at]
+        store.write(_shard_path(where, index), _RATINGS, {}, arrays)
     return where
 
 
@@ -144,10 +155,11 @@ class DiskShards(Shards):
         lead = np.ascontiguousarray(rows["lead"].astype(np.float64))
         for index in indices:
             first, end = where.bounds[index], where.bounds[index + 1]
-            rated = Rated(**store.read(_shard_path(where, index), _RATINGS, mmap=True)[2])
+            arrays = dict(store.read(_shard_path(where, index), _RATINGS, mmap=True)[2])
+            times, rated = arrays.pop("times", None), Rated(**arrays)
             shard = Shard(
                 index, first, rated, np.array(rows["about"][first:end]), lead, where.n_factors,
-                where.seed,
+                where.seed, times,
             )  # fmt: skip
             shard.kept = self._samples(index, (where.slots, *shard.V.shape))
             shards.append(shard)
@@ -182,6 +194,8 @@ class DiskShards(Shards):
         self.flush()
         for shard in self.shards:
             arrays = {"alpha": shard.alpha, "plain": shard.links.plain, "open": shard.open}
+            if shard.drift is not None:
+                arrays |= {"drift": shard.drift.states, "rows": shard.V}
             store.write(_state_path(self.where, shard.index, sweeps), _USERS, {}, arrays)
 
     def restore(self, sweeps: int) -> None:
@@ -190,6 +204,9 @@ class DiskShards(Shards):
             state = store.read(_state_path(self.where, shard.index, sweeps), _USERS)[2]
             shard.alpha[:], shard.open[:] = state["alpha"], state["open"]
             shard.links.plain[:] = state["plain"]
+            if shard.drift is not None:  # the next sweep begins with it, given the users' rows
+                shard.drift.states[:], shard.V[:] = state["drift"], state["rows"]
+                shard.take_off_drift()
 
     def flush(self) -> None:
         """Write the samples kept so far."""

@@ -15,11 +15,13 @@ import numpy as np
 from ..algorithms.base import breakdowns_named
 from ..algorithms.bpmf import LLMTokensBPMF
 from ..algorithms.bpmf.chain import Chain, kept_samples
+from ..algorithms.bpmf.drift import Moments
 from ..algorithms.bpmf.features import Known
 from ..algorithms.bpmf.fitted import FittedBPMF
 from ..algorithms.bpmf.model import spread
 from ..data.entities import EntityIndex
 from ..data.ratings import Ratings
+from ..data.timestamps import Timestamps
 from ..errors import DataError, LLMTokensError
 from ..runtime.threads import one_blas_thread
 from ..storage import container as store
@@ -55,7 +57,8 @@ def fit_bpmf(
     ----------
     ratings : path, dask.dataframe.DataFrame or pandas.DataFrame
         A folder of Parquet files, one such file, or a frame, with the columns ``user``, ``item``
-        and ``rating``; no pair twice. Ids are numbered in the order in which they appear, files
+        and ``rating``; no pair twice. A column ``timestamp`` is what ``timestamps`` are to
+        :class:`~llmtokens.LLMTokensBPMF`. Ids are numbered in the order in which they appear, files
         read in that of their names, ``part.2`` before ``part.10``.
     item_tokens, user_tokens : LLMTokens, optional
     client : distributed.Client, optional
@@ -121,9 +124,17 @@ def fit_bpmf(
         if client is not None:
             wait_for(client, 1)
         table = sources.read(ratings, rating_scale, client)
-    users, items = algo._entities(table.user_ids, table.item_ids)
-    with opened(folder) as place, one_blas_thread(), algo._threads(table.n), breakdowns_named():
-        job = _Job(algo, table, users, items, place, int(checkpoint_every))
+    known = table.ratings
+    if table.times is not None:
+        if algo.timestamps is not None:
+            raise DataError(
+                "found timestamps=... and a column timestamp; expected one of the two: leave "
+                "out either"
+            )
+        algo.timestamps = Timestamps.of_rated(known, table.times)
+    users, items = algo._entities(known.user_ids, known.item_ids)
+    with opened(folder) as place, one_blas_thread(), algo._threads(known.n), breakdowns_named():
+        job = _Job(algo, known, users, items, place, int(checkpoint_every))
         with connected(client):
             model = job.run(client)
     model.require_finite()
@@ -145,16 +156,18 @@ class _Job:
     ) -> None:
         self.algo, self.ratings, self.users, self.items = algo, ratings, users, items
         self.known: Known = algo._known(users, items)
+        self.moments = Moments.of(algo.timestamps, ratings)
         passing = replace(ratings)  # what it works out and keeps is gone when the fit begins
         self.std, self._every, self._path = spread(passing), every, folder / disk.CHECKPOINT
         self._losses = 0
-        self._fit = _digest(algo, ratings, self.known)
+        self._fit = _digest(algo, ratings, self.known, self.moments)
         saved = self._saved()
         self.seed = algo._seed() if saved is None else int(saved[0]["seed"])
         slots, _ = kept_samples(algo.n_samples, users.n_rows, self.known.lead, algo.n_factors)
         self.where = disk.write(
-            folder, passing, self.std, self.known, algo.n_factors, self.seed, slots
-        )
+            folder, passing, self.moments.times, self.std, self.known, algo.n_factors, self.seed,
+            slots,
+        )  # fmt: skip
 
     def run(self, client: Any) -> FittedBPMF:
         """Sample, from the last checkpoint if there is one, until it is done."""
@@ -164,7 +177,7 @@ class _Job:
                 with self._team(client) as team:
                     parts = self._chain(team).run(self._checkpoint)
                 return self.algo._finished(
-                    parts, self.ratings, self.users, self.items, self.known, self.std
+                    parts, self.ratings, self.users, self.items, self.known, self.std, self.moments
                 )
             except WorkerLostError as error:
                 self._bear(error)
@@ -199,8 +212,9 @@ class _Job:
 
     def _chain(self, team: Any) -> Chain:
         chain = self.algo._chain(
-            team, self.ratings.n, self.users, self.items, self.known, self.std, self.seed
-        )
+            team, self.ratings.n, self.users, self.items, self.known, self.std, self.seed,
+            self.moments.start(),
+        )  # fmt: skip
         saved = self._saved()
         if saved is not None:
             chain.restore(saved[1])
@@ -229,13 +243,14 @@ class _Job:
         return payload, state
 
 
-def _digest(algo: LLMTokensBPMF, ratings: Ratings, known: Known) -> str:
-    """What a checkpoint must agree in: ratings, features and parameters."""
+def _digest(algo: LLMTokensBPMF, ratings: Ratings, known: Known, moments: Moments) -> str:
+    """What a checkpoint must agree in: ratings, their times, features and parameters."""
     names = ("n_factors", "n_content", "n_samples", "burn_in")
     values: dict[str, Any] = {name: int(getattr(algo, name)) for name in names}
     state = algo.random_state
     values["random_state"] = int(state) if isinstance(state, (int, np.integer)) else None
     digest = hashlib.sha256(json.dumps(values).encode())
-    for array in (ratings.user_ptr, ratings.item, ratings.value, *known[:3]):
+    times = () if moments.times is None else (moments.times,)
+    for array in (ratings.user_ptr, ratings.item, ratings.value, *known[:3], *times):
         digest.update(memoryview(np.ascontiguousarray(array)).cast("B") if array.size else b"")
     return digest.hexdigest()

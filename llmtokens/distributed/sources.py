@@ -6,13 +6,14 @@ import re
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ..data.ids import plain_ids
 from ..data.ratings import Ratings, checked_scale
+from ..data.times import seconds
 from ..errors import (
     DataError,
     FileFormatError,
@@ -20,15 +21,24 @@ from ..errors import (
     StorageError,
     sample,
 )
+from ..runtime.arrays import Floats
 
 COLUMNS = ["user", "item", "rating"]
+TIME = "timestamp"
 _ROWS = 1 << 20  # that are read, or put in order, at once
 MISSING = (
     "{what} needs {package}, which is not installed; run: pip install 'llmtokens[distributed]'"
 )
 
 
-def read(ratings: Any, scale: Any, client: Any = None) -> Ratings:
+class Table(NamedTuple):
+    """Ratings, and when each was made; None where nobody says."""
+
+    ratings: Ratings
+    times: Floats | None
+
+
+def read(ratings: Any, scale: Any, client: Any = None) -> Table:
     """All ratings as arrays, ids numbered as they appear, as Surprise would number them.
 
     Raises
@@ -43,10 +53,14 @@ def read(ratings: Any, scale: Any, client: Any = None) -> Ratings:
     low, high = checked_scale(scale)
     ids: tuple[dict[Any, int], dict[Any, int]] = {}, {}
     users, items, values = array("i"), array("i"), array("d")  # grow without a second copy
+    times, timed = array("d"), None
     for name, frame in _pieces(ratings, client):
         values.frombytes(_values(name, frame, low, high).tobytes())
         users.frombytes(_codes(name, frame["user"], ids[0]).tobytes())
         items.frombytes(_codes(name, frame["item"], ids[1]).tobytes())
+        timed = _same_kind(name, TIME in frame.columns, timed)
+        if timed:
+            times.frombytes(seconds(frame[TIME].reset_index(drop=True)).tobytes())
     user, item, value = (np.frombuffer(x, x.typecode) for x in (users, items, values))
     del users, items, values  # so that each is freed when it has been put in order
     if not len(user):
@@ -55,11 +69,21 @@ def read(ratings: Any, scale: Any, client: Any = None) -> Ratings:
     ptr = np.concatenate([[0], np.cumsum(counts)])
     value = _by_user(user, ptr, value)
     item = _by_user(user, ptr, item)
+    when = _by_user(user, ptr, np.frombuffer(times, np.float64)) if timed else None
     user = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     made = Ratings(user, item, value, ptr, (low, high), plain_ids(ids[0]), plain_ids(ids[1]))
     made.check()
     _check_pairs(made)
-    return made
+    return Table(made, when)
+
+
+def _same_kind(name: str, timed: bool, before: bool | None) -> bool:
+    if before is not None and timed != before:
+        raise DataError(
+            f"{name} {'has' if timed else 'lacks'} the column {TIME}, unlike the pieces before; "
+            "expected it in all of them or in none"
+        )
+    return timed
 
 
 def _pieces(ratings: Any, client: Any) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -95,8 +119,8 @@ def _parquet(folder: Path) -> Iterator[tuple[str, pd.DataFrame]]:
     for path in files:
         try:
             file = parquet.ParquetFile(path)
-            _require(repr(str(path)), file.schema_arrow.names)
-            for batch in file.iter_batches(batch_size=_ROWS, columns=COLUMNS):
+            wanted = _require(repr(str(path)), file.schema_arrow.names)
+            for batch in file.iter_batches(batch_size=_ROWS, columns=wanted):
                 # what pandas has written beside the columns would make an index of some
                 yield repr(str(path)), batch.to_pandas(ignore_metadata=True)
         except (pyarrow.ArrowException, OSError) as error:
@@ -117,15 +141,16 @@ def _natural(path: Path) -> tuple[list[Any], str]:
 
 
 def _columns(name: str, frame: Any) -> Any:
-    _require(name, list(frame.columns))
-    return frame[COLUMNS]
+    return frame[_require(name, list(frame.columns))]
 
 
-def _require(name: str, found: list[str]) -> None:
+def _require(name: str, found: list[str]) -> list[str]:
+    """The columns to read."""
     if any(found.count(column) != 1 for column in COLUMNS):
         raise DataError(
             f"{name} has the columns {sample(found)}; expected user, item and rating, each once"
         )
+    return [*COLUMNS, TIME] if found.count(TIME) == 1 else COLUMNS
 
 
 def _values(name: str, frame: pd.DataFrame, low: float, high: float) -> Any:

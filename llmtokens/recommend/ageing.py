@@ -26,6 +26,19 @@ def recency(n: int, timestamps: Sequence[float] | None, half_life: float | None)
         return np.ones(n)
     if timestamps is None or half_life is None:
         raise DataError("timestamps and half_life go together; found only one of them")
+    times = checked_times(n, timestamps)
+    check_half_life(half_life)
+    return decayed(times.max(initial=-np.inf) - times, half_life)
+
+
+def checked_times(n: int, timestamps: Sequence[float]) -> Floats:
+    """Times of ``n`` ratings as numbers, in their order.
+
+    Raises
+    ------
+    DataError
+        If there are more or fewer, or some are neither numbers nor dates.
+    """
     if isinstance(timestamps, Mapping):
         raise DataError(
             f"found timestamps of type {type(timestamps).__name__}; expected a list, in the order "
@@ -38,8 +51,7 @@ def recency(n: int, timestamps: Sequence[float] | None, half_life: float | None)
             f"found timestamps of shape {times.shape}, {bad} of them neither numbers nor dates; "
             f"expected {n} finite numbers or dates (as text: ISO 8601; others: pandas.to_datetime)"
         )
-    check_half_life(half_life)
-    return decayed(times.max(initial=-np.inf) - times, half_life)
+    return times
 
 
 def decayed(age: Floats, half_life: float) -> Floats:

@@ -75,8 +75,12 @@ def explain(model: FittedModel, uid: Hashable, iid: Hashable, n: int) -> Explana
     """See :meth:`Serving.explain`."""
     require_length(n)
     user, item = int(model.users.rows([uid])[0]), int(model.items.rows([iid])[0])
-    est, _, impossible = model.estimates(np.array([user]), np.array([item]), True)
+    rows, times = (np.array([user]), np.array([item])), model.moments([uid], [iid])
+    est, _, impossible = model.estimates(*rows, True, times)
     terms = {"mean": model.ratings.global_mean} if impossible[0] else model.terms(user, item)
+    if times is not None and np.isfinite(times[0]):
+        then, usual = (model.estimates(*rows, False, when)[0][0] for when in (times, None))
+        terms["moment"] = float(then - usual)
     excess = float(est[0]) - sum(terms.values())
     rounding = _ROUNDING * max(map(abs, model.ratings.scale))
     name = "end of the rating scale" if abs(excess) > rounding else list(terms)[-1]

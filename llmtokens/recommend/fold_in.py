@@ -10,10 +10,11 @@ import pandas as pd
 
 from ..data.ids import plain_id, plain_ids
 from ..data.ratings import Ratings
+from ..data.timestamps import Timestamps
 from ..errors import DataError, sample
 from ..runtime.arrays import Floats, Singles
 from ..tokens import LLMTokens
-from .ageing import recency
+from .ageing import checked_times, recency
 from .interface import FittedModel, Growth
 
 Model = TypeVar("Model", bound=FittedModel)
@@ -60,8 +61,12 @@ def with_user(
     _require_known(model, "item", items, "fold_in_item")
     uid = plain_ids([uid])[0]
     model.users.rows([uid])  # warns of an id that is known as another type
-    weights = recency(len(items), timestamps, half_life)
-    return learned(model, [uid] * len(items), items, values, weights, users=[uid])
+    n, when = len(items), model.timestamps
+    if when is not None and timestamps is not None:
+        when = when.with_pairs([uid] * n, items, checked_times(n, timestamps))
+    ages = when is None or half_life is not None
+    weights = recency(n, timestamps, half_life) if ages else np.ones(n)
+    return learned(model, [uid] * n, items, values, weights, users=[uid], timestamps=when)
 
 
 def with_item(model: Model, iid: Hashable, content: Any, ratings: Given) -> Model:
@@ -112,10 +117,12 @@ def learned(
     users: Sequence[Hashable] = (),
     items: Sequence[Hashable] = (),
     content: Any = None,
+    timestamps: Timestamps | None = None,
 ) -> Model:
     """A model with further ratings, and rows learned anew.
 
-    ``content`` is that of the one item in ``items``.
+    ``content`` is that of the one item in ``items``; ``timestamps`` are, by default, those there
+    were.
     """
     _require_on_scale(model.ratings, rated_by, rated, values)
     known_items, shifted = model.items, None
@@ -136,6 +143,7 @@ def learned(
         new_items=all_items.rows(new_items).tolist(),
         learn_users=all_users.rows(users).tolist(),
         learn_items=all_items.rows(items).tolist(),
+        timestamps=timestamps or model.timestamps,
     )  # fmt: skip
     try:
         return model.relearned(growth)

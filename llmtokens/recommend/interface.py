@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import reduce
 from typing import Any, ClassVar, Self, cast
 
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from ..data.entities import EntityIndex
 from ..data.ratings import Ratings
+from ..data.times import moment
+from ..data.timestamps import Timestamps
 from ..errors import DataError, LLMTokensError
 from ..runtime.arrays import Floats, Mask, Rows
 from ..runtime.threads import one_blas_thread
@@ -40,6 +42,8 @@ class Growth:
         Rows of items that had no ratings and have some now.
     learn_users, learn_items : list of int
         Rows to learn anew.
+    timestamps : Timestamps, optional
+        When pairs were rated, old ones and new.
     """
 
     ratings: Ratings
@@ -50,6 +54,7 @@ class Growth:
     new_items: Sequence[int]
     learn_users: Sequence[int]
     learn_items: Sequence[int]
+    timestamps: Timestamps | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,11 +73,14 @@ class FittedModel:
         What was learned from.
     users, items : EntityIndex
         Who can be predicted.
+    timestamps : Timestamps, optional
+        When pairs were rated, or will be, where the algorithm makes something of it.
     """
 
     ratings: Ratings
     users: EntityIndex
     items: EntityIndex
+    timestamps: Timestamps | None = field(default=None, kw_only=True)
 
     layout: ClassVar[Layout | None] = None
 
@@ -95,6 +103,43 @@ class FittedModel:
         """Estimates for pairs of rows, NaN where impossible, and further details by name."""
         raise NotImplementedError
 
+    def score_at(self, users: Rows, items: Rows, times: Floats) -> Scores:
+        """:meth:`score` at moments, shape (n,), NaN where unknown."""
+        return self.score(users, items)
+
+    def moments(
+        self, uids: Sequence[Hashable], iids: Sequence[Hashable], at: Any = None
+    ) -> Floats | None:
+        """When pairs of raw ids are rated: as the timestamps say, or else ``at``; NaN where neither
+        does, and None where time says nothing to the model.
+
+        Raises
+        ------
+        DataError
+            If ``at`` is no time, or the model knows none.
+        """
+        if self.timestamps is None:
+            if at is not None:
+                raise DataError(
+                    f"found at={at!r}, but this model was fitted without timestamps, so that time "
+                    "says nothing to it; expected an algorithm with timestamps: leave at out"
+                )
+            return None
+        times = self.timestamps.of_pairs(uids, iids)
+        if at is not None:
+            times[np.isnan(times)] = moment(at)
+        return times
+
+    def moments_of_rows(self, users: Rows, items: Rows, at: Any = None) -> Floats | None:
+        """The same for pairs of rows."""
+        if self.timestamps is None and at is None:
+            return None
+        uids, iids = (
+            [entities.ids[row] if row < entities.unknown else None for row in rows.tolist()]
+            for entities, rows in ((self.users, users), (self.items, items))
+        )
+        return self.moments(uids, iids, at)
+
     def rank_scores(self, users: Rows) -> NDArray[np.floating]:
         """What lists are sorted by, for all items: shape (n_users, n_item_rows), NaN: unknown."""
         every = np.arange(self.items.n_rows)
@@ -104,16 +149,20 @@ class FittedModel:
         return out
 
     def estimates(
-        self, users: Rows, items: Rows, clip: bool = True
+        self, users: Rows, items: Rows, clip: bool = True, times: Floats | None = None
     ) -> tuple[Floats, dict[str, NDArray[Any]], Mask]:
         """Finite estimates for pairs of rows, details by name, and which were impossible.
 
-        With ``clip``, estimates are inside the rating scale.
+        With ``clip``, estimates are inside the rating scale; with ``times`` of :meth:`moments` they
+        are for these.
         """
         with one_blas_thread():
+            parts = [slice(k, k + _BLOCK) for k in range(0, max(len(users), 1), _BLOCK)]
             blocks = [
-                self.score(users[k : k + _BLOCK], items[k : k + _BLOCK])
-                for k in range(0, max(len(users), 1), _BLOCK)
+                self.score(users[at], items[at])
+                if times is None
+                else self.score_at(users[at], items[at], times[at])
+                for at in parts
             ]
         est = np.concatenate([block[0] for block in blocks]).astype(np.float64, copy=False)
         extra = {key: np.concatenate([b[1][key] for b in blocks]) for key in blocks[0][1]}
@@ -207,7 +256,8 @@ class FittedModel:
         ):
             if source is not None:
                 arrays = grown(layout, arrays, side, source, entities.n_warm)
-        return self.from_arrays(arrays, growth.ratings, growth.users, growth.items)
+        made = self.from_arrays(arrays, growth.ratings, growth.users, growth.items)
+        return replace(made, timestamps=growth.timestamps)
 
     def _solved(self, side: str, rows: Sequence[int], before: FittedModel) -> Self:
         """With some rows learned anew; arrays that ``before`` has as well are not written to."""
@@ -222,7 +272,8 @@ class FittedModel:
                 arrays[name] = np.copy(arrays[name])
         for row, entries in found:
             put(self._declared(), arrays, side, row, entries)
-        return self.from_arrays(arrays, self.ratings, self.users, self.items)
+        made = self.from_arrays(arrays, self.ratings, self.users, self.items)
+        return replace(made, timestamps=self.timestamps)
 
     def user_entries(
         self, row: int, items: Rows, values: Floats, weights: Floats

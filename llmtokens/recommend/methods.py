@@ -79,6 +79,7 @@ class Serving:
         exclude_seen: bool = True,
         diversity: float = 0.0,
         popularity_penalty: float = 0.0,
+        at: Any = None,
     ) -> pd.DataFrame:
         r"""The ``n`` best items for a user, known or not.
 
@@ -100,6 +101,8 @@ class Serving:
             listed: the same value weighs alike on every rating scale, and does more to an
             algorithm whose relevance follows popularity less. Negative values ask for the well
             known.
+        at : number, date or "now", optional
+            The moment the list is for, where the algorithm has ``timestamps``.
 
         Returns
         -------
@@ -119,7 +122,7 @@ class Serving:
         model = self.model_
         wish = ranking.Wish(n, exclude_seen, diversity, popularity_penalty)
         user = int(model.users.rows([uid])[0])
-        _, frame = ranking.recommend(model, np.array([user]), candidates, wish)
+        _, frame = ranking.recommend(model, np.array([user]), candidates, wish, at=at)
         return frame.assign(basis=ranking.basis(model, user))
 
     def recommend_all(
@@ -130,6 +133,7 @@ class Serving:
         exclude_seen: bool = True,
         diversity: float = 0.0,
         popularity_penalty: float = 0.0,
+        at: Any = None,
     ) -> pd.DataFrame:
         """:meth:`recommend` for every user with ratings or a token, one list after the other.
 
@@ -155,7 +159,7 @@ class Serving:
         model = self.model_
         wish = ranking.Wish(n, exclude_seen, diversity, popularity_penalty)
         users = np.arange(model.users.unknown)
-        who, frame = ranking.recommend(model, users, candidates, wish, n_jobs)
+        who, frame = ranking.recommend(model, users, candidates, wish, n_jobs, at)
         raw = as_column(model.users.ids)
         frame.insert(0, "user", raw.take(who).set_axis(frame.index))
         known = [ranking.basis(model, user) for user in users.tolist()]
@@ -244,6 +248,7 @@ class Serving:
         ratings : mapping, or iterable of (item id, rating)
         timestamps : sequence of float or of dates, optional
             When each rating was made, in any unit; dates, also as ISO 8601 text, count in seconds.
+            Where the algorithm has ``timestamps`` they join these, in their unit.
         half_life : float, optional
             In the same unit (of MovieLens: seconds, a day has 86,400): a rating that is so much
             older than the newest one given counts half as much. By default the algorithm's own,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from ..data.entities import EntityIndex
 from ..data.ids import plain_ids
 from ..data.ratings import Ratings
+from ..data.timestamps import Timestamps
 from ..errors import FileFormatError
 from ..storage.container import jsonable_ids
 from ..storage.layout import Array, Layout, check
@@ -39,14 +41,14 @@ Algorithm = TypeVar("Algorithm", bound=Fitted)
 Parts = tuple[dict[str, Any], dict[str, NDArray[Any]]]  # a payload and arrays
 
 _TOKENS = ("item_tokens", "user_tokens")
-_APART = {*_TOKENS, "timestamps"}  # no parameters to a file; what times say is in the weights
+_APART = {*_TOKENS, "timestamps"}  # no parameters to a file
 _RATINGS: Layout = {
     "user_ptr": Array(("users + 1",), "int"),
     "item": Array(("ratings",), "int", below="items"),
     "value": Array(("ratings",)),
     "weight": Array(("ratings",), optional=True),
 }
-_KEYS = {"parameters", "scalars", "users", "items", "scale", *_TOKENS}
+_KEYS = {"parameters", "scalars", "users", "items", "scale", "timestamps", *_TOKENS}
 
 
 def to_parts(algo: Fitted) -> Parts:
@@ -69,6 +71,10 @@ def to_parts(algo: Fitted) -> Parts:
     for side, tokens in (("item_tokens", model.item_tokens), ("user_tokens", model.user_tokens)):
         payload[side], parts = (None, {}) if tokens is None else tokens.to_parts()
         arrays |= {f"{side}.{k}": v for k, v in parts.items()}
+    payload["timestamps"] = None
+    if model.timestamps is not None:
+        payload["timestamps"], parts = model.timestamps.to_parts()
+        arrays |= {f"timestamps.{k}": v for k, v in parts.items()}
     return payload, {k: v for k, v in arrays.items() if v is not None}
 
 
@@ -85,7 +91,7 @@ def from_parts(
     if not isinstance(payload, dict) or payload.keys() != _KEYS:
         raise FileFormatError(f"expected the parts {sorted(_KEYS)}")
     groups: dict[str, dict[str, NDArray[Any]]] = {
-        name: {} for name in ("state", "ratings", *_TOKENS)
+        name: {} for name in ("state", "ratings", "timestamps", *_TOKENS)
     }
     for name, array in arrays.items():
         group, _, key = name.partition(".")
@@ -109,7 +115,12 @@ def from_parts(
     }  # fmt: skip
     check(layout, state, sizes)
     state = {name: state.get(name) for name in layout}
-    algo.model_ = cls.fitted_type.from_arrays(state, ratings, users, items)
+    model = cls.fitted_type.from_arrays(state, ratings, users, items)
+    if payload["timestamps"] is not None:
+        when = Timestamps.from_parts(payload["timestamps"], groups["timestamps"])
+        model = replace(model, timestamps=when)
+        vars(algo)["timestamps"] = when  # so that it can be fitted again
+    algo.model_ = model
     return algo
 
 

@@ -181,6 +181,7 @@ def recommend(
     candidates: Iterable[Hashable] | None,
     wish: Wish,
     n_jobs: int | None = 1,
+    at: Any = None,
 ) -> tuple[Rows, pd.DataFrame]:
     """Lists for rows of users: the position of the user of each line, and the lines."""
     wish.check(model)
@@ -192,7 +193,7 @@ def recommend(
     who = np.concatenate([start + b[0] for start, b in zip(starts, blocks, strict=True)])
     what = np.concatenate([b[1] for b in blocks])
     score = np.concatenate([b[2] for b in blocks])
-    return who, lines(model, users[who], what, {"score": score})
+    return who, lines(model, users[who], what, {"score": score}, at)
 
 
 def _by_workers(
@@ -230,10 +231,11 @@ def lines(
     users: Rows,
     items: Rows,
     scores: dict[str, NDArray[Any]],
+    at: Any = None,
 ) -> pd.DataFrame:
     """Pairs of rows as people read them: item, label, scores, est, std."""
     raw = [model.items.ids[row] for row in items]
-    est, extra, _ = model.estimates(users, items, True)
+    est, extra, _ = model.estimates(users, items, True, model.moments_of_rows(users, items, at))
     columns: dict[str, Any] = {"item": as_column(raw)}
     names = labels(model, raw)
     if names is not None:

@@ -14,6 +14,7 @@ from ...data.entities import EntityIndex
 from ...errors import LLMTokensWarning
 from ...runtime.arrays import Floats, Singles
 from .cold_start import ColdStart, Sample, sample_without_tokens
+from .drift import DriftPrior, DriftScale
 from .features import Known
 from .left_open import item_left_open, open_width, user_left_open
 from .sampler import Sampler, Size
@@ -27,10 +28,11 @@ THINNING = 3  # sweeps from one kept sample to the next
 BUDGET = 1 << 30  # bytes the kept samples may take
 _FEWEST = 10
 _SMALL = ("user_map", "item_map", "user_spread", "item_spread")
-_SUMS = ("user_open", "item_open", "text_share")
+_SUMS = ("user_open", "item_open", "text_share", "log_drift")
 _OF_SAMPLER = ("Q", "Q_mean", "item_alpha", "item_known", "user_alpha", "sweeps")
 _OF_PRIOR = ("m", "precision", "B", "scale", "strength", "fit", "link_fit", "link_strength")
 _OF_NOISE = ("shape", "rate")
+_OF_DRIFT = ("variance", "tau")
 
 
 def thinning(n_samples: int, bytes_each: int) -> int:
@@ -93,9 +95,9 @@ class Posterior:
         self._small: list[dict[str, Singles]] = []
         self.user_open = np.zeros((n_user_rows - n_users, open_width(k)))
         self.item_open = np.zeros((n_item_rows, open_width(k)))
-        self.text_share = np.zeros(n_item_rows)
+        self.text_share, self.log_drift = np.zeros(n_item_rows), np.zeros(2)
 
-    def add(self, sample: Sample, integrated_out: Floats) -> None:
+    def add(self, sample: Sample, integrated_out: Floats, drift: DriftScale | None) -> None:
         """Keep a sample, but for the users with ratings.
 
         Parameters
@@ -103,6 +105,8 @@ class Posterior:
         sample : Sample
         integrated_out : ndarray of shape (n_items, k + 1)
             Deviations of the drawn items from their conditional means, which are what is kept.
+        drift : DriftScale, optional
+            Where ratings have times.
         """
         self.users[self._n_users :, self.n] = sample.users
         self.items[:, self.n] = sample.items
@@ -111,6 +115,8 @@ class Posterior:
         # an interrupt between these lines loses a sample's share of a variance, no more
         self.user_open, self.item_open = self.user_open + user, self.item_open + item
         self.text_share = self.text_share + sample.text_share
+        if drift is not None:
+            self.log_drift = self.log_drift + np.log(drift)
         self._small.append(small)
         self.n += 1
 
@@ -162,6 +168,8 @@ class Posterior:
         made["user_open"] = np.concatenate(both, dtype=np.float32)
         made["item_open"] = (self.item_open / n).astype(np.float32)
         made["text_share"] = (self.text_share / n).astype(np.float32)
+        scale = np.exp(self.log_drift / n) if self.log_drift.any() else np.zeros(2)
+        made |= {"drift_variance": float(scale[0]), "drift_tau": float(scale[1])}
         return made | {"lead": self._lead}
 
 
@@ -188,6 +196,8 @@ class Chain:
         Whether there are no tokens at all.
     std : float
         Standard deviation of the ratings.
+    drift : DriftPrior, optional
+        Where ratings have times.
     """
 
     def __init__(
@@ -201,14 +211,17 @@ class Chain:
         plan: Plan,
         std: float,
         seed: int,
+        drift: DriftPrior | None = None,
     ) -> None:
         self.team, self.plan, self.std = team, plan, std
         self._n_rows = users.n_rows, items.n_rows
         self.cold_start = None
         if plain:
-            self.sampler = Sampler.plain(team, size, seed)
+            self.sampler = Sampler.plain(team, size, seed, drift)
         else:
-            self.sampler = Sampler.with_features(team, size, known.text[: size.n_items], seed)
+            self.sampler = Sampler.with_features(
+                team, size, known.text[: size.n_items], seed, drift
+            )
             self.cold_start = ColdStart(known.text, items.has_token, known.users, users.has_token)
         self.posterior = Posterior(
             plan.n_samples, users.n_rows, size.n_users, known.lead, size.n_factors
@@ -227,7 +240,8 @@ class Chain:
         if late >= 0 and late % posterior.step == 0:
             sample = self._completed()
             self.team.total(Shard.keep, posterior.n, sample.item_spread)
-            posterior.add(sample, sampler.Q - sampler.Q_mean)
+            scale = None if sampler.drift is None else sampler.drift.scale
+            posterior.add(sample, sampler.Q - sampler.Q_mean, scale)
 
     def _completed(self) -> Sample:
         """The sampler's state with rows for everybody."""
@@ -297,4 +311,5 @@ class Chain:
             ("item_prior", sampler.item_prior, _OF_PRIOR),
             ("user_noise", sampler.user_noise, _OF_NOISE),
             ("item_noise", sampler.item_noise, _OF_NOISE),
+            ("drift", sampler.drift, _OF_DRIFT),
         ]

@@ -41,6 +41,10 @@ class _SaidOfRatings:
 
     def __init__(self, model: FittedBPMF) -> None:
         self._model, n_items = model, model.ratings.n_items
+        self._drift = np.zeros(model.ratings.n)  # what users were like when they rated
+        if model.timestamps is not None:
+            times = model.timestamps.of_ratings(model.ratings)
+            self._drift = model.drift_at(model.ratings.user.astype(np.int64), times)[0]
         self._from_text = np.empty_like(model.item_samples[:n_items])
         for k in range(0, n_items, _BLOCK):
             rows = np.arange(k, min(k + _BLOCK, n_items))
@@ -50,7 +54,7 @@ class _SaidOfRatings:
         model, ratings = self._model, self._model.ratings
         user, item = ratings.user[at].astype(np.int64), ratings.item[at].astype(np.int64)
         learned, said = (self._means(user, item, t) for t in (model.item_samples, self._from_text))
-        rest = ratings.deviation[at] / model.std - said
+        rest = ratings.deviation[at] / model.std - self._drift[at] - said
         return item, learned - said, rest
 
     def _means(self, users: Rows, items: Rows, table: Singles) -> Floats:

@@ -19,10 +19,13 @@ from ...storage.layout import Array, Layout, Scalar
 from ..selection import CORRECTED, CorrectedModel
 from .cold_start import EVEN_ODDS
 from .conditional import antithetic, conditional, influence
+from .drift import DriftScale, Sequence
 from .features import LEAD, TextFeatures
 from .left_open import products
 
 Evidence = tuple[Floats, Floats, Floats]
+
+_ROUNDS = 5  # in which a newcomer and what they are like just now find each other
 
 
 class Means(NamedTuple):
@@ -58,6 +61,9 @@ class FittedBPMF(CorrectedModel):
         Turn ``[features, 1]`` into rows without ratings.
     user_spread, item_spread : ndarray of float32, shape (samples, width, width)
         Roots of the covariances of rows before their ratings.
+    drift_variance, drift_tau : float
+        What users are like just now: variance (where ratings have variance 1) and time scale of
+        :mod:`.drift`; 0 where the ratings have no times. Its states follow from the ratings.
     user_centre, user_scale, lead_scale, centre, unit, middle, scale
         What turns tokens into features.
     """
@@ -72,6 +78,8 @@ class FittedBPMF(CorrectedModel):
     item_map: Singles
     user_spread: Singles
     item_spread: Singles
+    drift_variance: float
+    drift_tau: float
     user_centre: Singles
     user_scale: float
     lead_scale: float
@@ -92,6 +100,8 @@ class FittedBPMF(CorrectedModel):
         "item_map": Array(("samples", "text + 1", "factors + 1")),
         "user_spread": Array(("samples", "user_width + 1", "user_width + 1")),
         "item_spread": Array(("samples", "factors + 1", "factors + 1")),
+        "drift_variance": Scalar(float),
+        "drift_tau": Scalar(float),
         "user_centre": Array(("user_features",)),
         "user_scale": Scalar(float),
         "lead_scale": Scalar(float),
@@ -132,6 +142,44 @@ class FittedBPMF(CorrectedModel):
         mean += self.corrections(users, items) + self.newcomer_terms(users, items)
         variance += np.einsum("nk,nk->n", self.user_open[users], self.item_open[items])
         return self.mean + self.std * mean, {"std": self.std * np.sqrt(variance)}
+
+    def score_at(self, users: Rows, items: Rows, times: Floats) -> Scores:
+        est, details = self.score(users, items)
+        mean, variance = self.drift_at(users, times)
+        variance += (details["std"] / self.std) ** 2
+        return est + self.std * mean, {"std": self.std * np.sqrt(variance)}
+
+    def drift_at(self, users: Rows, times: Floats) -> tuple[Floats, Floats]:
+        """Mean and variance of what users are like at some times, given their ratings, where these
+        have variance 1; zeros where a time is NaN, or the user has no ratings.
+
+        The processes are smoothed given what the samples on average leave of the ratings: who asks
+        for another time is a rating that says nothing.
+        """
+        mean, variance = np.zeros(len(users)), np.zeros(len(users))
+        asked = np.flatnonzero(np.isfinite(times) & (users < self.users.n_warm))
+        if self.timestamps is None or not self.drift_variance or not len(asked):
+            return mean, variance
+        known, who = np.unique(users[asked], return_inverse=True)
+        ratings = self.ratings.only(known)
+        rated = known[ratings.user], ratings.item.astype(np.int64)
+        left = (ratings.value - self.score(*rated)[0]) / self.std
+        precision = 1.0 / (self.user_open[rated[0], 0] * self.item_open[rated[1], 0])
+        user = np.concatenate([ratings.user, who])
+        when = np.concatenate([self.timestamps.of_ratings(ratings), times[asked]])
+        order = np.argsort(user, kind="stable")
+        s = Sequence.of(user[order], when[order], len(known))
+        none, at = np.zeros(len(asked)), order[s.at]
+        found = s.smoothed(
+            np.concatenate([left, none])[at],
+            np.concatenate([precision, none])[at],
+            DriftScale(self.drift_variance, self.drift_tau),
+        )
+        for out, values in zip((mean, variance), found, strict=True):
+            by_place = np.empty(len(user))
+            by_place[at] = values
+            out[asked] = by_place[ratings.n :]
+        return mean, variance
 
     def rank_scores(self, users: Rows) -> Floats:
         c, n = self.lead.shape[1], self.item_samples.shape[1]
@@ -175,7 +223,12 @@ class FittedBPMF(CorrectedModel):
         of_item = self.item_samples[item].astype(np.float64)
         lead = np.broadcast_to(self.lead[item].astype(np.float64), (n, self.lead.shape[1]))
         query = np.hstack([lead, of_item[:, :-1], np.ones((n, 1))])
-        evidence = self._user_evidence(user, *self.ratings.of_user(user))
+        items, values, weights = self.ratings.of_user(user)
+        if self.timestamps is not None:
+            uid, iids = self.users.ids[user], [self.items.ids[k] for k in items]
+            times = self.timestamps.of_pairs([uid] * len(items), iids)
+            values = values - self.std * self.drift_at(np.full(len(items), user), times)[0]
+        evidence = self._user_evidence(user, items, values, weights)
         out: Floats = self.std * influence(*evidence, prior, self.user_spread, query).mean(axis=0)
         return out
 
@@ -213,9 +266,21 @@ class FittedBPMF(CorrectedModel):
         prior = self.prior("user", np.array([row]))[:, 0]
         n, c = len(prior), self.lead.shape[1]
         design, open_, precision = self._user_evidence(row, items, values, weights)
-        drawn, _ = conditional(
-            design, open_, precision, prior, self.user_spread, antithetic(*prior.shape)
-        )
+        known = prior, self.user_spread, antithetic(*prior.shape)
+        drawn, _ = conditional(design, open_, precision, *known)
+        if self.timestamps is not None and self.drift_variance:
+            uid, iids = self.users.ids[row], [self.items.ids[k] for k in items]
+            s = Sequence.of(
+                np.zeros(len(items), int), self.timestamps.of_pairs([uid] * len(items), iids), 1
+            )
+            for _ in range(_ROUNDS):  # coordinate ascent to the mode of both, which is their mean
+                left = open_.mean(axis=0) - np.einsum("snk,sk->n", design, drawn) / n
+                drift = np.zeros(len(items))
+                drift[s.at] = s.smoothed(
+                    left[s.at], precision[s.at], DriftScale(self.drift_variance, self.drift_tau)
+                )[0]
+                drawn, _ = conditional(design, open_ - drift, precision, *known)
+            values = values - self.std * drift
         taste = np.column_stack([drawn[:, c:-1], np.ones(n)])
         learned = np.einsum("snk,sk->sn", design, drawn).mean(axis=0)
         q = self.item_samples[items].astype(np.float64).transpose(1, 0, 2)

@@ -19,6 +19,7 @@ from ..base import TokenAlgoBase, fitted
 from ..selection import Correction
 from .chain import Chain, Plan
 from .correction import corrected
+from .drift import DriftPrior, Moments
 from .features import Known
 from .fitted import FittedBPMF
 from .sampler import Size
@@ -67,6 +68,17 @@ class LLMTokensBPMF(TokenAlgoBase):
     (:class:`~llmtokens.algorithms.selection.Correction`); one with few ratings half of the share
     that its estimate still owes to the prior.
 
+    *What a user is like just now.* With ``timestamps``, ratings have a further term,
+
+    .. math:: s_u(t_{ui}), \quad s_u \sim GP(0, \sigma^2 e^{-|t - t'| / \tau})
+
+    an Ornstein-Uhlenbeck process for every user, drawn exactly by forward filtering and backward
+    sampling (Carter & Kohn 1994). :math:`\sigma^2` and :math:`\tau`, log-uniform on grids, are
+    drawn with it integrated out. A prediction for a moment has its posterior mean there, and its
+    variance in ``std``. Of a pair of the table that is the moment it has there: in a random split
+    both sides of it are known. Ratings without a time have no such term, predictions without one
+    its mean, zero. Lists are in the same order at any moment, for it is the same for all items.
+
     *Newcomers and influences.* ``fold_in`` draws a user once in each sample, from what they are
     given the items. An influence in ``explain`` is on the mean of that, in closed form, with
     :math:`D_u` as it is: what folding in without the rating does, but for the noise of drawing
@@ -95,7 +107,13 @@ class LLMTokensBPMF(TokenAlgoBase):
         At most what numba was started with, and one in a worker of Dask; by default what it is set
         to, or one where there are fewer than 20,000 ratings. The result is the same.
     verbose : bool, default=False
-        Print training RMSE and mean user precision, sweep by sweep.
+        Print training RMSE and mean user precision, sweep by sweep; the logger ``llmtokens`` is
+        told the former in any case.
+    timestamps : DataFrame, Surprise Dataset, or mapping, optional
+        When ratings were made: a frame with the columns user, item and timestamp, the data set
+        itself where it has timestamps, or ``{(user, item): timestamp}``, in any unit (dates count
+        in seconds). There may be more pairs than those of the trainset, whose moments predictions
+        then take from here, and fewer.
 
     Attributes
     ----------
@@ -117,6 +135,7 @@ class LLMTokensBPMF(TokenAlgoBase):
     AISTATS 2011.
     J. S. Liu, C. Sabatti, "Generalised Gibbs sampler and multigrid Monte Carlo for Bayesian
     computation", Biometrika 2000.
+    C. K. Carter, R. Kohn, "On Gibbs sampling for state space models", Biometrika 1994.
     Y. Yu, X.-L. Meng, "To center or not to center: that is not the question", JCGS 2011.
 
     Examples
@@ -151,6 +170,7 @@ class LLMTokensBPMF(TokenAlgoBase):
         random_state: int | np.random.RandomState | None = None,
         n_threads: int | None = None,
         verbose: bool = False,
+        timestamps: Any = None,
     ) -> None:
         super().__init__(item_tokens, user_tokens)
         self.n_factors = n_factors
@@ -160,18 +180,19 @@ class LLMTokensBPMF(TokenAlgoBase):
         self.random_state = random_state
         self.n_threads = n_threads
         self.verbose = verbose
+        self.timestamps = timestamps
 
     # -- fitting -------------------------------------------------------------------------------
 
     def _learn(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> FittedBPMF:
         self._check_parameters()
         seed, std = self._seed(), spread(ratings)
-        known = self._known(users, items)
+        known, moments = self._known(users, items), Moments.of(self.timestamps, ratings)
         with self._threads(ratings.n):
             about, lead = known.users[: ratings.n_users], known.lead[: ratings.n_items]
-            team = Shards.of(ratings, std, about, lead, self.n_factors, seed)
-            chain = self._chain(team, ratings.n, users, items, known, std, seed)
-            return self._finished(chain.run(), ratings, users, items, known, std)
+            team = Shards.of(ratings, std, about, lead, self.n_factors, seed, moments.times)
+            chain = self._chain(team, ratings.n, users, items, known, std, seed, moments.start())
+            return self._finished(chain.run(), ratings, users, items, known, std, moments)
 
     def _seed(self) -> int:
         return int(generator(self.random_state).randint(2**31 - 1))
@@ -193,11 +214,12 @@ class LLMTokensBPMF(TokenAlgoBase):
         known: Known,
         std: float,
         seed: int,
+        drift: DriftPrior | None,
     ) -> Chain:
         """The chain at its start."""
         size = Size(users.n_warm, items.n_warm, n_ratings, self.n_factors, known.lead.shape[1])
         plan = Plan(self.n_samples, self.burn_in, self.verbose)
-        return Chain(team, size, users, items, known, self._plain, plan, std, seed)
+        return Chain(team, size, users, items, known, self._plain, plan, std, seed, drift)
 
     def _finished(
         self,
@@ -207,6 +229,7 @@ class LLMTokensBPMF(TokenAlgoBase):
         items: EntityIndex,
         known: Known,
         std: float,
+        moments: Moments,
     ) -> FittedBPMF:
         """The fitted model, from what a chain has left."""
         none = Correction.none(known.lead.shape[1] + 1)
@@ -224,6 +247,7 @@ class LLMTokensBPMF(TokenAlgoBase):
             **FittedBPMF.without_newcomers(users, items),
             **parts,
             **known.parts,
+            timestamps=moments.timestamps,
         )
         model = corrected(model)
         return model if self._plain else model.with_newcomers(std)

@@ -26,6 +26,7 @@ class Purpose(IntEnum):
     USERS = 2
     NOISE = 3
     LINKS = 4
+    DRIFT = 5
 
 
 def stream(seed: int, sweep: int, purpose: Purpose, *block: int) -> np.random.Generator:

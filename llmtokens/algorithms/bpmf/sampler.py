@@ -8,6 +8,7 @@ import numpy as np
 
 from ...kernels import gibbs
 from ...runtime.arrays import Floats, Singles
+from .drift import DriftPrior
 from .features import LEAD, centred_lead
 from .links import Carry, Links
 from .priors import (
@@ -70,6 +71,8 @@ class Sampler:
     item_prior : NormalWishart or ItemPrior
     weighted : FeatureSums
         Of the users' features, with the roots of their numbers of ratings for weights.
+    drift : DriftPrior, or None
+        Of what users are like just now, where ratings have times.
     user_noise : OnePrecision or RowPrecisions
     item_noise : RowPrecisions, or None beside OnePrecision
     sweeps : int
@@ -89,11 +92,12 @@ class Sampler:
         seed: int,
         links: Links | None = None,
         weighted: FeatureSums | None = None,
+        drift: DriftPrior | None = None,
     ) -> None:
         self.team, self.size, self.seed = team, size, seed
         self.user_prior, self.item_prior = user_prior, item_prior
         self.user_noise, self.item_noise = user_noise, item_noise
-        self.links = links
+        self.links, self.drift = links, drift
         self.weighted = weighted or FeatureSums(0.0, np.zeros(0), np.zeros((0, 0)))
         self.Q = np.zeros((size.n_items, size.n_factors + 1))
         start = stream(seed, 0, Purpose.START).standard_normal((size.n_items, size.n_factors))
@@ -108,14 +112,16 @@ class Sampler:
         self.sweeps, self.rmse, self.mean_alpha = 0, np.nan, np.nan
 
     @classmethod
-    def plain(cls, team: Team, size: Size, seed: int) -> Sampler:
+    def plain(cls, team: Team, size: Size, seed: int, drift: DriftPrior | None) -> Sampler:
         """Bayesian probabilistic matrix factorisation (Salakhutdinov & Mnih 2008)."""
         k = size.n_factors + 1
         users, items = NormalWishart(size.n_users, k), NormalWishart(size.n_items, k)
-        return cls(team, size, users, items, OnePrecision(), None, seed)
+        return cls(team, size, users, items, OnePrecision(), None, seed, drift=drift)
 
     @classmethod
-    def with_features(cls, team: Team, size: Size, text: Singles, seed: int) -> Sampler:
+    def with_features(
+        cls, team: Team, size: Size, text: Singles, seed: int, drift: DriftPrior | None
+    ) -> Sampler:
         """The full model; rows of the text features are those of the items with ratings."""
         squares = team.total(Shard.read_histories, centred_lead(text, team.total(Shard.count)))
         n_histories = size.n_users * min(text.shape[1], LEAD)
@@ -124,10 +130,12 @@ class Sampler:
         users = TokenPrior(size.n_content + k, about.plain)
         items = ItemPrior(size.n_items, k, text, size.n_users if links else 0)
         noises = RowPrecisions(False), RowPrecisions(True)
-        return cls(team, size, users, items, *noises, seed, links, about.weighted)
+        return cls(team, size, users, items, *noises, seed, links, about.weighted, drift)
 
     def sweep(self) -> None:
-        """Draw users, their prior, items, their prior, precisions: each given all the rest."""
+        """Draw what users are like just now, users, their prior, items, their prior, precisions:
+        each given all the rest."""
+        self._draw_drift()
         rng = stream(self.seed, self.sweeps, Purpose.ITEMS)
         products = self._draw_users(rng)
         self._draw_items(rng, products)
@@ -141,6 +149,18 @@ class Sampler:
         prior = self.item_prior.precision[-1, -1]
         out: Floats = prior / (prior + self.item_known)
         return out
+
+    def _draw_drift(self) -> None:
+        """Its scale, with the processes integrated out, and then these."""
+        if self.drift is None:
+            return
+        rng = stream(self.seed, self.sweeps, Purpose.DRIFT)
+        self.team.total(Shard.read_drift, ItemRows(self.Q, self.item_alpha))
+        candidates = self.drift.candidates(rng, self.sweeps)
+        if candidates:
+            found = self.team.total(Shard.drift_evidence, candidates)
+            self.drift.learn(rng, candidates, found)
+        self.team.total(Shard.draw_drift, self.sweeps, self.drift.scale)
 
     def _draw_users(self, rng: np.random.Generator) -> Floats:
         """Users' rows and their prior; returns the products that items are drawn from."""

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from ...data.ratings import Ratings
+from ...kernels import drift as drift_kernels
 from ...kernels import gibbs
 from ...runtime.arrays import Floats, Rows, Singles
+from .drift import Drift, DriftScale
 from .features import histories, one_over
 from .left_open import open_width, user_left_open
 from .links import Carry, LinkCoefficients, Links, LinkShares
@@ -68,6 +70,13 @@ class Rated(NamedTuple):
     @property
     def n_users(self) -> int:
         return len(self.ptr) - 1
+
+    def item_order(self) -> Rows:
+        """Where the ratings in item order are among those in user order."""
+        shape = (self.n_users, len(self.item_ptr) - 1)
+        by_user = csr_array((np.arange(len(self.item)), self.item, self.ptr), shape=shape)
+        order: Rows = by_user.tocsc().data
+        return order
 
     def pairs(self) -> tuple[Rows, NDArray[np.int32]]:
         """Pointers and items as above, no pair twice."""
@@ -186,12 +195,17 @@ class Shard:
     lead : ndarray of float64, shape (n_items, c)
         The content dims that users have weights of their own for.
     n_factors, seed : int
+    times : ndarray of float64, shape (n_ratings,), optional
+        Of the ratings, in user order; NaN where there is none.
 
     Attributes
     ----------
     V : (n, width), alpha : (n,), rows and precisions of the users
     features : (n, d)
     links : LinkCoefficients
+    drift : Drift, or None
+        Of what users are like just now, where ratings have times; then the ratings that the rest
+        of the model sees, ``rated``, are ``given`` less that.
     kept : (samples, n, width)
         Where samples are kept; whoever makes the shard provides it.
     open : (n, ...)
@@ -207,6 +221,7 @@ class Shard:
         lead: Floats,
         n_factors: int,
         seed: int,
+        times: Floats | None = None,
     ) -> None:
         self.index, self.first, self.rated, self.lead, self.seed = index, first, rated, lead, seed
         n, width = rated.n_users, lead.shape[1] + n_factors + 1
@@ -214,6 +229,11 @@ class Shard:
         self.V, self.alpha = np.zeros((n, width)), np.ones(n)
         self.features = about
         self.links = LinkCoefficients(*rated.pairs(), first, seed, n_factors + 1)
+        self.drift, self.given = None, rated
+        if times is not None:
+            self.drift = Drift(rated.ptr, times, first, seed)
+            self.rated = rated._replace(y=np.array(rated.y), item_y=np.array(rated.item_y))
+            self._item_order = rated.item_order()
         self.kept: Any = None
         self.open = np.zeros((n, open_width(n_factors)))
         self._history: Floats = np.zeros((n, 0))
@@ -252,6 +272,32 @@ class Shard:
         self.alpha[:] = alpha
 
     # -- a sweep -------------------------------------------------------------------------------
+
+    def read_drift(self, rows: ItemRows) -> None:
+        """Take note of what the rest of the model leaves of the ratings."""
+        assert self.drift is not None
+        r, items = self.given, rows.seen(self.lead)
+        left = np.empty(len(r.item))
+        drift_kernels.errors(r.ptr, r.item, r.y, self.V, items.design, items.offset, left)
+        self.drift.read(left, np.repeat(self.alpha, self.counts) * items.precision[r.item])
+
+    def drift_evidence(self, candidates: list[DriftScale]) -> Floats:
+        """The log likelihood of what was read, by scale of what users are like just now."""
+        assert self.drift is not None
+        return self.drift.evidence(candidates)
+
+    def draw_drift(self, sweep: int, scale: DriftScale) -> None:
+        """Draw what users are like just now, given what was read; take it off the ratings."""
+        assert self.drift is not None
+        self.drift.draw(sweep, scale)
+        self.take_off_drift()
+
+    def take_off_drift(self) -> None:
+        """Let the rest of the model see the ratings less what users were like just then."""
+        if self.drift is None:
+            return
+        self.rated.y[:] = self.given.y - self.drift.states
+        self.rated.item_y[:] = self.rated.y[self._item_order]
 
     def draw_users(self, sweep: int, rows: ItemRows, prior: UserPrior) -> UserSums:
         """Draw the rows; returns their moments, and what items' rows are drawn from."""
@@ -354,15 +400,19 @@ class Shards(Team):
         lead: Singles,
         n_factors: int,
         seed: int,
+        times: Floats | None = None,
     ) -> Shards:
-        """Divide ratings, in units of ``std``; ``about`` has rows of users, ``lead`` of items."""
+        """Divide ratings, in units of ``std``; ``about`` has rows of users, ``lead`` of items, and
+        ``times`` is of the ratings."""
         size = users_a_shard(ratings.n_users, ratings.n, ratings.n_items)
         content = np.ascontiguousarray(lead.astype(np.float64))
         shards = []
         for index, first in enumerate(range(0, ratings.n_users, size)):
             rated = Rated.of_users(ratings, slice(first, first + size), std)
             own = about[first : first + size]
-            shards.append(Shard(index, first, rated, own, content, n_factors, seed))
+            at = slice(*ratings.user_ptr[[first, min(first + size, ratings.n_users)]])
+            then = None if times is None else times[at]
+            shards.append(Shard(index, first, rated, own, content, n_factors, seed, then))
         return cls(shards)
 
     def partial(

@@ -1,0 +1,201 @@
+r"""What a user is like just now: a term of the ratings that have a time.
+
+.. math:: s_u(t) \sim GP(0, \sigma^2 e^{-|t - t'| / \tau})
+
+of every user, an Ornstein-Uhlenbeck process, in one time scale for all. It is drawn given the rest,
+user by user; :math:`\sigma^2` and :math:`\tau`, log-uniform on grids, with it integrated out.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...data.ratings import Ratings
+from ...data.timestamps import Timestamps
+from ...errors import DataError
+from ...kernels import drift as kernels
+from ...runtime.arrays import Floats, Rows
+from .priors import draw_from
+from .reproducible import Purpose, by_block
+
+VARIANCES = np.exp(np.linspace(-9.0, 1.0, 101))  # where ratings have variance 1
+TIMES = np.exp(np.linspace(np.log(1e-2), np.log(1e7), 104))  # of the usual gap between two ratings
+_CELL = 3  # neighbours on the grid among which one is drawn
+_START = (0.05, 30.0)
+_SEARCH, _REST = 32, 4  # sweeps with a turn each, and later those from turn to turn
+
+
+class DriftScale(NamedTuple):
+    """Variance, and the time after which little of a deviation is left."""
+
+    variance: float
+    tau: float
+
+
+class DriftPrior:
+    """Grids of what users' processes may be like, and where on them the chain is.
+
+    Parameters
+    ----------
+    unit : float
+        The usual gap between two ratings of a user.
+    """
+
+    def __init__(self, unit: float, variances: Floats = VARIANCES, times: Floats = TIMES) -> None:
+        self._variances, self._times = variances, times * unit
+        self.variance = _nearest(variances, _START[0])
+        self.tau = _nearest(self._times, _START[1] * unit)
+
+    @property
+    def scale(self) -> DriftScale:
+        return DriftScale(self.variance, self.tau)
+
+    def candidates(self, rng: np.random.Generator, sweep: int) -> list[DriftScale]:
+        """Neighbours to choose from, of the variance and of the time by turns: a cell of the grid,
+        which is divided anew each time, without regard to where the chain is. None where it is
+        nobody's turn: the scale is soon found, and takes time."""
+        turn, rest = (sweep, 0) if sweep < _SEARCH else divmod(sweep, _REST)
+        if rest:
+            return []
+        if turn % 2:
+            return [DriftScale(self.variance, tau) for tau in _cell(rng, self._times, self.tau)]
+        return [DriftScale(v, self.tau) for v in _cell(rng, self._variances, self.variance)]
+
+    def learn(
+        self, rng: np.random.Generator, candidates: list[DriftScale], evidence: Floats
+    ) -> None:
+        """Draw one of them, given the log likelihood of each."""
+        self.variance, self.tau = candidates[draw_from(rng, evidence)]
+
+
+def _cell(rng: np.random.Generator, grid: Floats, now: float) -> list[float]:
+    shift = int(rng.integers(_CELL))
+    first = (int(np.argmin(np.abs(grid - now))) + shift) // _CELL * _CELL - shift
+    cell: list[float] = grid[max(first, 0) : first + _CELL].tolist()
+    return cell
+
+
+def _nearest(grid: Floats, value: float) -> float:
+    return float(grid[np.argmin(np.abs(np.log(grid / value)))])
+
+
+class Sequence(NamedTuple):
+    """Ratings with a time, by user and in the order of time.
+
+    Attributes
+    ----------
+    ptr : (n_users + 1,)
+    at : (n,)
+        Where they are among all ratings.
+    gap : (n,)
+        Time since the user's rating before; infinite for the first.
+    """
+
+    ptr: Rows
+    at: Rows
+    gap: Floats
+
+    @classmethod
+    def of(cls, user: Any, times: Floats, n_users: int) -> Sequence:
+        """``user`` and ``times`` by rating, the users in order; NaN: no time."""
+        at = np.flatnonzero(np.isfinite(times))
+        at = at[np.lexsort((times[at], user[at]))]
+        ptr = np.append(0, np.cumsum(np.bincount(user[at], minlength=n_users)))
+        gap = np.diff(times[at], prepend=0.0)
+        gap[ptr[:-1][ptr[:-1] < len(gap)]] = np.inf
+        return cls(ptr.astype(np.int64), at, gap)
+
+    def smoothed(self, e: Floats, precision: Floats, scale: DriftScale) -> tuple[Floats, Floats]:
+        """Means and variances of ``s`` given errors ``e``, both in this order."""
+        mean, spread, out = np.empty_like(e), np.empty_like(e), np.empty_like(e)
+        kernels.sample(
+            self.ptr, self.gap, e, precision, *scale, np.zeros_like(e), out, mean, spread
+        )
+        return mean, spread
+
+
+class Drift:
+    """The processes of a run of users, at their ratings.
+
+    Attributes
+    ----------
+    states : (n_ratings,)
+        ``s`` by rating; 0 where a rating has no time.
+    """
+
+    def __init__(self, ptr: Rows, times: Floats, first: int, seed: int) -> None:
+        user = np.repeat(np.arange(len(ptr) - 1), np.diff(ptr))
+        self._sequence = Sequence.of(user, times, len(ptr) - 1)
+        self._first, self._seed, n = first, seed, len(self._sequence.at)
+        self._errors, self._precision = np.zeros(n), np.ones(n)
+        self.states = np.zeros(len(times))
+
+    def read(self, errors: Floats, precision: Floats) -> None:
+        """Take note of what the rest of the model leaves of the ratings, and how sure these are."""
+        self._errors, self._precision = errors[self._sequence.at], precision[self._sequence.at]
+
+    def evidence(self, candidates: list[DriftScale]) -> Floats:
+        """The log likelihood of what was read, by candidate."""
+        s = self._sequence
+        variance, tau = np.ascontiguousarray(np.array(candidates).T)
+        out = np.empty((len(s.ptr) - 1, len(candidates)))
+        kernels.evidence(s.ptr, s.gap, self._errors, self._precision, variance, tau, out)
+        total: Floats = out.sum(axis=0)
+        return total
+
+    def draw(self, sweep: int, scale: DriftScale) -> None:
+        """Draw the states, given what was read."""
+        s, n = self._sequence, len(self._sequence.at)
+        normals, drawn, mean, spread = (np.empty(n) for _ in range(4))
+        n_users = len(s.ptr) - 1
+        for users, rng in by_block(self._seed, sweep, Purpose.DRIFT, self._first, n_users):
+            rng.standard_normal(out=normals[s.ptr[users.start] : s.ptr[users.stop]])
+        kernels.sample(
+            s.ptr, s.gap, self._errors, self._precision, *scale, normals, drawn, mean, spread
+        )
+        self.states[s.at] = drawn
+
+
+class Moments(NamedTuple):
+    """When ratings were made, and what that may tell.
+
+    Attributes
+    ----------
+    timestamps : Timestamps, or None
+    times : (n_ratings,), or None where nothing can be learned from them
+    unit : float
+        The usual gap between two ratings of a user.
+    """
+
+    timestamps: Timestamps | None = None
+    times: Floats | None = None
+    unit: float = 0.0
+
+    def start(self) -> DriftPrior | None:
+        """The prior of a chain at its start."""
+        return None if self.times is None else DriftPrior(self.unit)
+
+    @classmethod
+    def of(cls, given: Any, ratings: Ratings) -> Moments:
+        """``given`` as :class:`~.LLMTokensBPMF` takes it.
+
+        Raises
+        ------
+        DataError
+            For another form, or where no rating has a time.
+        """
+        if given is None:
+            return cls()
+        timestamps = Timestamps.of(given)
+        times = timestamps.of_ratings(ratings)
+        if not np.isfinite(times).any():
+            pair = ratings.user_ids[ratings.user[0]], ratings.item_ids[ratings.item[0]]
+            raise DataError(
+                f"found no timestamp for any of {ratings.n} ratings, the first (user, item) being "
+                f"{pair}; expected some of these pairs: build timestamps from the same ids"
+            )
+        known = Sequence.of(ratings.user, times, ratings.n_users)
+        gaps = known.gap[np.isfinite(known.gap) & (known.gap > 0)]
+        return cls(timestamps, times, float(np.median(gaps))) if len(gaps) else cls(timestamps)
