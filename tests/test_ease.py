@@ -245,5 +245,5 @@ def test_blocks_of_users_do_not_change_the_estimates(monkeypatch):
     algo = fit(rows, item_tokens=tokens)
     pairs = [(u, i, None) for u in [7, 3, "new", 3, 12, 39] for i in (0, 11, 5)]
     whole = [p.est for p in algo.test(pairs)]
-    monkeypatch.setattr("llmtokens.algorithms.ease.scoring.USERS", 2)
+    monkeypatch.setattr("llmtokens.algorithms.ease.fitted.USERS", 2)
     np.testing.assert_allclose([p.est for p in algo.test(pairs)], whole, atol=1e-6)

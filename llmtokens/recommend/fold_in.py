@@ -10,6 +10,7 @@ import pandas as pd
 
 from ..data.ids import plain_id, plain_ids
 from ..data.ratings import Ratings
+from ..data.times import seconds
 from ..data.timestamps import Timestamps
 from ..errors import DataError, sample
 from ..runtime.arrays import Floats, Singles
@@ -87,7 +88,8 @@ def with_batch(model: Model, ratings: Any) -> Model:
     """See :meth:`~llmtokens.recommend.Serving.partial_fit`."""
     if isinstance(ratings, pd.DataFrame):
         named = set(_COLUMNS) <= set(ratings.columns)
-        ratings = (ratings[_COLUMNS] if named else ratings).itertuples(index=False)
+        known = [*_COLUMNS, *({"timestamp"} & set(ratings.columns))]
+        ratings = (ratings[known] if named else ratings).itertuples(index=False)
     try:
         rows = [tuple(row) for row in ratings]
         last = {(plain_id(row[0]), plain_id(row[1])): row[2] for row in rows if len(row) >= 3}
@@ -102,10 +104,24 @@ def with_batch(model: Model, ratings: Any) -> Model:
     _, values = pairs(enumerate(last.values()))
     model.users.rows(dict.fromkeys(users))  # both warn of ids that are known as another type
     model.items.rows(dict.fromkeys(items))
+    when = {(plain_id(row[0]), plain_id(row[1])): row[3] for row in rows if len(row) > 3}
     return learned(
         model, users, items, values, np.ones(len(values)),
         users=plain_ids(dict.fromkeys(users)), items=plain_ids(dict.fromkeys(items)),
+        timestamps=_with_times(model.timestamps, when),
     )  # fmt: skip
+
+
+def _with_times(known: Timestamps | None, when: Mapping[Any, Any]) -> Timestamps | None:
+    """The times of a batch among those there were; ratings of which none is said have none."""
+    if known is None or not when:
+        return known
+    times = seconds(list(when.values()))
+    told = [(*pair, t) for pair, t in zip(when, times.tolist(), strict=True) if np.isfinite(t)]
+    if not told:
+        return known
+    users, items, values = zip(*told, strict=True)
+    return known.with_pairs(users, items, np.array(values))
 
 
 def learned(

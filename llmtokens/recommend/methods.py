@@ -306,8 +306,9 @@ class Serving:
         Parameters
         ----------
         ratings : DataFrame, or iterable of (user id, item id, rating)
-            Of a frame the columns user, item and rating, or else the first three; what follows in
-            a row, such as a time, is not read. The last rating of a pair counts.
+            Of a frame the columns user, item and rating, or else the first three. Where the
+            algorithm has ``timestamps``, those of a frame's column timestamp, or a row's fourth
+            entry, join them; nothing else is read. The last rating of a pair counts.
 
         Raises
         ------

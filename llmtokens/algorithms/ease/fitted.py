@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, ClassVar, Self
 
@@ -17,7 +18,9 @@ from ...recommend.interface import FittedModel, Growth, Scores
 from ...runtime.arrays import Floats, Rows, Singles
 from ...storage.layout import Array, Layout, Scalar, nested
 from ..rating_scale import bend, mean_influence, user_means
+from .cold_start import USUAL, ColdStart
 from .interactions import (
+    COLD_SHARE,
     USERS,
     influence_on_row,
     interactions,
@@ -28,6 +31,7 @@ from .interactions import (
     used_features,
 )
 from .low_rank_update import relearned
+from .sequence import History, Sequence
 from .solver import DenseItems, FactoredItems, Items
 from .text_kernel import Landmarks, TextSmoother
 
@@ -64,6 +68,10 @@ class FittedEASE(FittedModel):
         Whether these lie inside the rating scale.
     lines : ndarray of float64, shape (2, 2, 2)
         Slope and centre that lead from scores to ratings, by (unknown user, cold item).
+    cold_start : ColdStart
+        How items without ratings are scored from their texts.
+    sequence : Sequence or None
+        How the order of things counts in lists; None where it does not.
     """
 
     implicit: bool
@@ -80,6 +88,8 @@ class FittedEASE(FittedModel):
     highest: float
     bounded: bool
     lines: Floats
+    cold_start: ColdStart
+    sequence: Sequence | None
 
     layout: ClassVar[Layout] = {
         "implicit": Scalar(bool),
@@ -92,6 +102,15 @@ class FittedEASE(FittedModel):
         "highest": Scalar(float),
         "bounded": Scalar(bool),
         "lines": Array((2, 2, 2)),
+        "cold_start.from_history": Scalar(bool),
+        "cold_start.power": Scalar(float),
+        "cold_start.rate": Scalar(float),
+        "cold_start.share": Scalar(float),
+        "sequence.taste_power": Scalar(float, optional=True),
+        "sequence.taste_rate": Scalar(float, optional=True),
+        "sequence.next_power": Scalar(float, optional=True),
+        "sequence.next_rate": Scalar(float, optional=True),
+        "sequence.share": Scalar(float, optional=True),
         "weights.precision": Array(("items",)),
         "weights.weights": Array(("items", "items"), optional=True),
         "weights.left": Array(("items", "rank"), optional=True),
@@ -120,7 +139,9 @@ class FittedEASE(FittedModel):
         cls, arrays: Mapping[str, Any], ratings: Ratings, users: EntityIndex, items: EntityIndex
     ) -> Self:
         parts = nested(arrays)
-        weights, text, learned = (parts.pop(name) for name in ("weights", "smoother", "learned"))
+        weights, text, learned, sequence, cold_start = (
+            parts.pop(name) for name in ("weights", "smoother", "learned", "sequence", "cold_start")
+        )
         landmarks = Landmarks(**text.pop("landmarks")) if "features" in text else None
         rows = interactions(ratings, (parts["lowest"], parts["highest"]), parts["implicit"])
         return cls(
@@ -129,6 +150,8 @@ class FittedEASE(FittedModel):
             learned=_matrix(learned, rows.shape) if learned else rows,
             weights=(DenseItems if "weights" in weights else FactoredItems)(**weights),
             smoother=None if landmarks is None else TextSmoother(**text, landmarks=landmarks),
+            cold_start=ColdStart(**cold_start),
+            sequence=Sequence(**sequence) if sequence else None,
         )  # fmt: skip
 
     @property
@@ -154,24 +177,72 @@ class FittedEASE(FittedModel):
         cuts = np.searchsorted(at[order], np.arange(0, len(distinct) + USERS, USERS))
         for k, (start, stop) in enumerate(pairwise(cuts)):
             pairs = order[start:stop]
-            block = self.rank_scores(distinct[k * USERS : (k + 1) * USERS])
+            block = self._tastes(distinct[k * USERS : (k + 1) * USERS])
             est[pairs] = block[at[pairs] - k * USERS, items[pairs]]
         return self._as_ratings(users, items, est, self.user_mean[users]), {}
 
     def rank_scores(self, users: Rows) -> Singles:
+        """How well each item comes next, where times say more than the ratings alone do."""
+        if self.sequence is None and self.cold_start == USUAL:
+            return self._tastes(users)
+        known = users < self.users.n_warm
+        out = self._tastes(users)
+        if known.any():
+            out[known] = self._next(users[known])
+        return out
+
+    def _tastes(self, users: Rows) -> Singles:
+        """What ratings follow from: all that a user did counts alike."""
         known = users < self.users.n_warm
         warm = np.empty((len(users), self.items.n_warm), np.float32)
         warm[known] = self.weights.scores(self.interactions[users[known]])
         warm[~known] = self.popularity
-        return self._with_cold_items(warm)
+        return self._with_cold_items(warm, warm, COLD_SHARE)
 
-    def _with_cold_items(self, warm: Singles) -> Singles:
-        """Scores (n, n_items) of warm items, completed to all item rows."""
+    def _next(self, users: Rows) -> Singles:
+        rows, cold = self.interactions[users], self.cold_start
+        warm = self.weights.scores(rows)
+        if self.sequence is not None:
+            warm = self.weights.scores(sparse.csr_array(rows.multiply(self._taste_recency[users])))
+            if self.sequence.share:
+                next_rows = self._next_recency[users]
+                warm += self.sequence.following(self.weights, next_rows, self._followers)
+        own = sparse.csr_array(rows.multiply(self._cold_recency[users]))
+        told = own.toarray() if cold.from_history else self.weights.scores(own)
+        return self._with_cold_items(warm, told, cold.share)
+
+    @cached_property
+    def _history(self) -> History:
+        times = np.full(self.ratings.n, np.nan)
+        if self.timestamps is not None:
+            times = self.timestamps.of_ratings(self.ratings)
+        return History.of(self.ratings, times)
+
+    @cached_property
+    def _taste_recency(self) -> sparse.csr_array:
+        assert self.sequence is not None
+        return self._history.recent(self.sequence.taste)
+
+    @cached_property
+    def _next_recency(self) -> sparse.csr_array:
+        assert self.sequence is not None
+        return self._history.recent(self.sequence.next)
+
+    @cached_property
+    def _followers(self) -> sparse.csr_array:
+        assert self.sequence is not None
+        return self._history.followers(self.sequence.next)
+
+    @cached_property
+    def _cold_recency(self) -> sparse.csr_array:
+        return self._history.recent(self.cold_start.recency)
+
+    def _with_cold_items(self, warm: Singles, told: Singles, share: float) -> Singles:
+        """Scores (n, n_items) of warm items, and of the others by text from what ``told`` holds."""
         out = np.empty((len(warm), self.items.n_rows), np.float32)
         out[:, : self.items.n_warm] = warm
-        out[:, self.items.n_warm :] = text_scores(
-            warm, self.smoother, slice(self.items.n_warm, None)
-        )
+        cold = slice(self.items.n_warm, None)
+        out[:, self.items.n_warm :] = text_scores(told, self.smoother, cold, share)
         return out
 
     def _as_ratings(self, users: Rows, items: Rows, scores: Floats, means: Floats) -> Floats:
@@ -184,7 +255,7 @@ class FittedEASE(FittedModel):
 
     def terms(self, user: int, item: int) -> dict[str, float]:
         """Those of the line; what bends it near the ends of the scale is not among them."""
-        score = float(self.rank_scores(np.array([user]))[0, item])
+        score = float(self._tastes(np.array([user]))[0, item])
         known, cold = user < self.users.n_warm, item >= self.items.n_warm
         name = "choices" if known else "popularity"
         if self.implicit:
@@ -205,8 +276,9 @@ class FittedEASE(FittedModel):
             ones = sparse.csr_array(
                 (given[at], (np.arange(n), items[at])), shape=(n, self.items.n_warm)
             )
-            on_score[at] = self._with_cold_items(self.weights.scores(ones))[:, item]
-        score, mean = self.rank_scores(np.array([user]))[0, item], self.user_mean[user]
+            scores = self.weights.scores(ones)
+            on_score[at] = self._with_cold_items(scores, scores, COLD_SHARE)[:, item]
+        score, mean = self._tastes(np.array([user]))[0, item], self.user_mean[user]
         scores = score - np.append(0, on_score)
         means = mean - np.append(0, mean_influence(mean, values, weights))
         pairs = np.full(len(scores), user), np.full(len(scores), item)
@@ -222,8 +294,9 @@ class FittedEASE(FittedModel):
         mean = mean.copy()
         mean[users] = user_means(ratings)[users]
         model = replace(
-            self, ratings=ratings, users=growth.users, items=growth.items, user_mean=mean
-        )
+            self, ratings=ratings, users=growth.users, items=growth.items, user_mean=mean,
+            timestamps=growth.timestamps,
+        )  # fmt: skip
         if not (growth.new_items or growth.learn_items):
             rows = spliced(self.interactions, ratings, users, self.ends, self.implicit)
             return replace(model, interactions=rows)

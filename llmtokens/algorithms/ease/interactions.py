@@ -16,8 +16,8 @@ Floats = NDArray[np.float32]
 
 USERS = 256  # rows of scores made at once
 _FLOOR = 0.05  # what the lowest rating says: it was chosen, and disliked
+COLD_SHARE = 0.3  # items nobody has rated yet are mostly not the ones that many will like
 _FEATURES = 1000  # kernel features that take part in the Gram matrix
-_COLD = 0.3  # items nobody has rated yet are mostly not the ones that many will like
 
 
 def interactions(ratings: Ratings, ends: tuple[float, float], implicit: bool) -> sparse.csr_array:
@@ -87,11 +87,11 @@ def popularity_of(rows: sparse.csr_array) -> Floats:
     return mean
 
 
-def text_scores(warm: Floats, smoother: TextSmoother | None, rows: slice) -> Floats:
+def text_scores(warm: Floats, smoother: TextSmoother | None, rows: slice, share: float) -> Floats:
     """What the text says of item rows, from the scores of warm items, at a cold item's weight."""
     if smoother is None:
-        return _COLD * warm.mean(axis=1, keepdims=True)
-    return _COLD * smoother.smooth(warm, rows)
+        return np.float32(share) * warm.mean(axis=1, keepdims=True)
+    return np.float32(share) * smoother.smooth(warm, rows)
 
 
 def rating_lines(
@@ -106,7 +106,9 @@ def rating_lines(
     warm = slice(0, ratings.n_items)
     scores = np.empty((2, 2, ratings.n))
     scores[1, 0] = popularity[ratings.item]
-    text = np.broadcast_to(text_scores(popularity[None], smoother, warm), (1, ratings.n_items))
+    text = np.broadcast_to(
+        text_scores(popularity[None], smoother, warm, COLD_SHARE), (1, ratings.n_items)
+    )
     scores[1, 1] = text[0, ratings.item]
     for start in range(0, ratings.n_users, USERS):
         stop = min(start + USERS, ratings.n_users)
@@ -114,7 +116,9 @@ def rating_lines(
         at = ratings.user[mine] - start, ratings.item[mine]
         block = left_out_scores(items, rows[start:stop])
         scores[0, 0, mine] = block[at]
-        scores[0, 1, mine] = np.broadcast_to(text_scores(block, smoother, warm), block.shape)[at]
+        scores[0, 1, mine] = np.broadcast_to(
+            text_scores(block, smoother, warm, COLD_SHARE), block.shape
+        )[at]
     known = ratings.value - means[ratings.user]
     return np.array(
         [

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ...data.entities import EntityIndex
 from ...data.ratings import Ratings
+from ...data.timestamps import Timestamps
 from ...errors import DataError
 from ...tokens import LLMTokens
 from ..base import TokenAlgoBase, fitted
 from ..rating_scale import bounds, user_means
+from .cold_start import USUAL, choose_cold_start
 from .fitted import FittedEASE
 from .interactions import interactions, popularity_of, rating_lines, used_features
+from .sequence import History, choose_sequence
 from .solver import solve
 from .text_kernel import TextSmoother
 from .tuning import choose
@@ -36,6 +41,20 @@ class LLMTokensEASE(TokenAlgoBase):
     ``l`` and ``a`` are chosen on the training ratings by exact leave-one-out (the user left out of
     ``B``, the rating out of ``x_u``): the discounted gain of what was rated among all that was not.
     Text that does not help gets ``a = 0``. There is no randomness.
+
+    *What comes next.* With ``timestamps``, lists (``recommend``, rankings) are sorted by
+
+    .. math:: (d \circ x_u) B + g \, h_u P C
+
+    ``d`` and ``h_u`` weigh what the user did by recency, in places and in time, and ``C`` holds
+    weighted counts of what came soon after what: ``P C`` is a closed-form next-item matrix with the
+    Gram matrix of EASE, text included, never formed (:mod:`~llmtokens.algorithms.ease.sequence`).
+    Items without ratings are scored from recent scores, or from the texts of what the user recently
+    chose. The decays, ``g``, that form, and what new items weigh beside others, are chosen on the
+    training data's own last items and newest items; where order or novelty says nothing beyond
+    doubt, lists are those without timestamps, to the bit. Decays are relative to a user's newest
+    rating, so the moment a list is asked for changes nothing. Ratings stay as they are: ``predict``
+    and ``explain`` are about how an item is liked, not about when.
 
     ``predict`` and ``test`` give ratings: ``user mean + slope (score - centre)``, from a regression
     on left-out scores (cold items and unknown users have lines of their own), bent near the ends of
@@ -62,6 +81,10 @@ class LLMTokensEASE(TokenAlgoBase):
         Catalogue size up to which ``B`` is exact whatever the number of users: 4 bytes x n_items^2.
         A larger one is exact while n_users (+ 1,000 with text) is at most 3,072 and less than half
         the items, and otherwise keeps 1,024 directions and a diagonal.
+    timestamps : DataFrame, Surprise Dataset, or mapping, optional
+        When ratings were made, in one of the forms of
+        :class:`~llmtokens.algorithms.content.LLMTokensContent`. ``fold_in`` and ``partial_fit``
+        take further ones; a rating without is as new as its user's newest.
 
     Attributes
     ----------
@@ -82,10 +105,16 @@ class LLMTokensEASE(TokenAlgoBase):
         The rating scale; (-inf, inf) if training ratings lie outside it.
     lines_ : ndarray of float64, shape (2, 2, 2)
         Slope and centre that lead from scores to ratings, by (unknown user, cold item).
+    sequence_ : Sequence or None
+        Decays and ``g``; None where the order of things says nothing.
+    cold_start_ : ColdStart
+        How items without ratings are listed.
 
     References
     ----------
     H. Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019.
+    M. Choi, J. Kim, J. Lee, H. Shim, J. Lee, "Session-aware Linear Item-Item Models for
+    Session-based Recommendation", WWW 2021.
 
     Examples
     --------
@@ -113,6 +142,8 @@ class LLMTokensEASE(TokenAlgoBase):
     user_mean_ = fitted(lambda model: model.user_mean)
     bounds_ = fitted(lambda model: model.bounds)
     lines_ = fitted(lambda model: model.lines)
+    sequence_ = fitted(lambda model: model.sequence)
+    cold_start_ = fitted(lambda model: model.cold_start)
 
     def __init__(
         self,
@@ -121,12 +152,14 @@ class LLMTokensEASE(TokenAlgoBase):
         token_weight: float | None = None,
         implicit: bool = False,
         max_dense: int = 10_000,
+        timestamps: Any = None,
     ) -> None:
         super().__init__(item_tokens=item_tokens)
         self.l2 = l2
         self.token_weight = token_weight
         self.implicit = implicit
         self.max_dense = max_dense
+        self.timestamps = timestamps
 
     def _learn(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> FittedEASE:
         self._check_parameters()
@@ -141,6 +174,14 @@ class LLMTokensEASE(TokenAlgoBase):
         means = np.append(user_means(ratings), ratings.global_mean)
         popularity = popularity_of(rows)
         lowest, highest = ends
+        when = None if self.timestamps is None else Timestamps.of(self.timestamps)
+        sequence, cold_start = None, USUAL
+        if when is not None:
+            solving = weight, l2, self.max_dense
+            history = History.of(ratings, when.of_all_ratings(ratings))
+            sequence = choose_sequence(history, rows, features, *solving)
+            if smoother is not None:
+                cold_start = choose_cold_start(history, rows, smoother, sequence, *solving)
         return FittedEASE(
             ratings,
             users,
@@ -159,6 +200,9 @@ class LLMTokensEASE(TokenAlgoBase):
             highest=highest,
             bounded=bool(np.isfinite(bounds(ratings)[0])),
             lines=rating_lines(ratings, means, rows, weights, popularity, smoother),
+            cold_start=cold_start,
+            sequence=sequence,
+            timestamps=when,
         )
 
     def _check_parameters(self) -> None:

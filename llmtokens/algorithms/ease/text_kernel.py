@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from ...data.entities import EntityIndex
+from ...runtime.arrays import Rows
 
 Floats = NDArray[np.float32]
 
@@ -94,10 +95,11 @@ class TextSmoother:
         """From the tokens of all items and the number of ratings of the warm ones."""
         landmarks = Landmarks.of(items, counts)
         features = landmarks.features(items.tokens) * items.has_token[:, None]
-        warm = features[: items.n_warm]
-        inner = (warm.T @ warm).astype(np.float64) + _RIDGE * np.eye(warm.shape[1])
-        mixing: Floats = warm @ linalg.inv(inner).astype(np.float32)
-        return cls(features, mixing, landmarks)
+        return cls(features, _mixing(features[: items.n_warm]), landmarks)
+
+    def learned_on(self, rows: Rows) -> TextSmoother:
+        """The same map, but from the values of these rows alone."""
+        return TextSmoother(self.features, _mixing(self.features[rows]), self.landmarks)
 
     def smooth(self, values: Floats, rows: slice) -> Floats:
         """Values (n, n_warm) of the warm items as text alone has them for ``rows``."""
@@ -132,6 +134,12 @@ class TextSmoother:
         within = block[: len(changed)] @ solved.T
         mixing[changed] = solved[: len(changed)] - within @ inner @ solved
         return TextSmoother(features, mixing, self.landmarks)
+
+
+def _mixing(warm: Floats) -> Floats:
+    inner = (warm.T @ warm).astype(np.float64) + _RIDGE * np.eye(warm.shape[1])
+    mixing: Floats = warm @ linalg.inv(inner).astype(np.float32)
+    return mixing
 
 
 def _scaled(tokens: Floats, scale: float) -> Floats:

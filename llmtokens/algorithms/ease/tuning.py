@@ -6,11 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...runtime.arrays import Floats, Rows, Singles
 from .solver import Items, solve
-
-Floats = NDArray[np.float32]
 
 _FITTED = 1500  # users the weights are learned from while parameters are chosen
 _JUDGES = 500  # users they are judged on
@@ -20,7 +18,7 @@ _SHARES = (0.1, 0.3, 1.0)  # token weights tried, relative to l2
 _SURE = 2.0  # standard errors by which text must help
 
 
-def left_out_scores(items: Items, rows: Any) -> Floats:
+def left_out_scores(items: Items, rows: Any) -> Singles:
     r"""Scores by weights that never saw the user; those of rated items without their rating.
 
     With ``e = x - x B`` and ``h_i = x P x' - e_i^2 P_ii`` the leverage of the user on column i,
@@ -35,11 +33,11 @@ def left_out_scores(items: Items, rows: Any) -> Floats:
     error = x - items.scores(rows)
     weighted = error * items.precision
     leverage = np.sum(x * weighted, axis=1, keepdims=True) - error * weighted
-    scores: Floats = x - error / np.maximum(1 - leverage, 1e-3)
+    scores: Singles = x - error / np.maximum(1 - leverage, 1e-3)
     return scores
 
 
-def ranking_gains(scores: Floats, rows: Any) -> NDArray[np.float64]:
+def ranking_gains(scores: Singles, rows: Any) -> Floats:
     """Sum of ``x_ui / log2(1 + rank)`` over a user's items, each ranked among the unrated ones.
 
     0 beyond rank 100. For ``scores`` and ``rows`` of shape (n, n_items), shape (n,).
@@ -54,8 +52,23 @@ def ranking_gains(scores: Floats, rows: Any) -> NDArray[np.float64]:
     return gains
 
 
+def reciprocal_gains(scores: Singles, rows: Any, targets: Rows) -> Floats:
+    """``1 / log2(1 + rank)`` of one item of each user among all that ``rows`` does not hold.
+
+    0 beyond rank 100; equal scores share their mean rank. Shapes as in :func:`ranking_gains`.
+    """
+    gains = np.zeros(len(scores))
+    for k, (mine, target) in enumerate(zip(scores, targets, strict=True)):
+        seen = rows.indices[rows.indptr[k] : rows.indptr[k + 1]]
+        mine = np.delete(mine, np.setdiff1d(seen, [target]))
+        at = scores[k, target]
+        above = np.sum(mine > at) + (np.sum(mine == at) - 1) / 2
+        gains[k] = 1 / np.log2(2 + above) if above < _DEPTH else 0.0
+    return gains
+
+
 def choose(
-    rows: Any, features: Floats, l2: float | None, token_weight: float | None, max_dense: int
+    rows: Any, features: Singles, l2: float | None, token_weight: float | None, max_dense: int
 ) -> tuple[float, float]:
     """``l2``, then the token weight, those that are None.
 
@@ -65,10 +78,10 @@ def choose(
     features : ndarray of float32, shape (n_items, m)
         Without text, m is 0.
     """
-    fitted = rows[_spread(rows.shape[0], _FITTED)]
-    judges = fitted[_spread(fitted.shape[0], _JUDGES)]
+    fitted = rows[evenly(rows.shape[0], _FITTED)]
+    judges = fitted[evenly(fitted.shape[0], _JUDGES)]
 
-    def gains(l2: float, weight: float) -> NDArray[np.float64]:
+    def gains(l2: float, weight: float) -> Floats:
         items = solve(fitted, features, weight, l2, max_dense)
         return ranking_gains(left_out_scores(items, judges), judges)
 
@@ -99,6 +112,6 @@ def _climb(gain: Callable[[float], float]) -> float:
     return float(f"{_START * _STEP**best:.3g}")
 
 
-def _spread(n: int, most: int) -> NDArray[np.int64]:
+def evenly(n: int, most: int) -> Rows:
     """At most ``most`` of n rows, evenly spread."""
     return np.unique(np.linspace(0, n - 1, min(n, most)).astype(np.int64))

@@ -1,0 +1,159 @@
+"""What an item without ratings gets from its text, and how much that weighs beside items with some.
+
+The text kernel carries a row of values from the items that have ratings to those that have none:
+the user's scores, or the user's own history (a profile), either of them weighted by recency.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from scipy import sparse
+
+from ...runtime.arrays import Floats, Mask, Singles
+from .interactions import COLD_SHARE, used_features
+from .sequence import History, Recency, Sequence, search
+from .solver import solve
+from .text_kernel import TextSmoother
+from .tuning import evenly, ranking_gains
+
+_PERIOD = 0.2  # the share of the ratings, the newest, whose new items are treated as cold
+_RATIOS = (0.1, 0.3, 1.0, 3.0, 10.0)  # of cold items' scores, where both spread alike
+_JUDGES = 300
+_FEWEST = 50  # ratings of new items: below it nothing is said
+_SURE = 2.0  # standard errors by which a choice must be better than the usual one
+
+
+@dataclass(frozen=True)
+class ColdStart:
+    """How items without ratings are scored.
+
+    Attributes
+    ----------
+    from_history : bool
+        Their texts are compared with the user's history itself, and not with the user's scores.
+    power, rate : float
+        Recency of that history, or of the one that the scores are made from.
+    share : float
+        Weight beside items with ratings.
+    """
+
+    from_history: bool = False
+    power: float = 0.0
+    rate: float = 0.0
+    share: float = COLD_SHARE
+
+    @property
+    def recency(self) -> Recency:
+        return Recency(self.power, self.rate)
+
+    def aged(self, recency: Recency) -> ColdStart:
+        """The same with another recency."""
+        return replace(self, power=recency.power, rate=recency.rate)
+
+
+USUAL = ColdStart()
+
+
+def choose_cold_start(
+    history: History,
+    rows: sparse.csr_array,
+    smoother: TextSmoother,
+    sequence: Sequence | None,
+    token_weight: float,
+    l2: float,
+    max_dense: int,
+) -> ColdStart:
+    """The form that ranks the newest items best, as they were when nobody had rated them.
+
+    The catalogue is that of the moment when four fifths of the ratings were made; what users who
+    were known by then chose later is ranked, items first rated since by their texts. First the
+    form is chosen, on the order of the new items among themselves, then their share among all. The
+    usual ones stay where nothing is better beyond doubt, or too few items are new.
+
+    Parameters
+    ----------
+    rows : sparse array, shape (n_users, n_items)
+        X.
+    sequence : Sequence or None
+        How items with ratings are scored.
+    """
+    n_users, n_items = rows.shape
+    late = history.time >= np.quantile(history.time, 1 - _PERIOD)
+    past = history.only(np.flatnonzero(~late))
+    old = np.bincount(past.item, minlength=n_items) > 0
+    judged = late & (np.bincount(past.user, minlength=n_users) > 0)[history.user]
+    if np.sum(~old[history.item[judged]]) < _FEWEST:
+        return USUAL
+    fresh = history.only(np.flatnonzero(judged & ~old[history.item]))
+    users = np.unique(fresh.user)
+    users = users[evenly(len(users), _JUDGES)]
+    seen = _pairs(past)
+    known = sparse.csr_array(rows.multiply(seen))
+    items = solve(known, used_features(smoother, n_items), token_weight, l2, max_dense)
+    learned = smoother.learned_on(np.flatnonzero(old))
+
+    def values(from_history: bool, recency: Recency) -> Singles:
+        recent = sparse.csr_array(known[users].multiply(past.recent(recency)[users]))
+        return recent.toarray() if from_history else items.scores(recent)
+
+    def by_text(form: ColdStart) -> Singles:
+        return learned.smooth(values(form.from_history, form.recency)[:, old], slice(n_items))
+
+    wanted = _pairs(fresh)[users]
+
+    def order(form: ColdStart) -> Floats:
+        return ranking_gains(np.where(old, -np.inf, by_text(form)), wanted)
+
+    def gains_aged(kind: ColdStart, recency: Recency) -> Floats:
+        return order(kind.aged(recency))
+
+    tried = [USUAL]
+    for kind in (USUAL, ColdStart(from_history=True)):
+        tried.append(kind.aged(search(history.step, partial(gains_aged, kind))))
+    form = tried[_best([order(form) for form in tried])]
+    later = _pairs(history.only(np.flatnonzero(judged)))[users]
+    later = sparse.csr_array(later - later.multiply(seen[users]))
+    later.eliminate_zeros()
+    warm, cold = values(False, sequence.taste if sequence else USUAL.recency), by_text(form)
+    if sequence and sequence.share:
+        following = past.recent(sequence.next)[users], past.followers(sequence.next)
+        warm = warm + sequence.following(items, *following)
+    even = float(warm[:, old].std()) / max(float(cold[:, ~old].std()), 1e-12)
+    usual = USUAL.share if form == USUAL else USUAL.share * even
+    shares = [usual, *(ratio * even for ratio in _RATIOS)]
+    found = [_among_all(warm, cold, share, old, seen[users], later) for share in shares]
+    return ColdStart(form.from_history, form.power, form.rate, shares[_best(found)])
+
+
+def _best(gains: list[Floats]) -> int:
+    """Which is the best, if beyond doubt; else the first."""
+    best = int(np.argmax([gain.sum() for gain in gains]))
+    better = gains[best] - gains[0]
+    noise = float(np.std(better)) * np.sqrt(len(better))
+    return best if better.sum() > _SURE * noise else 0
+
+
+def _among_all(
+    warm: Singles,
+    cold: Singles,
+    share: float,
+    old: Mask,
+    seen: sparse.csr_array,
+    later: sparse.csr_array,
+) -> Floats:
+    scores = np.where(old, warm, np.float32(share) * cold)
+    scores[seen.nonzero()] = -np.inf
+    return ranking_gains(scores, later)
+
+
+def _pairs(history: History) -> sparse.csr_array:
+    """1 for each pair of user and item there is, shape (n_users, n_items)."""
+    shape = history.n_users, history.n_items
+    ones = np.ones(len(history.user), np.float32)
+    made = sparse.csr_array((ones, (history.user, history.item)), shape=shape)
+    made.sum_duplicates()
+    made.data[:] = 1
+    return made
