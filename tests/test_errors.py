@@ -110,7 +110,7 @@ def shared():
 def at(shared, tmp_path, monkeypatch):
     """The shared things, a folder, files that are none, and ways to hide a package."""
     (tmp_path / "noise").write_bytes(b"noise" * 9)
-    (tmp_path / "bad.csv").write_bytes(b"user,item,rating\n\xff\xfe,1,2\n")
+    (tmp_path / "bad.csv").write_bytes(b"user,item,rating\n1,2,3\n1,2,3,4,5\n")
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}", encoding="utf-8")
     TOKENS.save(tmp_path / "tokens")
@@ -435,7 +435,7 @@ CASES = [
     ("load_ratings", StorageError, lambda at: load_ratings(at.nowhere.with_suffix(".csv")),
      "cannot be read", "check the path"),
     ("load_ratings", FileFormatError, lambda at: load_ratings(at.folder / "bad.csv"),
-     "bad.csv.* is not UTF-8", "header line"),
+     "bad.csv: line 3 has 5 cells", "Put quotes around"),
     ("load_ratings", MissingExtraError,
      lambda at: (at.without("pyarrow", "pyarrow.parquet", "fastparquet"),
                  load_ratings(at.folder / "noise.parquet")),
@@ -447,7 +447,7 @@ CASES = [
     ("load_items", StorageError, lambda at: load_items(at.nowhere.with_suffix(".csv")),
      "cannot be read", "check the path"),
     ("load_items", FileFormatError, lambda at: load_items(at.folder / "bad.csv"),
-     "is not UTF-8", "header line"),
+     "line 3 has 5 cells", "Put quotes around"),
     ("load_items", MissingExtraError,
      lambda at: (at.without("pyarrow", "pyarrow.parquet", "fastparquet"),
                  load_items(at.folder / "noise.parquet")),

@@ -15,6 +15,7 @@ from llmtokens.errors import (
     AlignmentError,
     DataError,
     FileFormatError,
+    LLMTokensWarning,
     MissingExtraError,
     StorageError,
 )
@@ -127,7 +128,9 @@ def test_a_pair_rated_twice_stays_twice_and_the_caller_s_frame_is_untouched(
 ) -> None:
     twice = pd.concat([books, books.head(1)])
     before = twice.copy()
-    assert len(load_ratings(twice, twice[["item"]].drop_duplicates()).dataset.raw_ratings) == 4
+    with pytest.warns(LLMTokensWarning, match="1 ratings are of pairs that were rated before"):
+        data = load_ratings(twice, twice[["item"]].drop_duplicates())
+    assert len(data.dataset.raw_ratings) == 4
     pd.testing.assert_frame_equal(twice, before)
 
 
@@ -142,9 +145,10 @@ def test_csv_and_tsv_with_mapped_columns_give_the_same(tmp_path: Path) -> None:
     for name, sep in (("r.csv", ","), ("r.tsv", "\t"), ("r.csv.gz", ",")):
         frame.to_csv(tmp_path / name, sep=sep, index=False)
         titles.to_csv(tmp_path / f"t.{name}", sep=sep, index=False)
-        data = load_ratings(
-            tmp_path / name, tmp_path / f"t.{name}", user="reader", item="isbn", rating="stars"
-        )
+        with pytest.warns(LLMTokensWarning, match="1 cells in 'title' read 'None'"):
+            data = load_ratings(
+                tmp_path / name, tmp_path / f"t.{name}", user="reader", item="isbn", rating="stars"
+            )
         assert data.dataset.raw_ratings == [(1, "0345", 4.0, None), (2, "9X", 2.0, None)]
         assert data.items.to_dict("list") == {"item": ["0345", "9X"], "title": ["None", "Emma"]}
         assert list(data.ratings) == ["user", "item", "rating", "timestamp"]
@@ -166,7 +170,7 @@ def test_dates_become_seconds(books: pd.DataFrame) -> None:
     assert [row[3] for row in load_ratings(iso).dataset.raw_ratings] == [86400.0, 30.0, None]
     with pytest.raises(DataError, match="neither seconds nor ISO dates"):
         load_ratings(books.assign(timestamp=["1970-01-02", "soon", "1970-01-02"]))
-    with pytest.raises(DataError, match="neither seconds nor ISO dates.*'1970'"):
+    with pytest.raises(DataError, match="'1970' are neither seconds nor ISO dates"):
         load_ratings(books.assign(timestamp=["1970-01-02", "1970", "1970-01-02"]))
     numbers = books.assign(timestamp=["30", "86400", "1e3"])
     assert [row[3] for row in load_ratings(numbers).dataset.raw_ratings] == [30, 86400, 1000]
@@ -196,8 +200,6 @@ def test_parquet_keeps_ids_and_needs_pyarrow(
         ("r.csv", None, StorageError, "cannot be read"),
         ("r.csv", b"", DataError, "empty"),
         ("r.csv", b"user,item,rating\n1,2,3\n1,2,3,4,5\n", FileFormatError, "line 3"),
-        ("r.csv", "user,item,rating\nJosé,2,3\n".encode("latin-1"), FileFormatError, "UTF-8"),
-        ("r.csv", b"user;item;rating\n1;2;3\n", DataError, "there are 'user;item;rating'"),
         ("r.xlsx", b"", DataError, "pass the DataFrame"),
     ],
 )

@@ -1,8 +1,14 @@
-"""Raw ids: as Surprise has them, from files (text) or frames (any type), and how they meet."""
+"""Raw ids: as Surprise has them, from files (text) or frames (any type), and how they meet.
+
+The rule for what is one id, wherever ids of two sources meet: a whole number, the same as a float,
+and the text of either are one (1, 1.0, "1" and "1.0"); any other id is what ``str`` makes of it
+("007" is not 7). One table must not hold the same id in two ways.
+"""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
@@ -12,13 +18,44 @@ from numpy.typing import NDArray
 from ..errors import DataError, sample
 from ..runtime.cached import cached_property
 
+_WHOLE_FLOAT = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
+
+
+def id_text(raw: Hashable) -> str:
+    """What an id reads like; two ids are one where this is equal.
+
+    >>> [id_text(raw) for raw in (1, 1.0, "1", "1.0", "007", 1.5)]
+    ['1', '1', '1', '1', '007', '1.5']
+    """
+    if isinstance(raw, str):
+        whole = _WHOLE_FLOAT.fullmatch(raw)
+        return whole.group(1) if whole else raw
+    if isinstance(raw, (float, np.floating)) and float(raw).is_integer():
+        return str(int(raw))
+    return str(raw)
+
+
+def as_written(raw: Hashable, others: Iterable[Hashable]) -> Hashable:
+    """The id in the type of the others, if they are all text or all whole numbers.
+
+    >>> as_written(7, ["1", "x"]), as_written("7", [1, 2]), as_written("x", [1, 2])
+    ('7', 7, 'x')
+    """
+    types = set(map(type, others))
+    if types == {str}:
+        return id_text(raw)
+    if types == {int} and _WHOLE.fullmatch(id_text(raw)):
+        return int(id_text(raw))
+    return raw
+
 
 class IdIndex:
-    """Rows of raw ids: exact match first, then by ``str(id)`` where only one id reads so.
+    """Rows of raw ids: exact match first, then by :func:`id_text` where only one id reads so.
 
     >>> index = IdIndex([10, "b"])
-    >>> index.rows([10, "10", "c"]).tolist()
-    [0, 0, -1]
+    >>> index.rows([10, "10", 10.0, "10.0", "c"]).tolist()
+    [0, 0, 0, 0, -1]
     """
 
     def __init__(self, ids: Sequence[Hashable]) -> None:
@@ -29,14 +66,14 @@ class IdIndex:
     def _by_text(self) -> dict[str, int]:
         rows: dict[str, int] = {}
         for row, raw in enumerate(self._ids):
-            text = str(raw)
+            text = id_text(raw)
             rows[text] = -1 if text in rows else row
         return rows
 
     def row(self, raw: Hashable) -> int:
         """The row of one id, -1 where it is not in the table."""
         row = self.exact.get(raw)
-        return self._by_text.get(str(raw), -1) if row is None else row
+        return self._by_text.get(id_text(raw), -1) if row is None else row
 
     def rows(self, ids: Iterable[Hashable]) -> NDArray[np.int64]:
         """The rows of many ids, -1 where absent, shape (n,)."""
@@ -74,6 +111,96 @@ def plain_ids(ids: Iterable[Hashable]) -> list[Hashable]:
             "per id: drop the duplicates or join what they say"
         )
     return plain
+
+
+def require_one_type(ids: Iterable[Hashable], what: str) -> None:
+    """Raise DataError where the same id is there in two types, such as 1 and "1"."""
+    ids = list(ids)
+    if len(set(map(type, ids))) < 2 and not any(isinstance(x, str) and "." in x for x in ids):
+        return
+    seen: dict[str, Hashable] = {}
+    twice = [
+        (seen[text], raw)
+        for raw in ids
+        if (text := id_text(raw)) in seen or seen.setdefault(text, raw) is not raw
+    ]
+    if twice:
+        raise DataError(
+            f"{what}: found {len(twice)} ids in two forms, such as {sample(twice[0])}; expected "
+            "one: make them all of one type, as with frame[column].astype(str)"
+        )
+
+
+def id_column(column: pd.Series, what: str) -> pd.Series:
+    """Ids of a table: whole floats as int, the types of NumPy and pandas as plain ones.
+
+    Raises
+    ------
+    DataError
+        If the same id is there in two types, or something is no id.
+
+    >>> id_column(pd.Series([1.0, 2.0]), "the frame").tolist()
+    [1, 2]
+    """
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iu":
+        return column
+    if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
+        values = column.to_numpy(np.float64, na_value=np.nan)
+        known = values[~np.isnan(values)]
+        if len(known) and (np.abs(known) < 2**53).all() and (known == np.floor(known)).all():
+            if len(known) == len(values):
+                return pd.Series(values.astype(np.int64), index=column.index)
+            whole = [x if math.isnan(x) else int(x) for x in values.tolist()]
+            return pd.Series(whole, index=column.index, dtype=object)
+        return column.astype("int64") if column.dtype.kind in "iu" and column.notna().all() else column
+    try:
+        codes, distinct = pd.factorize(column.astype(object))
+    except TypeError as error:
+        raise DataError(
+            f"{what}: found ids that are none ({error}); expected numbers or text"
+        ) from error
+    require_one_type(distinct, what)
+    plain = [_plain_whole(raw) for raw in distinct]
+    if all(a is b for a, b in zip(plain, distinct, strict=True)):
+        return column
+    made = np.empty(len(plain) + 1, dtype=object)
+    made[:-1], made[-1] = plain, np.nan
+    return pd.Series(made[codes], index=column.index, dtype=object).infer_objects()
+
+
+def same_kind(columns: Sequence[tuple[pd.Series, bool]]) -> list[pd.Series]:
+    """Ids that were read from text as ``int`` where they, and those of other tables, all are.
+
+    Each column comes with whether it is from text; "1.0" counts as whole, "007" does not.
+    """
+    found = []
+    for column, from_text in columns:
+        if pd.api.types.is_integer_dtype(column.dtype):
+            found.append(None)
+        elif not from_text:
+            return [column for column, _ in columns]
+        else:
+            codes, distinct = pd.factorize(column)
+            texts = [id_text(raw) for raw in distinct]
+            if (codes < 0).any() or not all(map(_WHOLE.fullmatch, texts)):
+                return [_as_text(column) if text else column for column, text in columns]
+            found.append(np.array([int(x) for x in texts], np.int64)[codes])
+    return [
+        column if whole is None else pd.Series(whole, index=column.index)
+        for (column, _), whole in zip(columns, found, strict=True)
+    ]
+
+
+def _as_text(column: pd.Series) -> pd.Series:
+    """Ids of a text as they read: those of another table are no whole numbers."""
+    return column.astype(str).astype(object) if column.dtype.kind in "iu" else column
+
+
+def _plain_whole(raw: Hashable) -> Hashable:
+    raw = plain_id(raw)
+    return int(raw) if isinstance(raw, float) and raw.is_integer() else raw
 
 
 def as_column(values: Iterable[Hashable]) -> pd.Series:

@@ -1,15 +1,238 @@
-"""Times as numbers, whatever they were written as."""
+"""Times as seconds since 1970, whatever they were written as.
+
+Numbers say by their size what they count: seconds until the year 5138 are below 1e11, and so
+milliseconds from 1973 on are above, and so on by the thousand. Whole numbers from 1900 to 2100 are
+years, and those that read as yyyymmdd are days. Smaller numbers, as of generated data, stay as
+they are. One column counts in one unit.
+"""
 
 from __future__ import annotations
 
+import re
 import time
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..errors import DataError
+from ..errors import DataError, LLMTokensWarning, sample
+
+_MISSING = ("", "\\N", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "none", "NaT", "<NA>", "-")
+_UNITS = (
+    ("seconds", 1e8, 1e11, 1.0),
+    ("milliseconds", 1e11, 1e14, 1e3),
+    ("microseconds", 1e14, 1e17, 1e6),
+    ("nanoseconds", 1e17, 1e19, 1e9),
+)
+_FORMATS = (
+    "%d-%b-%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%m %d, %Y", "%b %d %Y",
+    "%d %b %Y, %H:%M", "%d-%b-%Y %H:%M:%S", "%b %d, %Y %I:%M %p",
+    "%a %b %d %H:%M:%S %z %Y", "%a, %d %b %Y %H:%M:%S %z", "%a %b %d %H:%M:%S %Y",
+    "%Y/%m/%d", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%Y.%m.%d",
+)  # fmt: skip
+_DAY_AND_MONTH = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d{2})((?:,? .*)?)")
+
+
+def seconds(
+    times: Any, what: str = "timestamps", where: Callable[[int], str] | None = None
+) -> NDArray[np.float64]:
+    """Seconds since 1970, NaN where there is no time.
+
+    Parameters
+    ----------
+    times : list, Series or array
+        Numbers of seconds, milliseconds, microseconds or nanoseconds; years; yyyymmdd; dates and
+        datetimes, with a zone or, if without, in UTC; text of any of these.
+    what : str
+        What they are called in messages.
+    where : callable, optional
+        From a position to its place, such as "line 3".
+
+    Raises
+    ------
+    DataError
+        For what is no time, or times written in two ways, naming the fewer of them.
+
+    Warns
+    -----
+    LLMTokensWarning
+        Where 0 or -1 stands among times, which is taken for none.
+
+    Examples
+    --------
+    >>> seconds(["1970-01-02", None, "1970-01-01T00:01Z"]).tolist()
+    [86400.0, nan, 60.0]
+    >>> seconds([1260759144000, 1260759179000]).tolist()
+    [1260759144.0, 1260759179.0]
+    >>> seconds(["3", 4.5]).tolist()
+    [3.0, 4.5]
+    """
+    place = where or (lambda row: f"row {row}")
+    column = pd.Series(times).reset_index(drop=True)
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
+    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+        return _since_1970(column)
+    if isinstance(column.dtype, pd.PeriodDtype):
+        return _since_1970(column.dt.to_timestamp())
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return _in_unit(column.to_numpy(np.float64, na_value=np.nan), what, place)
+    column = column.astype(object)
+    codes, distinct = pd.factorize(column)
+    if len(distinct) * 2 < len(column):  # days, mostly: few that stand in many rows
+        firsts = np.full(len(distinct), len(column))
+        np.minimum.at(firsts, codes[codes >= 0], np.flatnonzero(codes >= 0))
+        own = seconds(pd.Series(distinct, dtype=object), what, lambda k: place(int(firsts[k])))
+        return np.append(own, np.nan)[codes]
+    column = column.map(lambda x: x.strip() if isinstance(x, str) else x)
+    column = column.where(~column.isin(_MISSING), None)
+    present = column.notna().to_numpy(dtype=bool)
+    numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    are = present & ~np.isnan(numbers)
+    if are.sum() == present.sum():
+        return _in_unit(numbers, what, place)
+    read = _dates(column.where(~are, None), what, place)
+    unread = np.flatnonzero(present & np.isnan(read))
+    if not len(unread):
+        return read
+    if are.any() and not are[unread].all():
+        unread = np.flatnonzero(present & ~are & np.isnan(read))
+    elif are.sum() * 2 > present.sum():
+        unread = np.flatnonzero(present & ~are)
+    cells = [column[k] for k in unread[:3]]
+    if len(unread) == present.sum():
+        raise DataError(
+            f"{what}: {len(unread)} times are neither seconds nor ISO dates, such as "
+            f"{sample(cells)}{_ambiguous(column[present])}; convert them with pandas.to_datetime"
+        )
+    raise DataError(
+        f"{what}: {len(unread)} of {int(present.sum())} times are not written as the others, the "
+        f"first in {place(int(unread[0]))}: {sample(cells)} are neither seconds nor ISO dates like "
+        "the rest; write all in one way, or convert them with pandas.to_datetime"
+    )
+
+
+def _since_1970(column: pd.Series) -> NDArray[np.float64]:
+    unit = column.dt.unit  # nanoseconds would end in the year 2262
+    epoch, second = pd.Timestamp(0, tz=column.dt.tz).as_unit(unit), pd.Timedelta(1, "s")
+    since = (column - epoch) / second.as_unit(unit)
+    return np.asarray(since, np.float64)
+
+
+def _in_unit(
+    values: NDArray[np.float64], what: str, place: Callable[[int], str]
+) -> NDArray[np.float64]:
+    """Numbers in seconds, by the unit that their size says."""
+    known = ~np.isnan(values)
+    size = np.abs(values[known])
+    if not known.any() or (size.min() >= 1e8 and size.max() < 1e11):
+        return values
+    absent = (values == 0) | (values == -1)
+    size = np.abs(values)
+    kinds = {name: (size >= least) & (size < end) for name, least, end, _ in _UNITS}
+    large = np.logical_or.reduce(list(kinds.values()))
+    whole = known & (values == np.floor(values))
+    kinds["years"] = whole & (values >= 1900) & (values <= 2100)
+    kinds["days (yyyymmdd)"] = whole & _reads_as_day(values)
+    most = max(kinds, key=lambda name: int(kinds[name].sum()))
+    strange = known & ~kinds[most] & ~absent
+    if most == "seconds" and not (strange & large).any():
+        dated = kinds["years"] | kinds["days (yyyymmdd)"]
+        if not strange.any() or (strange & ~dated).any():  # others are early, or generated
+            return values if strange.any() else _without_marks(values, absent, what)
+    elif not kinds[most].any() or (not large.any() and strange.sum() * 10 > known.sum()):
+        return values
+    if strange.any():
+        rows = np.flatnonzero(strange)
+        seem = sample((name for name, rows_of in kinds.items() if rows_of[rows[0]]), 1)
+        raise DataError(
+            f"{what}: {len(rows)} of {int(known.sum())} times are not {most} as the others are, "
+            f"the first in {place(int(rows[0]))}: {sample((_shown(values[k]) for k in rows), 3)}"
+            f"{f' ({seem}?)' if seem else ''}; write all in one unit"
+        )
+    values = _without_marks(values, absent, what)
+    if most == "years":
+        return _calendar(values, np.where(np.isnan(values), np.nan, 1), 1)
+    if most == "days (yyyymmdd)":
+        return _calendar(values // 10_000, values // 100 % 100, values % 100)
+    return values / next(per for name, _, _, per in _UNITS if name == most)
+
+
+def _without_marks(
+    values: NDArray[np.float64], absent: NDArray[np.bool_], what: str
+) -> NDArray[np.float64]:
+    """NaN for 0 and -1, where all others are times."""
+    if not absent.any():
+        return values
+    warnings.warn(
+        f"{what}: {int(absent.sum())} times are {_shown(values[absent][0])}, which is taken for "
+        "no time",
+        LLMTokensWarning,
+        stacklevel=4,
+    )
+    return np.where(absent, np.nan, values)
+
+
+def _shown(value: float) -> float | int:
+    return int(value) if value == np.floor(value) else float(value)
+
+
+def _reads_as_day(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    with np.errstate(invalid="ignore"):
+        month, day = values // 100 % 100, values % 100
+        right = (values >= 19_000_101) & (values <= 21_001_231)
+        return right & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
+
+
+def _calendar(year: Any, month: Any, day: Any) -> NDArray[np.float64]:
+    """Seconds at the beginning of days."""
+    known = ~np.isnan(year)
+    parts = pd.DataFrame({"year": year, "month": month, "day": day})[known].astype(np.int64)
+    out = np.full(len(year), np.nan)
+    try:
+        out[known] = _since_1970(pd.to_datetime(parts))
+    except ValueError as error:
+        raise DataError(f"found a day that no month has ({error}); expected yyyymmdd") from error
+    return out
+
+
+def _dates(column: pd.Series, what: str, place: Callable[[int], str]) -> NDArray[np.float64]:
+    """Dates and their text; NaN for what is neither."""
+    texts = column.map(lambda x: x.removesuffix(" UTC") if isinstance(x, str) else x)
+    read = pd.to_datetime(texts, utc=True, format="ISO8601", errors="coerce")
+    missing = column.isna().sum()
+    if read.isna().sum() == missing:
+        return _since_1970(read)
+    if read.isna().all():
+        for how in (*_FORMATS, *_day_or_month_first(column.dropna())):
+            other = pd.to_datetime(texts, utc=True, format=how, errors="coerce")
+            if other.isna().sum() == missing:
+                return _since_1970(other)
+    return _since_1970(read)
+
+
+def _day_or_month_first(column: pd.Series) -> list[str]:
+    """The formats of dates such as 31/12/2005, if the numbers say which is the day."""
+    parts = [_DAY_AND_MONTH.fullmatch(x) if isinstance(x, str) else None for x in column]
+    if not all(parts):
+        return []
+    first = max(int(x.group(1)) for x in parts if x)
+    second = max(int(x.group(3)) for x in parts if x)
+    if (first > 12) == (second > 12):
+        return []
+    _, by, _, year, rest = parts[0].groups()  # type: ignore[union-attr]
+    date = by.join(["%d", "%m"] if first > 12 else ["%m", "%d"]) + by
+    date += "%Y" if len(year) == 4 else "%y"
+    return [date + (time if rest else "") for time in (" %H:%M", " %H:%M:%S", ", %H:%M")]
+
+
+def _ambiguous(column: pd.Series) -> str:
+    if all(isinstance(x, str) and _DAY_AND_MONTH.fullmatch(x) for x in column):
+        return " (which is the day and which the month does not show)"
+    return ""
 
 
 def moment(at: Any) -> float:
@@ -24,26 +247,3 @@ def moment(at: Any) -> float:
     if not np.isfinite(value):
         raise DataError(f'found at={at!r}; expected a number, a date, or "now"')
     return value
-
-
-def seconds(times: Any) -> NDArray[np.float64]:
-    """Numbers as they are, dates (also ISO 8601 text) as seconds since 1970; NaN for anything else.
-
-    Text that is a number is one, unless dates stand beside it: then it might be a year.
-
-    >>> seconds(["1970-01-02", None, "1970-01-01T00:01Z", "soon"]).tolist()
-    [86400.0, nan, 60.0, nan]
-    >>> seconds(["3", 4.5]).tolist()
-    [3.0, 4.5]
-    """
-    column = pd.Series(times).infer_objects()
-    if not pd.api.types.is_datetime64_any_dtype(column):
-        numbers = pd.to_numeric(column, errors="coerce").astype(np.float64)
-        if numbers.notna().sum() == column.notna().sum():
-            return np.asarray(numbers, np.float64)
-        texts = column.where(numbers.isna(), None)
-        column = pd.to_datetime(texts, utc=True, format="ISO8601", errors="coerce")
-    unit = column.dt.unit  # nanoseconds would end in the year 2262
-    epoch, second = pd.Timestamp(0, tz=column.dt.tz).as_unit(unit), pd.Timedelta(1, "s")
-    since = (column - epoch) / second.as_unit(unit)
-    return np.asarray(since, np.float64)

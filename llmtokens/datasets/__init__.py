@@ -14,7 +14,7 @@ from .generate import synthetic
 from .movielens import load_movielens
 from .ratings import RatingData
 from .shop import shop_events
-from .tables import load_items, load_ratings
+from .load import load_items, load_ratings
 
 __all__ = [
     "EventData",

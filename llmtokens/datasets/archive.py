@@ -7,16 +7,18 @@ import shutil
 import tempfile
 import urllib.request
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import pandas as pd
 from surprise.builtin_datasets import get_dataset_dir
 
 from ..errors import DataError, FileFormatError, LLMTokensError, StorageError, sample
-from .unpack import UNREADABLE, check_size, check_width
+from . import tables
+from .dialect import Form
+from .unpack import UNREADABLE, check_size
 
 _URL = "https://files.grouplens.org/datasets/movielens/{}.zip"
 NAMES = (
@@ -82,12 +84,18 @@ class Source:
         except (OSError, *UNREADABLE) as error:
             raise StorageError(f"{self}: {file} cannot be read: {error}") from error
 
-    def table(self, file: str, sep: str = ",", **options: Any) -> pd.DataFrame:
-        """A file as pandas reads it."""
+    def table(
+        self,
+        file: str,
+        kinds: Mapping[str, tables.Kind],
+        sep: str = ",",
+        header: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
+        """Columns of a file; ``header`` are the names where it has none."""
         with self.open(file) as stream:
-            check_width(stream, sep, f"{self}: {file}")
-        with self.open(file) as stream:
-            return pd.read_csv(stream, sep=sep, **options)
+            raw = stream.read()
+        form = Form(sep, header=True if header is None else header)
+        return tables.parse(raw, f"{self}: {file}", kinds, form=form).frame
 
     def lines(self, file: str) -> list[str]:
         """The lines of a small file: UTF-8 where it is, else the latin-1 of the older sets."""

@@ -10,6 +10,7 @@ import pandas as pd
 from ..errors import FileFormatError, LLMTokensError
 from .archive import Source, find
 from .ratings import RatingData, check_ratings, check_unique
+from .tables import Kind
 from .titles import genre_tuples, split_titles, tag_tuples
 from .unpack import UNREADABLE
 
@@ -28,6 +29,9 @@ _OCCUPATIONS_1M = [
 ]  # fmt: skip
 
 _RATING_COLUMNS = ["user", "item", "rating", "timestamp"]
+_RATING_KINDS: dict[str, Kind] = {
+    "user": "id", "item": "id", "rating": "number", "timestamp": "time",
+}  # fmt: skip
 _RATING_TYPES = {"user": "int32", "item": "int32", "rating": "float64", "timestamp": "int64"}
 
 
@@ -106,7 +110,7 @@ _Parts = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, tuple[float, float]]
 
 def _read_100k(source: Source) -> _Parts:
     """Tabs in u.data, pipes in u.item (with 19 genre flags) and u.user."""
-    ratings = source.table("u.data", "\t", header=None, names=_RATING_COLUMNS, dtype=_RATING_TYPES)
+    ratings = _ratings(source.table("u.data", _RATING_KINDS, "\t", _RATING_COLUMNS))
     rows = [line.split("|") for line in source.lines("u.item")]
     genres = [
         tuple(g for g, flag in zip(_GENRES_100K, row[5:], strict=True) if flag.strip() == "1")
@@ -127,10 +131,7 @@ def _read_100k(source: Source) -> _Parts:
 
 def _read_dat(source: Source) -> _Parts:
     """``::`` between fields: ml-1m (users.dat) and ml-10m (half stars, tags.dat)."""
-    # With ":" the C parser sees an empty field in every "::"; a two-character separator
-    # would mean the Python parser, thirty times slower.
-    ratings = source.table("ratings.dat", ":", header=None, usecols=[0, 2, 4, 6])
-    ratings = ratings.set_axis(_RATING_COLUMNS, axis=1).astype(_RATING_TYPES)
+    ratings = _ratings(source.table("ratings.dat", _RATING_KINDS, "::", _RATING_COLUMNS))
     rows = [_outer_fields(line, 1) for line in source.lines("movies.dat")]
     items = _items([row[0] for row in rows], [row[1] for row in rows])
     items["genres"] = genre_tuples(pd.Series([row[2] for row in rows], dtype=object))
@@ -153,27 +154,27 @@ def _read_dat(source: Source) -> _Parts:
 def _read_csv(source: Source) -> _Parts:
     """CSV with a header: ml-20m, ml-25m, ml-32m, ml-latest and ml-latest-small."""
     names = {"userId": "user", "movieId": "item"}
-    types = {"userId": "int32", "movieId": "int32", "rating": "float64", "timestamp": "int64"}
-    ratings = source.table("ratings.csv", usecols=list(types), dtype=types)
-    ratings = ratings.rename(columns=names)[_RATING_COLUMNS]
-    # a film may well be called "NaN" or "Null"
-    movies = source.table("movies.csv", dtype=str, keep_default_na=False)
+    kinds = dict(zip(["userId", "movieId", "rating", "timestamp"], _RATING_KINDS.values()))
+    ratings = _ratings(source.table("ratings.csv", kinds).rename(columns=names))
+    movies = source.table("movies.csv", {"movieId": "id", "title": "text", "genres": "text"})
+    movies = movies.fillna("")
     items = _items(movies["movieId"].tolist(), movies["title"].tolist())
     items["genres"] = genre_tuples(movies["genres"])
     tags = pd.DataFrame({"movieId": pd.Series(dtype="int32"), "tag": pd.Series(dtype=str)})
     if "tags.csv" in source:
-        tags = source.table(
-            "tags.csv",
-            usecols=["movieId", "tag"],
-            dtype={"movieId": "int32", "tag": "str"},
-            keep_default_na=False,
-        )
+        tags = source.table("tags.csv", {"movieId": "id", "tag": "text"}).fillna("")
+        tags = tags.astype({"movieId": "int32"})
     items["tags"] = tag_tuples(items["item"], tags["movieId"], tags["tag"])
     if "links.csv" in source:
-        links = source.table("links.csv", dtype={"movieId": "int32", "imdbId": "str"})
+        kinds = {"movieId": "id", "imdbId": "text", "tmdbId": "number"}
+        links = source.table("links.csv", kinds).astype({"movieId": "int32"})
         links = links.rename(columns=names | {"imdbId": "imdb_id", "tmdbId": "tmdb_id"})
         items = items.merge(links[["item", "imdb_id", "tmdb_id"]], how="left", on="item")
     return ratings, items, _users(None, ratings), (0.5, 5)
+
+
+def _ratings(table: pd.DataFrame) -> pd.DataFrame:
+    return table[_RATING_COLUMNS].astype(_RATING_TYPES)
 
 
 _LAYOUTS: dict[tuple[str, ...], Callable[[Source], _Parts]] = {

@@ -1,224 +1,371 @@
-"""load_ratings: anybody's CSV, TSV or Parquet files, or DataFrames, as RatingData."""
+"""One careful reader of tables: text in any dialect, JSON lines and Parquet, packed or not."""
 
 from __future__ import annotations
 
+import ast
+import io
+import json
 import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from ..errors import (
-    AlignmentError,
     DataError,
     FileFormatError,
     LLMTokensError,
+    LLMTokensWarning,
     MissingExtraError,
     StorageError,
+    sample,
 )
-from ..errors import sample as first_of
-from .columns import numbers, same_kind, seconds
-from .ratings import RatingData, check_ratings, check_unique
-from .unpack import UNREADABLE, check_compressed, check_parquet, check_width, open_table
+from . import cells, dialect
+from .dialect import Dialect, Form
+from .scan import Quoting
+from .unpack import UNREADABLE, check_parquet, read_bytes
 
-Table = str | os.PathLike[str] | pd.DataFrame
+Kind = Literal["id", "number", "time", "text"]
+Source = str | os.PathLike[str]
 
-_SEPARATORS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
-_PARQUET = (".parquet", ".pq")
-_COMPRESSED = (".gz", ".bz2", ".xz", ".zip")
+_FOREIGN = (
+    ".xlsx", ".xls", ".xlsm", ".ods", ".feather", ".arrow", ".orc", ".pkl", ".pickle", ".h5",
+    ".hdf5", ".sas7bdat", ".dta", ".sav", ".rds", ".rdata", ".arff", ".mat", ".npy", ".npz",
+)  # fmt: skip
+_DIGITS = 15  # beyond, pandas' quick way from text to number may be off by the last bit
 
 
-def load_ratings(
-    ratings: Table,
-    items: Table | None = None,
-    users: Table | None = None,
+@dataclass(frozen=True)
+class Table:
+    """A frame, and where its rows stand in what it was read from.
+
+    Attributes
+    ----------
+    frame : DataFrame
+    source : str
+        The file's name, or "the ratings frame".
+    is_text : bool
+        Whether it comes from text, in which ids have no type.
+    where : callable
+        From a row's number to its place in words, such as "line 3".
+    """
+
+    frame: pd.DataFrame
+    source: str
+    is_text: bool
+    where: Callable[[int], str]
+
+
+def read(
+    path: Source,
+    kinds: Mapping[str, Kind],
+    optional: Mapping[str, Kind] = {},  # noqa: B006
     *,
-    user: str = "user",
-    item: str = "item",
-    rating: str | None = "rating",
-    timestamp: str | None = "timestamp",
-    rating_scale: tuple[float, float] | None = None,
-) -> RatingData:
-    """Ratings, and texts of items and users, from files or DataFrames.
+    others: bool = False,
+    form: Form = Form(),  # noqa: B008
+) -> Table:
+    """Read a file.
 
     Parameters
     ----------
-    ratings : path or DataFrame
-        One row a rating. Files are CSV, TSV (``.csv .tsv .tab``, also compressed, UTF-8, with
-        a header line) or Parquet. A pair rated twice is kept twice, as Surprise does.
-    items, users : path or DataFrame, optional
-        One row an item (a user); every column is kept, and the id column is named as in
-        ``ratings``. Without them, the ids of the ratings are all there is.
-    user, item, rating, timestamp : str
-        The column names in your tables; in the result they are ``user item rating timestamp``.
-        ``rating=None`` is for data without ratings, such as purchases: every pair is a 1, and
-        counts once, on a scale from 0 to 1. Rank with ``LLMTokensEASE(implicit=True)``.
-        The timestamp may be missing where it is not named: then it is NaN. Dates (ISO 8601)
-        become seconds since 1970.
-    rating_scale : (low, high), optional
-        The lowest and highest possible rating; by default the data's own range.
+    path : path
+        Text, JSON lines or Parquet, told by the first bytes.
+    kinds : dict
+        The columns that must be there, and what they hold.
+    optional : dict
+        Those that may be.
+    others : bool
+        Whether to read all other columns as well: as numbers where all cells are, or else as text.
+    form : Form
+        How a text file is written, as far as it shall not be told from its bytes.
 
-    Notes
-    -----
-    Ids of a DataFrame or Parquet file stay as they are. Those of a CSV file are ``int`` where
-    every one of them is a plain whole number (in all tables), otherwise ``str``: "007" keeps
-    its zeros.
+    Returns
+    -------
+    Table
+        Ids and times of a text are int64 where all are whole numbers, else text; numbers are
+        float64; what is missing is NaN.
 
     Raises
     ------
     DataError
-        A missing column, no rows, an id without value, a rating that is NaN, infinite or
-        outside the scale, an item or user with two rows.
-    AlignmentError
-        No rated item is among the items, or no user among the users.
-    StorageError, FileFormatError
-        A file that cannot be opened, or not be read as what its name says.
+        For a missing column, no rows, or a cell that is no number where there must be one.
+    FileFormatError, StorageError
+        For a file that is not what it seems, or cannot be opened.
     MissingExtraError
-        A Parquet file, and no pyarrow.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> from llmtokens.datasets import load_ratings
-    >>> ratings = pd.DataFrame({"who": ["ann", "bob"], "book": [7, 8], "stars": [4, 2]})
-    >>> books = pd.DataFrame({"book": [7, 8], "title": ["Emma", "Persuasion"]})
-    >>> data = load_ratings(ratings, books, user="who", item="book", rating="stars",
-    ...                     rating_scale=(1, 5))
-    >>> data.dataset.raw_ratings
-    [('ann', 7, 4.0, None), ('bob', 8, 2.0, None)]
+        For a Parquet file, without pyarrow.
     """
-    source = _source(ratings, "ratings")
-    wanted = [user, item] if rating is None else [user, item, rating]
-    frame = _table(ratings, source, ids=(user, item), needs=wanted)
-    table = pd.DataFrame(
-        {
-            "user": frame[user].reset_index(drop=True),
-            "item": frame[item].reset_index(drop=True),
-            "rating": np.ones(len(frame)) if rating is None else numbers(frame[rating]),
-            "timestamp": seconds(frame, timestamp, source),
-        }
-    )
-    scale = check_ratings(table, rating_scale or ((0.0, 1.0) if rating is None else None), source)
-    if rating is None:
-        table = table.drop_duplicates(["user", "item"], keep="last", ignore_index=True)
-    sides = {}
-    for own, column, side in (("item", item, items), ("user", user, users)):
-        table, sides[own] = _describe(table, ratings, side, own, column)
-    name = "ratings" if isinstance(ratings, pd.DataFrame) else Path(ratings).name.split(".")[0]
-    return RatingData(table, sides["item"], sides["user"], scale, name)
-
-
-def load_items(items: Table, *, item: str = "item") -> pd.DataFrame:
-    """A table of items alone, its ids in the column "item", as :func:`load_ratings` reads it.
-
-    Raises
-    ------
-    DataError
-        For a missing column or duplicate ids.
-    StorageError, FileFormatError, MissingExtraError
-        As in :func:`load_ratings`.
-
-    Examples
-    --------
-    >>> frame = pd.DataFrame({"isbn": ["0441172717"], "title": ["Dune"]})
-    >>> load_items(frame, item="isbn").columns.tolist()
-    ['item', 'title']
-    """
-    source = _source(items, "items")
-    frame = _table(items, source, ids=(item,), needs=[item]).rename(columns={item: "item"})
-    ids = same_kind([(frame["item"], _is_text_file(items))])[0]
-    frame = frame.assign(item=ids).reset_index(drop=True)
-    check_unique(frame, "item", source)
-    return frame
-
-
-def _describe(
-    table: pd.DataFrame, ratings: Table, side: Table | None, own: str, column: str
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The ratings and the items (or users), ids of both of one kind; ``own`` is our column name."""
-    if side is None:
-        rated = same_kind([(table[own], _is_text_file(ratings))])[0]
-        table = table.assign(**{own: rated})
-        return table, pd.DataFrame({own: rated.drop_duplicates().reset_index(drop=True)})
-    source = _source(side, f"{own}s")
-    frame = _table(side, source, ids=(column,), needs=[column])
-    if own != column and own in frame:
-        raise DataError(f"{source}: both {column!r} and {own!r} are there; drop or rename one.")
-    frame = frame.rename(columns={column: own}).reset_index(drop=True)
-    rated, described = same_kind(
-        [(table[own], _is_text_file(ratings)), (frame[own], _is_text_file(side))]
-    )
-    frame[own] = described
-    check_unique(frame, own, source)
-    known = {str(x) for x in described}
-    rated_ids = rated.drop_duplicates().tolist()
-    if not any(str(x) in known for x in rated_ids):
-        raise AlignmentError(
-            f"{source}: none of its {len(frame)} ids in {column!r} ({first_of(described)}) is "
-            f"among the {len(rated_ids)} of the ratings ({first_of(rated_ids)}): expected the same "
-            "ids in both."
-        )
-    return table.assign(**{own: rated}), frame
-
-
-def _source(table: Table, role: str) -> str:
-    return f"the {role} frame" if isinstance(table, pd.DataFrame) else os.fspath(table)
-
-
-def _suffix(path: Table) -> str:
-    suffixes = [s.lower() for s in Path(str(path)).suffixes]
-    if suffixes and suffixes[-1] in _COMPRESSED:
-        suffixes.pop()
-    return suffixes[-1] if suffixes else ""
-
-
-def _is_text_file(table: Table) -> bool:
-    return not isinstance(table, pd.DataFrame) and _suffix(table) in _SEPARATORS
-
-
-def _table(table: Table, source: str, ids: tuple[str, ...], needs: list[str]) -> pd.DataFrame:
-    frame = table if isinstance(table, pd.DataFrame) else _read(table, source, ids)
-    missing = [column for column in needs if column not in frame]
-    if missing:
+    source, place = os.fspath(path), Path(path).expanduser()
+    if place.suffix.lower() in _FOREIGN:
         raise DataError(
-            f"{source}: no column {first_of(missing)}; there are {first_of(frame.columns, 12)}. "
-            "Name yours with user, item, rating or timestamp."
+            f"{source}: is no text, JSON or Parquet. Read it with pandas and pass the DataFrame."
         )
-    if frame.empty:
-        raise DataError(f"{source}: the table has columns and no rows.")
-    return frame
-
-
-def _read(path: str | os.PathLike[str], source: str, ids: tuple[str, ...]) -> pd.DataFrame:
-    suffix = _suffix(path)
     try:
-        if suffix in _PARQUET:
-            check_parquet(path)
-            return pd.read_parquet(path)
-        if suffix in _SEPARATORS:
-            check_compressed(path)
-            with open_table(path) as stream:
-                check_width(stream, _SEPARATORS[suffix], source)
-            # An empty cell is missing; "NA", "None" and "null" are ids and titles to somebody.
-            return pd.read_csv(
-                path,
-                sep=_SEPARATORS[suffix],
-                dtype=dict.fromkeys(ids, str),
-                keep_default_na=False,
-                na_values=[""],
-            )
+        if place.is_dir() or _is_parquet(place):
+            check_parquet(place)
+            table = of_frame(pd.read_parquet(place), source)
+        else:
+            raw = read_bytes(place, source)
+            if raw.lstrip(b" \t\r\n\xef\xbb\xbf")[:1] in (b"{", b"["):
+                table = of_frame(_from_json(raw, source), source)
+            else:
+                return parse(raw, source, kinds, optional, others=others, form=form)
     except ImportError as error:
         raise MissingExtraError(
             f"{source}: reading Parquet needs pyarrow: pip install pyarrow."
         ) from error
-    except OSError as error:
-        raise StorageError(f"{source}: cannot be read ({error}); check the path.") from error
-    except pd.errors.EmptyDataError as error:
-        raise DataError(f"{source}: the file is empty.") from error
     except LLMTokensError:
         raise
+    except OSError as error:
+        if error.errno is None and not isinstance(error, FileNotFoundError):
+            raise FileFormatError(f"{source}: is damaged: {error}") from error
+        raise StorageError(f"{source}: cannot be read ({error}); check the path.") from error
     except (*UNREADABLE, TypeError, ArithmeticError, AttributeError) as error:
-        kind = "Parquet" if suffix in _PARQUET else "UTF-8 text with one header line"
-        raise FileFormatError(f"{source}: is not {kind}: {error}") from error
-    known = " ".join([*_SEPARATORS, *_PARQUET])
-    raise DataError(f"{source}: files are {known}. Read it with pandas and pass the DataFrame.")
+        what = "is not Parquet" if place.is_dir() or _is_parquet(place) else "is damaged"
+        raise FileFormatError(f"{source}: {what}: {error}") from error
+    require(table, list(kinds))
+    return table
+
+
+def of_frame(frame: pd.DataFrame, source: str) -> Table:
+    """A frame as it is."""
+    return Table(frame, source, False, lambda row: f"row {row}")
+
+
+def require(table: Table, columns: Sequence[str]) -> Table:
+    """The table, if it has rows and these columns; those that name its index become columns."""
+    frame = table.frame
+    if any(name not in frame for name in columns) and any(x in columns for x in frame.index.names):
+        frame = frame.reset_index()
+        table = Table(frame, table.source, table.is_text, table.where)
+    missing = [name for name in columns if name not in frame]
+    if missing:
+        raise DataError(dialect.missing_columns(missing, list(frame.columns), table.source))
+    for name in columns:
+        if isinstance(frame[name], pd.DataFrame):
+            raise DataError(f"{table.source}: the column {name!r} is there more than once.")
+    if frame.empty:
+        raise DataError(f"{table.source}: the table has columns and no rows.")
+    return table
+
+
+def parse(
+    raw: bytes,
+    source: str,
+    kinds: Mapping[str, Kind],
+    optional: Mapping[str, Kind] = {},  # noqa: B006
+    *,
+    others: bool = False,
+    form: Form = Form(),  # noqa: B008
+) -> Table:
+    """Read the text of a file: see :func:`read`."""
+    known = {**kinds, **optional}
+    found = dialect.find(raw, source, list(kinds), list(known), list(known), form)
+    _check_rows(found, source)
+    kept = [name for name in found.names if others or name in known]
+    frame = _as_pandas_reads(found, kept, known)
+    if len(frame) != found.scan.rows:
+        raise FileFormatError(
+            f"{source}: {found.scan.rows} rows were found and {len(frame)} read: it is not written "
+            "in one way throughout; write it again, with quotes around every text"
+        )
+
+    def where(row: int) -> str:
+        return f"line {found.line(row)}"
+
+    columns = {}
+    for name in kept:
+        column = frame[name]
+        match known.get(name):
+            case "number":
+                columns[name] = pd.Series(cells.numbers(column, name, source, where))
+            case "id":
+                columns[name] = _ids(column, name, source, where)
+            case "time":
+                columns[name] = column
+            case "text":
+                columns[name] = column
+            case None:
+                columns[name] = cells.typed(column, name, source, where)
+        if known.get(name) is None and name.startswith("Unnamed: ") and column.isna().all():
+            del columns[name]  # behind a separator at the end of each line
+    return Table(pd.DataFrame(columns), source, True, where)
+
+
+def _as_pandas_reads(found: Dialect, kept: list[str], known: Mapping[str, Kind]) -> pd.DataFrame:
+    """The columns that are kept: whole numbers as such where no digit can be lost, else text."""
+    plain = {
+        name
+        for name, column in found.columns.items()
+        if column.plain and not column.empty and column.longest <= 18
+    }
+    numeric = {name for name in kept if known.get(name) == "number"}
+    texts = [name for name in kept if name not in numeric and name not in plain]
+    whole = {name: "int64" for name in plain if known[name] in ("id", "time")}
+    filtered = bool(
+        found.scan.n_short or texts or any(found.columns[name].empty for name in numeric)
+    )
+    long = any(found.columns[name].longest > _DIGITS for name in numeric)
+    options: dict[str, Any] = {
+        "sep": found.sep,
+        "header": None,
+        "names": found.names,
+        "usecols": [found.names.index(name) for name in kept],
+        "index_col": False,
+        "quoting": 3 if found.quoting is Quoting.NONE else 0,
+        "escapechar": "\\" if found.quoting is Quoting.ESCAPED else None,
+        "skipinitialspace": found.padded,
+        "skip_blank_lines": False,
+        "keep_default_na": False,
+        "na_filter": filtered,
+        "float_precision": "round_trip" if long else None,
+        "low_memory": False,
+        "lineterminator": "\n" if found.lone_returns else None,
+    }
+    if filtered:
+        missing = {name: list(cells.ALWAYS_MISSING) for name in texts}
+        options["na_values"] = missing | {name: [""] for name in numeric}
+    types: dict[str, Any] = dict.fromkeys(texts, object)
+    body = _body(found)
+    try:
+        return pd.read_csv(io.BytesIO(body), dtype=types | whole, **options)
+    except (ValueError, OverflowError):  # a cell that only began and ended like a whole number
+        return pd.read_csv(io.BytesIO(body), dtype=types | dict.fromkeys(whole, object), **options)
+
+
+def _body(found: Dialect) -> bytes:
+    """The rows, without the lines that hold nothing."""
+    if not found.scan.blank:
+        return found.data[found.start :]
+    pieces, at = [], found.start
+    for begin, end in found.scan.blank:
+        pieces.append(found.data[at:begin])
+        at = end
+    return b"".join([*pieces, found.data[at:]])
+
+
+def _ids(column: pd.Series, name: str, source: str, where: cells.Where) -> pd.Series:
+    """Ids without spaces around them."""
+    if pd.api.types.is_integer_dtype(column.dtype):
+        return column
+    codes, distinct = pd.factorize(column)
+    stripped = np.array([x.strip() or np.nan for x in distinct] + [np.nan], dtype=object)
+    column = pd.Series(stripped[codes], index=column.index, dtype=object)
+    words = [x for x in stripped if x in cells.WORDS]
+    others = [x for x in stripped[:-1] if x not in cells.WORDS and isinstance(x, str)]
+    if words and all(x.lstrip("-").replace(".0", "").isdecimal() for x in others):
+        row = int(np.flatnonzero(column.isin(words))[0])
+        raise DataError(
+            f"{source}: {int(column.isin(words).sum())} rows have no {name!r} id, which reads "
+            f"{words[0]!r} in {where(row)} where all others are numbers; drop these rows"
+        )
+    if words:
+        cells.warn_of_words(column, name, source, where)
+    return column
+
+
+def _check_rows(found: Dialect, source: str) -> None:
+    """Rows of too many cells are errors, and of too few where they are more than missing ends."""
+    scan, width = found.scan, len(found.names)
+    if scan.n_long:
+        at, n = scan.long[0]
+        line, row = _line_at(found, at)
+        several = f", and {scan.n_long - 1} more rows have too many" if scan.n_long > 1 else ""
+        raise FileFormatError(
+            f"{source}: line {line} has {n} cells ({sample(row, 8)}) where there are {width} "
+            f"columns ({sample(found.names, 8)}){several}.{_why_long(found, row, width)}"
+        )
+    if scan.broken is not None:
+        line, row = _line_at(found, scan.broken)
+        raise FileFormatError(
+            f"{source}: line {line} ends after {len(row)} cells ({sample(row, 8)}) and goes on in "
+            "the next: a cell with a line break and no quotes around it; join the lines"
+        )
+    if not scan.rows:
+        raise DataError(f"{source}: the table has columns and no rows.")
+    if scan.n_short:
+        line, row = _line_at(found, scan.short[0][0])
+        warnings.warn(
+            f"{source}: {scan.n_short} rows have fewer cells than there are columns, the first in "
+            f"line {line} ({sample(row, 8)}); what lacks at their end is taken for missing",
+            LLMTokensWarning,
+            stacklevel=2,
+        )
+
+
+def _line_at(found: Dialect, at: int) -> tuple[int, list[str]]:
+    end = found.data.find(b"\n", at)
+    text = found.data[at : len(found.data) if end < 0 else end].decode("utf-8", "replace")
+    return found.data.count(b"\n", 0, at) + 1, dialect.split(text, found.sep)
+
+
+def _why_long(found: Dialect, row: Sequence[str], width: int) -> str:
+    digits = [x.strip().lstrip("-").isdecimal() for x in row]
+    if found.sep == "," and any(
+        a and b and len(y.strip()) <= 2 for a, b, y in zip(digits, digits[1:], row[1:], strict=False)
+    ):
+        return (
+            " Is there a decimal comma? Write numbers with a point, put them in quotes, or use "
+            "another separator"
+        )
+    if found.scan.n_long == found.scan.rows and len(row) == width + 1:
+        return " Do the rows begin with their number, which has no name in the header?"
+    return " Put quotes around a cell that holds the separator"
+
+
+# ---- JSON and Parquet
+
+
+def _is_parquet(path: Path) -> bool:
+    if path.suffix.lower() in (".parquet", ".pq"):
+        return True
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
+
+
+def _from_json(raw: bytes, source: str) -> pd.DataFrame:
+    """One object a line (as Amazon and Yelp write them), or one list of all of them."""
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise FileFormatError(f"{source}: line {line} is not UTF-8, as JSON must be") from error
+    if text.lstrip().startswith("["):
+        try:
+            records = list(enumerate(json.loads(text), 1))
+        except ValueError as error:
+            raise FileFormatError(f"{source}: is not JSON: {error}") from error
+        place = "object"
+    else:
+        lines = text.split("\n")
+        records = [(k, _object(x, k, source)) for k, x in enumerate(lines, 1) if x.strip()]
+        place = "line"
+    for k, record in records:
+        if not isinstance(record, dict):
+            raise FileFormatError(f"{source}: {place} {k} is {record!r:.40}; expected an object")
+    if len(records) == 1 and all(isinstance(x, (dict, list)) for x in records[0][1].values()):
+        raise FileFormatError(
+            f"{source}: is one JSON object of columns; write one object a line: "
+            "frame.to_json(path, orient='records', lines=True)"
+        )
+    names = dict.fromkeys(name for _, record in records for name in record)
+    values = {
+        name: pd.Series([record.get(name) for _, record in records], dtype=object).infer_objects()
+        for name in names
+    }
+    return pd.DataFrame(values)
+
+
+def _object(line: str, k: int, source: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        try:  # Amazon's older files are dictionaries of Python
+            return ast.literal_eval(line.strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            raise FileFormatError(
+                f"{source}: line {k} is no JSON object: {error}; expected one a line"
+            ) from error

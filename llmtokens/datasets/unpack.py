@@ -6,22 +6,18 @@ import bz2
 import gzip
 import lzma
 import os
-import re
 import struct
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from ..errors import FileFormatError
+from ..errors import FileFormatError, sample
 
 _RATIO = 100  # ratings and titles shrink to a third or a tenth
 _ALWAYS = 1 << 26  # 64 MiB, whatever they were unpacked from
 _CHUNK = 1 << 20
-_WIDEST = 10_000  # columns; pandas takes the square of their number in time
-_HEAD = 1 << 24  # bytes of the first two rows
-_BOM = b"\xef\xbb\xbf"
-_OPEN: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_OPEN: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 
 # What damaged files raise, besides OSError
 UNREADABLE = (
@@ -39,45 +35,47 @@ def check_size(unpacked: int, packed: int, source: str) -> None:
         )
 
 
-def check_compressed(path: str | os.PathLike[str]) -> None:
-    """The same for a compressed file, without keeping what is in it."""
-    packed, suffix = os.path.getsize(path), Path(path).suffix.lower()
-    if suffix == ".zip":
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                check_size(member.file_size, packed, str(path))
-    if suffix in _OPEN:
-        unpacked = 0
-        with _OPEN[suffix](path) as stream:
-            while chunk := stream.read(_CHUNK):
-                unpacked += len(chunk)
-                check_size(unpacked, packed, str(path))
+def read_bytes(path: Path, source: str) -> bytes:
+    """What a file holds, unpacked if its first bytes say that it is packed."""
+    packed = path.stat().st_size
+    with path.open("rb") as file:
+        magic = file.read(6)
+    if magic.startswith(b"PK\x03\x04"):
+        return _only_member(path, packed, source)
+    opened = next((how for start, how in _OPEN.items() if magic.startswith(start)), None)
+    if opened is None:
+        return path.read_bytes()
+    chunks, unpacked = [], 0
+    with opened(path) as stream:
+        while chunk := stream.read(_CHUNK):
+            unpacked += len(chunk)
+            check_size(unpacked, packed, source)
+            chunks.append(chunk)
+    return b"".join(chunks)
 
 
-def open_table(path: str | os.PathLike[str]) -> BinaryIO:
-    """What :func:`check_compressed` has let pass, unpacked."""
-    path, suffix = os.path.expanduser(path), Path(path).suffix.lower()
-    if suffix == ".zip":
-        with zipfile.ZipFile(path) as archive:
-            return archive.open(archive.namelist()[0])  # type: ignore[return-value]
-    unpacked: BinaryIO = _OPEN.get(suffix, open)(path, "rb")
-    return unpacked
-
-
-def check_width(stream: BinaryIO, separator: str, source: str) -> None:
-    """Raise FileFormatError for first rows, which decide on the columns, of too many fields."""
-    head, sep = stream.read(_HEAD).removeprefix(_BOM), separator.encode()
-    field = re.compile(rb'(?:"[^"]*+(?:""[^"]*+)*+"?)?+[^\r\n%s]*+' % sep)
-    blank, at = re.compile(rb"[ \r\n]*+"), 0
-    for _ in range(2):  # the names, and the first values: pandas takes what is beyond for an index
-        at, width = field.match(head, blank.match(head, at).end()).end(), 1  # type: ignore[union-attr]
-        while head[at : at + 1] == sep and width <= _WIDEST:
-            at, width = field.match(head, at + 1).end(), width + 1  # type: ignore[union-attr]
-        if width > _WIDEST or at == _HEAD:
+def _only_member(path: Path, packed: int, source: str) -> bytes:
+    with zipfile.ZipFile(path) as archive:
+        members = [
+            member
+            for member in archive.infolist()
+            if not member.is_dir()
+            and not member.filename.startswith("__MACOSX/")
+            and not member.filename.split("/")[-1].startswith(".")
+        ]
+        if any(x.filename in ("xl/workbook.xml", "mimetype") for x in members):
             raise FileFormatError(
-                f"{source}: a row of more than {_WIDEST:,} fields or {_HEAD:,} bytes; if you trust "
-                "the file, read it with pandas and pass the DataFrame"
+                f"{source}: is a workbook, not text; save it as CSV, or read it with "
+                "pandas.read_excel and pass the DataFrame"
             )
+        if len(members) != 1:
+            names = sample((member.filename for member in members), 6)
+            raise FileFormatError(
+                f"{source}: holds {len(members)} files ({names or 'none'}); expected one table: "
+                "unpack it and name one of them, or load_movielens if it is MovieLens"
+            )
+        check_size(members[0].file_size, packed, source)
+        return archive.read(members[0])
 
 
 def check_parquet(path: str | os.PathLike[str]) -> None:

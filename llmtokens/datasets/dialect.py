@@ -1,0 +1,522 @@
+"""How a text table is written, told from its bytes: encoding, separator, quotes, header.
+
+Nothing is guessed that the bytes do not show. The rules, in this order:
+
+encoding
+    The mark at the beginning; else UTF-8 if all of the file is; else, with a warning, Windows-1252.
+separator
+    What Excel's first line ``sep=`` says; else the one that makes a line of the first thirty hold
+    all columns asked for by name; else the one that gives most of the first lines equally many
+    cells, at least two.
+header
+    That line with the names. Where there is none, the first line is the header unless a number
+    stands in it where the lines below have numbers, too.
+quotes
+    They open a cell if all that do are closed at its end, and the rows come out equally long. Where
+    that is so with the quotes taken as text, too, or in neither case, it is an error that names the
+    line. Among tabs, pipes and double colons, quotes around cells that need none are text.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import re
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import DataError, FileFormatError, LLMTokensWarning, sample
+from .scan import Bytes, Column, Quoting, Scan, row_offset, scan
+
+Header = bool | Sequence[str] | None
+
+_HEAD = 1 << 17  # bytes in which the separator shows
+_PREAMBLE = 30  # lines in which the names are looked for
+_WIDEST = 10_000  # columns; pandas takes the square of their number in time
+_LONGEST = 1 << 24  # bytes of the first line
+_SEPARATORS = ("\t", "::", ";", ",", "|", " ")  # of two that fit alike, the first
+_ONE_BYTE = "\x1f"  # in place of a separator that has two
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"), (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)  # fmt: skip
+_NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)*|\d{4}-\d\d-\d\d.*")
+_BLOCK = re.compile(r"\d+:\s*$")
+
+
+@dataclass(frozen=True)
+class Form:
+    """What somebody says of a file: the separator, the encoding, whether there is a header line."""
+
+    sep: str | None = None
+    encoding: str | None = None
+    header: Header = None
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """A table's bytes as UTF-8, and how to read them.
+
+    Attributes
+    ----------
+    data : bytes
+    sep : str
+        One byte between cells.
+    quoting : Quoting
+    padded : bool
+        Whether a space follows every separator.
+    start : int
+        Offset of the first row, behind the header.
+    names : list of str
+        Of the columns; where there is no header line, those asked for, in their usual order.
+    scan : Scan
+    columns : dict
+        What was seen of those looked at.
+    lone_returns : bool
+        Whether a carriage return stands in the text.
+    """
+
+    data: bytes
+    sep: str
+    quoting: Quoting
+    padded: bool
+    start: int
+    names: list[str]
+    scan: Scan
+    columns: dict[str, Column]
+    lone_returns: bool
+
+    @property
+    def bytes(self) -> Bytes:
+        return np.frombuffer(self.data, np.uint8)
+
+    def line(self, row: int) -> int:
+        """The line of the file in which a row begins, from 1."""
+        at = row_offset(self.bytes, ord(self.sep), self.quoting, self.start, row, self.padded)
+        return self.data.count(b"\n", 0, at) + 1
+
+
+def find(
+    raw: bytes,
+    source: str,
+    wanted: Sequence[str],
+    usual: Sequence[str],
+    looked_at: Sequence[str],
+    form: Form,
+) -> Dialect:
+    """Tell how a table is written, and check that all of it is.
+
+    Parameters
+    ----------
+    raw : bytes
+    source : str
+        Its name, for messages.
+    wanted : sequence of str
+        The columns that must be there.
+    usual : sequence of str
+        What the first columns are, where there is no header.
+    looked_at : sequence of str
+        The columns whose cells are looked at, those of them that there are.
+    form : Form
+        What is said instead of told.
+
+    Raises
+    ------
+    DataError
+        For no rows, or wanted columns that are not there.
+    FileFormatError
+        For what is no text table, or not written in one way throughout.
+    """
+    _check_text(raw, source)
+    sep, header = form.sep, form.header
+    data = _as_utf8(raw, form.encoding, source)
+    data, lone_returns = _line_ends(data)
+    if not data.strip():
+        raise DataError(f"{source}: the file is empty.")
+    start = 0
+    said = re.match(rb'"?sep=([^\r\n"]+)"?[ ,;\t]*\r?\n', data[:64], re.I)
+    if said:
+        start, sep = said.end(), sep or said.group(1).decode("ascii", "replace")
+    head = _head(data, start, source)
+    if _BLOCK.match(head[0]):
+        raise FileFormatError(
+            f"{source}: line 1 is {head[0].strip()!r}, an item's id on a line of its own above its "
+            "ratings, as in the Netflix Prize; write the id into each row: item,user,rating,date"
+        )
+    if sep is not None and (not sep or any(x in sep for x in '\r\n"')):
+        raise DataError(f"{source}: found sep={sep!r}; expected what stands between two cells")
+    at, sep = _names_or_separator(head, wanted, sep, header)
+    names, below = _header(head, at, sep, header, wanted, usual, source)
+    if at and below:
+        skipped = sample((line.strip() for line in head[:at]), 3)
+        warnings.warn(
+            f"{source}: the header is line {at + 1}; what stands above it is left out: {skipped}",
+            LLMTokensWarning,
+            stacklevel=2,
+        )
+    for line in head[: at + below]:
+        start += len(line.encode("utf-8", "surrogatepass"))
+    if len(sep.encode()) > 1:
+        if _ONE_BYTE.encode() in data:
+            raise FileFormatError(f"{source}: holds the control character 1F beside {sep!r}")
+        shorter = data[:start].count(sep.encode()) * (len(sep.encode()) - 1)
+        data, start, sep = data.replace(sep.encode(), _ONE_BYTE.encode()), start - shorter, _ONE_BYTE
+    lines = [line.replace(_SEPARATORS[1], sep) if sep == _ONE_BYTE else line for line in head]
+    padded = _is_padded(lines[at:], sep)
+    places = {name: names.index(name) for name in looked_at if name in names}
+    quoting, found = _quoting(data, sep, start, len(names), [*places.values()], padded, source)
+    columns = dict(zip(places, found.columns, strict=True))
+    return Dialect(data, sep, quoting, padded, start, names, found, columns, lone_returns)
+
+
+# ---- bytes
+
+
+def _check_text(raw: bytes, source: str) -> None:
+    head = raw[:64].lstrip().lower()
+    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise FileFormatError(
+            f"{source}: is a web page or XML, not a table; was a page saved instead of the file?"
+        )
+    if raw.startswith((b"\xd0\xcf\x11\xe0", b"PK\x03\x04")):
+        raise FileFormatError(
+            f"{source}: is a workbook or archive, not text; save it as CSV, or read it with "
+            "pandas.read_excel and pass the DataFrame"
+        )
+    if raw.startswith(b"SQLite format 3"):
+        raise FileFormatError(f"{source}: is a database; read it with pandas.read_sql")
+
+
+def _as_utf8(raw: bytes, encoding: str | None, source: str) -> bytes:
+    """The text as UTF-8, without a mark before it."""
+    if encoding is not None:
+        try:
+            text = raw.decode(encoding)
+        except LookupError as error:
+            raise DataError(f"{source}: found encoding={encoding!r}; expected one of Python's, "
+                            "such as utf-8, latin-1 or cp1251") from error  # fmt: skip
+        except UnicodeError as error:
+            raise FileFormatError(f"{source}: is not {encoding}: {error}") from error
+        return text.removeprefix("\ufeff").encode("utf-8", "replace")
+    for mark, name in _MARKS:
+        if raw.startswith(mark):
+            try:
+                text = raw[len(mark) :].decode(name)
+            except UnicodeError as error:
+                raise FileFormatError(f"{source}: is not {name}, as it says: {error}") from error
+            return raw[len(mark) :] if name == "utf-8" else text.encode("utf-8", "replace")
+    if b"\0" in raw:
+        return _without_nul(raw, source)
+    if raw.isascii():
+        return raw
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return _not_utf8(raw, error.start, source)
+    return raw
+
+
+def _without_nul(raw: bytes, source: str) -> bytes:
+    few = raw[: 1 << 16]
+    for first, name in ((1, "utf-16-le"), (0, "utf-16-be")):
+        if few[first::2].count(0) > 0.4 * len(few) / 2 and len(raw) % 2 == 0:
+            try:
+                text = raw.decode(name)
+            except UnicodeError:
+                continue
+            if "\0" not in text:
+                return text.encode("utf-8", "replace")
+    line = raw.count(b"\n", 0, raw.index(b"\0")) + 1
+    raise FileFormatError(
+        f"{source}: line {line} holds a NUL byte, as no text does: is it damaged, a program's own "
+        "format, or UTF-16 (encoding='utf-16')?"
+    )
+
+
+def _not_utf8(raw: bytes, first: int, source: str) -> bytes:
+    """Windows-1252, with a warning, unless most of it is UTF-8."""
+    text = raw.decode("utf-8", "surrogateescape")
+    wrong = sum(1 for _ in re.finditer("[\udc80-\udcff]+", text))
+    right = sum(1 for _ in re.finditer("[^\x00-\x7f\udc80-\udcff]+", text))
+    line = raw.count(b"\n", 0, first) + 1
+    shown = raw[max(raw.rfind(b"\n", 0, first) + 1, first - 20) : first + 12]
+    if right > wrong:
+        raise FileFormatError(
+            f"{source}: is UTF-8 in {right} places and not in {wrong}, the first in line {line} "
+            f"({shown!r}); mend these, or pass the encoding it has"
+        )
+    try:
+        name, text = "Windows-1252", raw.decode("cp1252")
+    except UnicodeDecodeError:
+        name, text = "Latin-1", raw.decode("latin-1")
+    as_read = shown.decode("cp1252", "replace").split("\n")[0].strip()
+    warnings.warn(
+        f"{source}: is not UTF-8 (line {line}); it is read as {name}, so that this line has "
+        f"{as_read!r}. If that is wrong, pass encoding=, such as 'cp1251' or 'cp1250'",
+        LLMTokensWarning,
+        stacklevel=2,
+    )
+    return text.encode("utf-8")
+
+
+def _line_ends(data: bytes) -> tuple[bytes, bool]:
+    """Lines that end in a line feed, and whether a carriage return stands elsewhere."""
+    if b"\r" not in data:
+        return data, False
+    data = data.replace(b"\r\r\n", b"\r\n")
+    alone = data.count(b"\r") != data.count(b"\r\n")
+    if alone and b"\n" not in data:  # as on a Mac of old
+        return data.replace(b"\r", b"\n"), False
+    return data, alone
+
+
+def _head(data: bytes, start: int, source: str) -> list[str]:
+    """The first whole lines, with their ends; comments before them count as lines."""
+    size = _HEAD
+    while True:
+        head = data[start : start + size]
+        cut = len(head) if start + size >= len(data) else head.rfind(b"\n") + 1
+        if cut:
+            break
+        size *= 2
+        if size > _LONGEST:
+            raise FileFormatError(
+                f"{source}: a row of more than {_WIDEST:,} fields or {_LONGEST:,} bytes; if you "
+                "trust the file, read it with pandas and pass the DataFrame"
+            )
+    lines = re.findall("[^\n]*\n|[^\n]+$", head[:cut].decode("utf-8", "surrogatepass"))
+    if any(line.count(by) >= _WIDEST for line in lines[:_PREAMBLE] for by in _SEPARATORS[:-1]):
+        raise FileFormatError(
+            f"{source}: a row of more than {_WIDEST:,} fields; if you trust the file, read it with "
+            "pandas and pass the DataFrame"
+        )
+    return lines
+
+
+# ---- separator and header
+
+
+def split(line: str, sep: str) -> list[str]:
+    """The cells of one line; a separator may have several characters."""
+    line = line.rstrip("\r\n")
+    if len(sep) > 1:
+        line, sep = line.replace(sep, _ONE_BYTE), _ONE_BYTE
+    if '"' in line:
+        try:
+            return next(csv.reader([line.replace("\r", " ")], delimiter=sep, skipinitialspace=True), [""])
+        except csv.Error:
+            pass
+    return line.split(sep)
+
+
+def _clean(cells: Sequence[str]) -> list[str]:
+    return [cell.strip().removeprefix("#").strip() for cell in cells[:1]] + [
+        cell.strip() for cell in cells[1:]
+    ]
+
+
+def _names_or_separator(
+    head: list[str], wanted: Sequence[str], sep: str | None, header: Header
+) -> tuple[int, str]:
+    """The line of the names, or else the first that is no comment, and the separator."""
+    tried = _SEPARATORS if sep is None else (sep,)
+    if header is None or header is True:
+        for at, line in enumerate(head[:_PREAMBLE]):
+            for one in tried:
+                cells = _clean(split(line, one))
+                if set(wanted) <= set(cells) and all(
+                    _width(split(above, one)) < len(cells) for above in head[:at]
+                ):
+                    return at, one
+    at = next((k for k, x in enumerate(head) if x.strip() and not x.startswith(("#", "%"))), 0)
+    return at, sep if sep is not None else _separator(head[at:])
+
+
+def _separator(lines: list[str]) -> str:
+    """The separator that gives the largest share of lines one number of cells, at least two."""
+    lines = [line for line in lines[:200] if line.strip()]
+    shares = {}
+    for sep in _SEPARATORS:
+        counts = Counter(_width(split(line, sep)) for line in lines)
+        counts.pop(1, None)
+        shares[sep] = max(counts.values(), default=0) / len(lines)
+    best = max(shares, key=lambda sep: shares[sep])
+    return best if shares[best] > 0.5 else ","
+
+
+def _width(cells: list[str]) -> int:
+    """How many cells there are, empty ones at the end not counted: they may be surplus."""
+    n = len(cells)
+    while n > 1 and not cells[n - 1].strip():
+        n -= 1
+    return n if n > 1 else len(cells)
+
+
+def _header(
+    head: list[str],
+    at: int,
+    sep: str,
+    header: Header,
+    wanted: Sequence[str],
+    usual: Sequence[str],
+    source: str,
+) -> tuple[list[str], int]:
+    """The names of the columns, and whether a line holds them."""
+    rows = [split(line, sep) for line in head[at : at + 50] if line.strip()]
+    names = _clean(rows[0])
+    if header is not None and not isinstance(header, bool):
+        names = [str(name) for name in header]
+        if isinstance(header, str) or len(set(names)) < len(names) or not names:
+            raise DataError(f"found header={header!r}; expected True, False, or distinct names")
+        width = Counter(_width(row) for row in rows).most_common(1)[0][0]
+        if len(names) != width and len(names) != Counter(map(len, rows)).most_common(1)[0][0]:
+            raise DataError(
+                f"{source}: found {len(names)} names in header and {width} cells in most rows, "
+                f"such as {sample(rows[0], 8)}; expected one name for each"
+            )
+        return _require(names, wanted, source), 0
+    present = set(wanted) <= set(names)
+    if header is True or present or (header is None and not _is_data(rows)):
+        return _named(_require(names, wanted, source)), 1
+    width = Counter(_width(row) for row in rows).most_common(1)[0][0]
+    if not set(wanted) <= set(usual[:width]) or width > len(usual) > 1:
+        raise DataError(
+            f"{source}: there is no header line, the first being {sample(rows[0], 8)}, so no "
+            f"column {sample(x for x in wanted)}: give the {width} names there are with "
+            "header=[...]"
+        )
+    names = [*usual[:width], *(f"column {k + 1}" for k in range(len(usual), width))]
+    if header is None:
+        example = ", ".join(f"{n} {x.strip()!r:.30}" for n, x in zip(names, rows[0], strict=False))
+        warnings.warn(
+            f"{source}: there is no header line; the first row is read as {example}. If the "
+            "columns are others, name them with header=[...]; if they are right, pass header=False",
+            LLMTokensWarning,
+            stacklevel=2,
+        )
+    return names, 0
+
+
+def _is_data(rows: list[list[str]]) -> bool:
+    """Whether the first row has a number where most of the others have one."""
+    first, rest = rows[0], rows[1:]
+    for k, cell in enumerate(first):
+        below = [row[k].strip() for row in rest if len(row) > k and row[k].strip()]
+        numbers = sum(bool(_NUMBER.fullmatch(x)) for x in below)
+        if _NUMBER.fullmatch(cell.strip()) and numbers >= 0.8 * len(below):
+            return True
+    return False
+
+
+def _require(names: list[str], wanted: Sequence[str], source: str) -> list[str]:
+    for name in wanted:
+        if names.count(name) > 1:
+            raise DataError(f"{source}: the column {name!r} is there {names.count(name)} times.")
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise DataError(missing_columns(missing, names, source))
+    return names
+
+
+def missing_columns(missing: Sequence[object], names: Sequence[object], source: str) -> str:
+    """What to say of columns that are not there."""
+    alike = {
+        name: own
+        for name in missing
+        for own in names
+        if str(own).lower().strip(" _") == str(name).lower().strip(" _") and own != name
+    }
+    hint = f" Is {sample(alike)} {sample(alike.values())} here?" if alike else ""
+    return (
+        f"{source}: no column {sample(missing)}; there are {sample(names, 12)}.{hint} "
+        "Name yours with user, item, rating or timestamp; if that is no header, with header=[...]."
+    )
+
+
+def _named(names: list[str]) -> list[str]:
+    """Names as pandas makes them where one is empty or stands twice."""
+    seen: dict[str, int] = {}
+    made = []
+    for k, name in enumerate(names):
+        n = seen.get(name, 0)
+        seen[name] = n + 1
+        made.append(f"Unnamed: {k}" if not name else f"{name}.{n}" if n else name)
+    return made if len(set(made)) == len(made) else [f"{x} ({k})" for k, x in enumerate(made)]
+
+
+def _is_padded(lines: list[str], sep: str) -> bool:
+    """Whether a space follows every separator of the first lines."""
+    bare = [re.sub(r'"[^"]*"', '""', line) for line in lines[:50] if line.strip()]
+    after = [x[:1] for line in bare for x in line.rstrip("\r\n").split(sep)[1:]]
+    return sep != " " and bool(after) and all(x == " " for x in after)
+
+
+# ---- quotes
+
+
+def _quoting(
+    data: bytes,
+    sep: str,
+    start: int,
+    width: int,
+    columns: Sequence[int],
+    padded: bool,
+    source: str,
+) -> tuple[Quoting, Scan]:
+    """What quotes mean in this file, and the scan that goes with it."""
+    array, byte = np.frombuffer(data, np.uint8), ord(sep)
+
+    def look(quoting: Quoting) -> Scan:
+        return scan(array, byte, quoting, start, width, columns, padded)
+
+    def line(offset: int) -> int:
+        return data.count(b"\n", 0, offset) + 1
+
+    if b'"' not in data:
+        return Quoting.NONE, look(Quoting.NONE)
+    quoted = look(Quoting.DOUBLED)
+    if not quoted.fits and b'\\"' in data and (escaped := look(Quoting.ESCAPED)).fits:
+        return Quoting.ESCAPED, escaped
+    rarely = sep not in ",;"  # formats that mostly do without quotes
+    if quoted.fits and quoted.spans is None and not (rarely and quoted.needless):
+        return Quoting.DOUBLED, quoted
+    plain = look(Quoting.NONE)
+    if quoted.fits and quoted.spans is not None:
+        if sep == "\t" or plain.consistent:
+            raise FileFormatError(
+                f"{source}: the quote in line {line(quoted.spans)} opens a cell that goes on in "
+                "the next line; if the quote is a part of the text, write the file with another "
+                "separator or without quotes; if the cell has several lines, join them"
+            )
+        return Quoting.DOUBLED, quoted
+    if quoted.fits:
+        if plain.consistent and not quoted.needed and quoted.commas < quoted.needless:
+            return Quoting.NONE, plain
+        warnings.warn(
+            f"{source}: the quotes around {quoted.needed + quoted.needless} cells are taken for "
+            "marks, not text, and left out",
+            LLMTokensWarning,
+            stacklevel=2,
+        )
+        return Quoting.DOUBLED, quoted
+    closed = _in_quotes(data, sep, start)
+    if plain.fits and (closed * 2 < plain.rows if rarely else not closed):
+        return Quoting.NONE, plain
+    if quoted.unclosed is not None:
+        raise FileFormatError(
+            f"{source}: the quote in line {line(quoted.unclosed)} opens a cell and is not closed "
+            "where it ends; write a quote inside a quoted cell twice, or take the mark away"
+        )
+    return Quoting.DOUBLED, quoted
+
+
+def _in_quotes(data: bytes, sep: str, start: int) -> int:
+    """How many cells of one line stand between quotes."""
+    by = re.escape(sep.encode())
+    pattern = rb'(?:(?<=\n)|(?<=' + by + rb'))[ ]?"[^"\n]*"(?=' + by + rb"|\r?\n|\Z)"
+    return sum(1 for _ in re.finditer(pattern, data[max(start - 1, 0) :]))
