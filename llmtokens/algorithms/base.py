@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import gc
+import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import repeat
 from typing import Any
@@ -14,7 +15,7 @@ from surprise import AlgoBase, Prediction, Trainset
 
 from ..data.entities import EntityIndex
 from ..data.ratings import Ratings
-from ..errors import AlignmentError, DataError
+from ..errors import AlignmentError, DataError, LLMTokensWarning, sample
 from ..recommend import Serving
 from ..recommend.interface import FittedModel
 from ..runtime.arrays import Mask
@@ -67,6 +68,18 @@ class TokenAlgoBase(Serving, AlgoBase):
     def _learn(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> FittedModel:
         """What there is to learn from the ratings, and from the tokens of users and items."""
         raise NotImplementedError
+
+    def _warn_of_equal(self, ratings: Ratings) -> None:
+        """Say that equal ratings teach nothing of who likes what, unless told that they are so."""
+        equal = ratings.n > 1 and not np.ptp(ratings.value)
+        if equal and not getattr(self, "implicit", False):
+            warnings.warn(
+                f"all {ratings.n} ratings are {ratings.value[0]:g}, so every estimate will be, "
+                "too; for pairs without ratings, such as clicks or purchases, use "
+                "LLMTokensEASE(implicit=True)",
+                LLMTokensWarning,
+                stacklevel=3,
+            )
 
     def _entities(
         self, user_ids: list[Hashable], item_ids: list[Hashable], ratings: Ratings | None = None
@@ -121,6 +134,7 @@ class TokenAlgoBase(Serving, AlgoBase):
         """
         with writing(self):
             ratings = Ratings.from_trainset(trainset)
+            self._warn_of_equal(ratings)
             users, items = self._entities(ratings.user_ids, ratings.item_ids, ratings)
             with one_blas_thread(), breakdowns_named():
                 model = self._learn(ratings, users, items)
@@ -170,7 +184,7 @@ class TokenAlgoBase(Serving, AlgoBase):
         DataError, NotFittedError
             As ``predict``.
         """
-        testset = list(testset)
+        testset = _checked_testset(testset)
         if not testset:
             return []
         with _collector_paused():
@@ -237,6 +251,27 @@ def breakdowns_named() -> Iterator[None]:
             f"training broke down ({error}): look for ratings or tokens of extreme size, or "
             "for ratings that differ by rounding alone"
         ) from error
+
+
+def _checked_testset(
+    testset: Iterable[tuple[Hashable, Hashable, float | None]],
+) -> list[tuple[Hashable, Hashable, float | None]]:
+    """The rows of a test set, of three values each."""
+    remedy = "expected a list of (user, item, rating)"
+    if hasattr(testset, "build_testset"):
+        raise DataError(f"found a Trainset to test on; {remedy}: pass trainset.build_testset()")
+    if hasattr(testset, "itertuples"):
+        raise DataError(
+            f"found a DataFrame to test on; {remedy}: pass list(frame[['user', 'item', 'rating']]"
+            ".itertuples(index=False, name=None))"
+        )
+    try:
+        rows = list(testset)
+    except TypeError as error:
+        raise DataError(f"found a {type(testset).__name__} to test on; {remedy}") from error
+    if rows and (not isinstance(rows[0], (tuple, list)) or len(rows[0]) != 3):
+        raise DataError(f"found a test set of rows such as {sample(rows, 1)}; {remedy}")
+    return rows
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import AlignmentError, DataError, LLMTokensWarning, sample
 from ..runtime.cached import cached_property
-from .ids import IdIndex
+from .ids import IdIndex, as_written
 
 
 class TokenTable(Protocol):
@@ -90,7 +90,7 @@ class EntityIndex:
         cold = np.setdiff1d(np.arange(len(tokens)), at)
         source = np.concatenate([at, cold, [-1]])
         vectors = tokens.vectors[source] * (source >= 0)[:, None]
-        ids = warm_ids + [tokens.ids[k] for k in cold]
+        ids = warm_ids + as_written([tokens.ids[k] for k in cold], warm_ids)
         return cls(side, ids, n_warm, vectors.astype(np.float32, copy=False), source >= 0, tokens)
 
     @property
@@ -170,8 +170,7 @@ class EntityIndex:
         tokens = self.table
         at = np.full(len(new), -1) if tokens is None else tokens.align(new)
         ids = [None if k < 0 or tokens is None else tokens.ids[k] for k in at]
-        exact = self._cold.exact
-        from_cold = np.array([exact.get(raw, -1) for raw in ids], np.int64)
+        from_cold = np.array([-1 if raw is None else self._cold.row(raw) for raw in ids], np.int64)
         source = np.where(from_cold >= 0, from_cold + self.n_warm, self.unknown)
         rest = np.setdiff1d(np.arange(self.n_warm, self.unknown), source)
         rows = np.concatenate([np.arange(self.n_warm), source, rest, [self.unknown]])
@@ -193,7 +192,8 @@ class EntityIndex:
         row = self.row(raw)
         source, names = np.arange(self.n_rows), self.ids
         if row == self.unknown:
-            source, names = np.append(source, self.unknown), [*self.ids, raw]
+            source = np.append(source, self.unknown)
+            names = self.ids + as_written([raw], self.ids[: self.n_warm])
         tokens, has_token = self.tokens[source], self.has_token[source]
         tokens[row], has_token[row] = vector, True
         return EntityIndex(self.side, names, self.n_warm, tokens, has_token, table), source

@@ -36,18 +36,24 @@ def id_text(raw: Hashable) -> str:
     return str(raw)
 
 
-def as_written(raw: Hashable, others: Iterable[Hashable]) -> Hashable:
-    """The id in the type of the others, if they are all text or all whole numbers.
+def as_written(ids: list[Hashable], others: Iterable[Hashable]) -> list[Hashable]:
+    """Ids in the type of the others, where those are all text or all whole numbers.
 
-    >>> as_written(7, ["1", "x"]), as_written("7", [1, 2]), as_written("x", [1, 2])
-    ('7', 7, 'x')
+    >>> as_written([7], ["1", "x"]), as_written(["7", "x"], [1, 2])
+    (['7'], [7, 'x'])
     """
     types = set(map(type, others))
+    texts = [id_text(raw) for raw in ids]
+    if len(types) != 1 or len(set(texts)) < len(texts):
+        return ids
     if types == {str}:
-        return id_text(raw)
-    if types == {int} and _WHOLE.fullmatch(id_text(raw)):
-        return int(id_text(raw))
-    return raw
+        return [*texts]
+    if types == {int}:
+        return [
+            int(text) if _WHOLE.fullmatch(text) else raw
+            for raw, text in zip(ids, texts, strict=True)
+        ]
+    return ids
 
 
 class IdIndex:

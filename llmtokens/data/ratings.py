@@ -6,6 +6,7 @@ generator. Kernels want arrays; this is the one bridge between the two.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ..errors import DataError, sample
+from ..errors import DataError, LLMTokensWarning, sample
 from ..runtime.cached import cached_property
 
 if TYPE_CHECKING:
@@ -187,6 +188,7 @@ class Ratings:
         DataError
             If the trainset is empty, or holds a rating that is NaN or infinite.
         """
+        _require_trainset(trainset)
         if trainset.n_ratings == 0:
             raise DataError("the trainset is empty: expected at least one rating to fit on")
         users = np.fromiter(trainset.ur.keys(), np.int64, len(trainset.ur))
@@ -210,7 +212,26 @@ class Ratings:
             item_ids=_raw_ids(trainset._raw2inner_id_items, trainset.n_items),
         )
         ratings.check()
+        ratings.warn_of_scale()
         return ratings
+
+    def warn_of_scale(self) -> None:
+        """Warn of ratings outside the scale, where estimates never are."""
+        low, high = self.scale
+        outside = np.flatnonzero((self.value < low) | (self.value > high))
+        if len(outside):
+            k = outside[0]
+            pair = (self.user_ids[self.user[k]], self.item_ids[self.item[k]], float(self.value[k]))
+            values = self.value[outside]
+            warnings.warn(
+                f"{len(outside)} of {self.n} ratings are outside the rating scale from {low:g} to "
+                f"{high:g}: they go from {values.min():g} to {values.max():g}, the first (user, "
+                f"item, rating) being {pair}; estimates end at the scale. Pass the true one, as "
+                "Reader(rating_scale=(low, high)), and check the order of the columns: user, item, "
+                "rating",
+                LLMTokensWarning,
+                stacklevel=4,
+            )
 
     def check(self) -> None:
         """Raise DataError for ratings that cannot be computed with, naming the first."""
@@ -246,6 +267,25 @@ def checked_scale(scale: Any) -> tuple[float, float]:
             "as rating_scale=..., with Surprise to its Reader"
         )
     return low, high
+
+
+def _require_trainset(given: Any) -> None:
+    """Raise DataError for what is not a trainset, with the call that makes one."""
+    if hasattr(given, "ur") and hasattr(given, "all_ratings"):
+        return
+    name = type(given).__name__
+    if hasattr(given, "build_full_trainset"):
+        remedy = "pass dataset.build_full_trainset(), or the trainset of a split"
+    elif hasattr(given, "dataset") and hasattr(given, "ratings"):
+        name, remedy = "RatingData", "pass data.dataset.build_full_trainset()"
+    elif hasattr(given, "columns") or isinstance(given, (list, tuple, str)):
+        remedy = (
+            "pass load_ratings(...).dataset.build_full_trainset(), with load_ratings from "
+            "llmtokens.datasets"
+        )
+    else:
+        remedy = "make one with Surprise's Dataset and its build_full_trainset()"
+    raise DataError(f"found a {name} to fit on; expected a Surprise Trainset: {remedy}")
 
 
 def _raw_ids(raw2inner: dict[Hashable, int], n: int) -> list[Hashable]:

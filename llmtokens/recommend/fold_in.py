@@ -87,9 +87,16 @@ def with_item(model: Model, iid: Hashable, content: Any, ratings: Given) -> Mode
 def with_batch(model: Model, ratings: Any) -> Model:
     """See :meth:`~llmtokens.recommend.Serving.partial_fit`."""
     if isinstance(ratings, pd.DataFrame):
+        if not set(_COLUMNS) <= set(ratings.columns) and list(ratings.columns[:3]) != [0, 1, 2]:
+            raise DataError(
+                f"found a frame with the columns {sample(ratings.columns, 8)}; expected user, item "
+                "and rating: rename them, as with frame.rename(columns={'userId': 'user'})"
+            )
         named = set(_COLUMNS) <= set(ratings.columns)
         known = [*_COLUMNS, *({"timestamp"} & set(ratings.columns))]
-        ratings = (ratings[known] if named else ratings).itertuples(index=False)
+        ratings = (ratings[known] if named else ratings).itertuples(index=False, name=None)
+    elif hasattr(ratings, "raw_ratings"):
+        ratings = ratings.raw_ratings
     try:
         rows = [tuple(row) for row in ratings]
         last = {(plain_id(row[0]), plain_id(row[1])): row[2] for row in rows if len(row) >= 3}
@@ -102,6 +109,7 @@ def with_batch(model: Model, ratings: Any) -> Model:
         )
     users, items = [pair[0] for pair in last], [pair[1] for pair in last]
     _, values = pairs(enumerate(last.values()))
+    _require_in_order(model, dict.fromkeys(users), dict.fromkeys(items))
     model.users.rows(dict.fromkeys(users))  # both warn of ids that are known as another type
     model.items.rows(dict.fromkeys(items))
     when = {(plain_id(row[0]), plain_id(row[1])): row[3] for row in rows if len(row) > 3}
@@ -122,6 +130,20 @@ def _with_times(known: Timestamps | None, when: Mapping[Any, Any]) -> Timestamps
         return known
     users, items, values = zip(*told, strict=True)
     return known.with_pairs(users, items, np.array(values))
+
+
+def _require_in_order(
+    model: FittedModel, users: Iterable[Hashable], items: Iterable[Hashable]
+) -> None:
+    """Raise where what stand for users are known as items, and none as a user."""
+    users, items = list(users), list(items)
+    as_given = sum(map(model.users.is_warm, users)) + sum(map(model.items.is_warm, items))
+    swapped = sum(map(model.items.is_warm, users)) + sum(map(model.users.is_warm, items))
+    if swapped and not as_given:
+        raise DataError(
+            f"found users such as {sample(users, 2)} and items such as {sample(items, 2)}, which "
+            "the model knows the other way round; expected rows of (user, item, rating)"
+        )
 
 
 def learned(
