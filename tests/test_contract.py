@@ -242,7 +242,9 @@ def test_data_on_the_edge_still_gives_finite_predictions(name, rows):
 
 def test_ratings_outside_the_scale_are_learned_from_and_predictions_clipped(name):
     rows = _known([(u, i, 11.0) for u in range(1, 6) for i in range(1, 6)])
-    algo = make(name, **_without_user_tokens(name)).fit(full(rows))
+    algo = make(name, **_without_user_tokens(name))
+    with pytest.warns(LLMTokensWarning, match="25 of 25 ratings are outside the rating scale"):
+        algo.fit(full(rows))
     assert algo.predict(*rows[0][:2]).est == 5
 
 

@@ -31,8 +31,7 @@ from test_cache import Counting
 import llmtokens
 from llmtokens import HashingEncoder, LLMTokens
 from llmtokens.compare import compare
-from llmtokens.datasets import load_movielens, load_ratings
-from llmtokens.datasets import load_items
+from llmtokens.datasets import load_items, load_movielens, load_ratings
 from llmtokens.encode import EmbeddingCache, cached
 from llmtokens.errors import FileFormatError, LLMTokensError
 from llmtokens.storage import container as store

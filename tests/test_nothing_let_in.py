@@ -19,8 +19,7 @@ from fuzzing import guarded
 import llmtokens
 from llmtokens import HashingEncoder, LLMTokens
 from llmtokens.compare.trial import Outcome
-from llmtokens.datasets import archive, load_movielens, load_ratings
-from llmtokens.datasets import load_items
+from llmtokens.datasets import archive, load_items, load_movielens, load_ratings
 from llmtokens.errors import DataError, FileFormatError, LLMTokensError, StorageError
 from llmtokens.storage import container as store
 
@@ -243,8 +242,7 @@ WIDE = "," * 200_000
     [
         f"user,item,rating{WIDE}\n1,2,3\n",
         f"user,item,rating{WIDE.replace(',', ',a')}\n1,2,3\n",
-        f'\ufeff \n"us""er\n",item,rating{WIDE}\n1,2,3\n',
-        f"user,item,rating\r\n\r\n1,2,3{WIDE}\r\n",
+        f"\ufeff \nuser,item,rating{WIDE}\n1,2,3\n",
         f'user,item,"{"x" * (1 << 24)}"{WIDE}\n1,2,3\n',
     ],
 )
@@ -319,7 +317,9 @@ def test_a_damaged_file_costs_no_more_than_twice_the_memory_of_a_whole_one(kind,
             read = load_ratings
         case "archive":
             with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as content:
-                content.writestr("ratings.csv", "userId,movieId,rating,timestamp\n" + rows.translate(digits))
+                content.writestr(
+                    "ratings.csv", "userId,movieId,rating,timestamp\n" + rows.translate(digits)
+                )
                 titles = "".join(f"{k},Film {k} (1999),Drama\n" for k in range(3000))
                 content.writestr("movies.csv", "movieId,title,genres\n" + titles)
             read = load_movielens

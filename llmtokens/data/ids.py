@@ -160,7 +160,9 @@ def id_column(column: pd.Series, what: str) -> pd.Series:
                 return pd.Series(values.astype(np.int64), index=column.index)
             whole = [x if math.isnan(x) else int(x) for x in values.tolist()]
             return pd.Series(whole, index=column.index, dtype=object)
-        return column.astype("int64") if column.dtype.kind in "iu" and column.notna().all() else column
+        return (
+            column.astype("int64") if column.dtype.kind in "iu" and column.notna().all() else column
+        )
     try:
         codes, distinct = pd.factorize(column.astype(object))
     except TypeError as error:
@@ -181,12 +183,12 @@ def same_kind(columns: Sequence[tuple[pd.Series, bool]]) -> list[pd.Series]:
 
     Each column comes with whether it is from text; "1.0" counts as whole, "007" does not.
     """
-    found = []
+    found: list[NDArray[np.int64] | None] = []
     for column, from_text in columns:
         if pd.api.types.is_integer_dtype(column.dtype):
             found.append(None)
         elif not from_text:
-            return [column for column, _ in columns]
+            return [_as_text(column) if text else column for column, text in columns]
         else:
             codes, distinct = pd.factorize(column)
             texts = [id_text(raw) for raw in distinct]

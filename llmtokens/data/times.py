@@ -20,7 +20,21 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, LLMTokensWarning, sample
 
-_MISSING = ("", "\\N", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "none", "NaT", "<NA>", "-")
+_MISSING = (
+    "",
+    "\\N",
+    "NA",
+    "N/A",
+    "NaN",
+    "nan",
+    "NULL",
+    "null",
+    "None",
+    "none",
+    "NaT",
+    "<NA>",
+    "-",
+)
 _UNITS = (
     ("seconds", 1e8, 1e11, 1.0),
     ("milliseconds", 1e11, 1e14, 1e3),
@@ -77,7 +91,7 @@ def seconds(
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         return _since_1970(column)
     if isinstance(column.dtype, pd.PeriodDtype):
-        return _since_1970(column.dt.to_timestamp())
+        return _since_1970(pd.Series(column.dt.to_timestamp()))
     if pd.api.types.is_numeric_dtype(column.dtype):
         return _in_unit(column.to_numpy(np.float64, na_value=np.nan), what, place)
     column = column.astype(object)

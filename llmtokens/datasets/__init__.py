@@ -11,10 +11,10 @@ from __future__ import annotations
 from .events import EventData, load_events
 from .feed import news_feed
 from .generate import synthetic
+from .load import load_items, load_ratings
 from .movielens import load_movielens
 from .ratings import RatingData
 from .shop import shop_events
-from .load import load_items, load_ratings
 
 __all__ = [
     "EventData",

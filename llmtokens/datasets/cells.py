@@ -107,7 +107,15 @@ def typed(column: pd.Series, name: str, source: str, where: Where) -> pd.Series:
         return column
     if _may_be_numbers(distinct):
         stripped = [x.strip() for x in distinct]
-        read = _read(known := [x for x in stripped if x not in MARKS])
+        known = [x for x in stripped if x not in MARKS]
+        read = [float(x) for x in known] if all(map(_PLAIN.fullmatch, known)) else None
+        if read is None and all(map(_COMMA.fullmatch, known)):
+            warnings.warn(
+                f"{source}: the cells in {name!r} may be numbers with a decimal comma, or lists, "
+                f"such as {known[0]!r}; they are kept as text",
+                LLMTokensWarning,
+                stacklevel=2,
+            )
         if known and read is not None and _safe(known, read):
             of = dict(zip(known, read, strict=True))
             values = column.map(lambda x: of.get(x.strip()) if isinstance(x, str) else None)

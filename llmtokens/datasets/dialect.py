@@ -65,8 +65,8 @@ class Dialect:
     Attributes
     ----------
     data : bytes
-    sep : str
-        One byte between cells.
+    sep, written_sep : str
+        The one byte between cells in ``data``, and what stands there in the file.
     quoting : Quoting
     padded : bool
         Whether a space follows every separator.
@@ -83,6 +83,7 @@ class Dialect:
 
     data: bytes
     sep: str
+    written_sep: str
     quoting: Quoting
     padded: bool
     start: int
@@ -161,17 +162,25 @@ def find(
         )
     for line in head[: at + below]:
         start += len(line.encode("utf-8", "surrogatepass"))
+    written = sep
     if len(sep.encode()) > 1:
         if _ONE_BYTE.encode() in data:
             raise FileFormatError(f"{source}: holds the control character 1F beside {sep!r}")
         shorter = data[:start].count(sep.encode()) * (len(sep.encode()) - 1)
-        data, start, sep = data.replace(sep.encode(), _ONE_BYTE.encode()), start - shorter, _ONE_BYTE
-    lines = [line.replace(_SEPARATORS[1], sep) if sep == _ONE_BYTE else line for line in head]
+        data, start, sep = (
+            data.replace(sep.encode(), _ONE_BYTE.encode()),
+            start - shorter,
+            _ONE_BYTE,
+        )
+    lines = [line.replace(written, sep) for line in head]
     padded = _is_padded(lines[at:], sep)
     places = {name: names.index(name) for name in looked_at if name in names}
-    quoting, found = _quoting(data, sep, start, len(names), [*places.values()], padded, source)
+    titles = '"' in lines[at] if below else None
+    quoting, found = _quoting(
+        data, sep, start, len(names), [*places.values()], padded, titles, source
+    )
     columns = dict(zip(places, found.columns, strict=True))
-    return Dialect(data, sep, quoting, padded, start, names, found, columns, lone_returns)
+    return Dialect(data, sep, written, quoting, padded, start, names, found, columns, lone_returns)
 
 
 # ---- bytes
@@ -308,7 +317,9 @@ def split(line: str, sep: str) -> list[str]:
         line, sep = line.replace(sep, _ONE_BYTE), _ONE_BYTE
     if '"' in line:
         try:
-            return next(csv.reader([line.replace("\r", " ")], delimiter=sep, skipinitialspace=True), [""])
+            return next(
+                csv.reader([line.replace("\r", " ")], delimiter=sep, skipinitialspace=True), [""]
+            )
         except csv.Error:
             pass
     return line.split(sep)
@@ -466,9 +477,13 @@ def _quoting(
     width: int,
     columns: Sequence[int],
     padded: bool,
+    titles: bool | None,
     source: str,
 ) -> tuple[Quoting, Scan]:
-    """What quotes mean in this file, and the scan that goes with it."""
+    """What quotes mean in this file, and the scan that goes with it.
+
+    ``titles`` is whether there are some in the header, None where there is none.
+    """
     array, byte = np.frombuffer(data, np.uint8), ord(sep)
 
     def look(quoting: Quoting) -> Scan:
@@ -483,7 +498,9 @@ def _quoting(
     if not quoted.fits and b'\\"' in data and (escaped := look(Quoting.ESCAPED)).fits:
         return Quoting.ESCAPED, escaped
     rarely = sep not in ",;"  # formats that mostly do without quotes
-    if quoted.fits and quoted.spans is None and not (rarely and quoted.needless):
+    optional = quoted.quoted - quoted.needed
+    if quoted.fits and quoted.spans is None and (not optional or titles):
+        _warn_of_backslashes(data, start, source)
         return Quoting.DOUBLED, quoted
     plain = look(Quoting.NONE)
     if quoted.fits and quoted.spans is not None:
@@ -495,14 +512,17 @@ def _quoting(
             )
         return Quoting.DOUBLED, quoted
     if quoted.fits:
-        if plain.consistent and not quoted.needed and quoted.commas < quoted.needless:
+        partial = quoted.needless == optional and not quoted.needed
+        if rarely and plain.consistent and partial and quoted.commas < optional:
             return Quoting.NONE, plain
-        warnings.warn(
-            f"{source}: the quotes around {quoted.needed + quoted.needless} cells are taken for "
-            "marks, not text, and left out",
-            LLMTokensWarning,
-            stacklevel=2,
-        )
+        if rarely or partial:
+            warnings.warn(
+                f"{source}: the quotes around {quoted.quoted} cells are taken for marks, not text, "
+                "and left out",
+                LLMTokensWarning,
+                stacklevel=2,
+            )
+        _warn_of_backslashes(data, start, source)
         return Quoting.DOUBLED, quoted
     closed = _in_quotes(data, sep, start)
     if plain.fits and (closed * 2 < plain.rows if rarely else not closed):
@@ -515,8 +535,18 @@ def _quoting(
     return Quoting.DOUBLED, quoted
 
 
+def _warn_of_backslashes(data: bytes, start: int, source: str) -> None:
+    if b"\\\\" in data[start:]:
+        warnings.warn(
+            f"{source}: two backslashes in a row are kept as they are; if the file writes one as "
+            "two, replace them",
+            LLMTokensWarning,
+            stacklevel=3,
+        )
+
+
 def _in_quotes(data: bytes, sep: str, start: int) -> int:
     """How many cells of one line stand between quotes."""
     by = re.escape(sep.encode())
-    pattern = rb'(?:(?<=\n)|(?<=' + by + rb'))[ ]?"[^"\n]*"(?=' + by + rb"|\r?\n|\Z)"
+    pattern = rb"(?:(?<=\n)|(?<=" + by + rb'))[ ]?"[^"\n]*"(?=' + by + rb"|\r?\n|\Z)"
     return sum(1 for _ in re.finditer(pattern, data[max(start - 1, 0) :]))

@@ -154,7 +154,9 @@ def _read_dat(source: Source) -> _Parts:
 def _read_csv(source: Source) -> _Parts:
     """CSV with a header: ml-20m, ml-25m, ml-32m, ml-latest and ml-latest-small."""
     names = {"userId": "user", "movieId": "item"}
-    kinds = dict(zip(["userId", "movieId", "rating", "timestamp"], _RATING_KINDS.values()))
+    kinds = dict(
+        zip(["userId", "movieId", "rating", "timestamp"], _RATING_KINDS.values(), strict=True)
+    )
     ratings = _ratings(source.table("ratings.csv", kinds).rename(columns=names))
     movies = source.table("movies.csv", {"movieId": "id", "title": "text", "genres": "text"})
     movies = movies.fillna("")

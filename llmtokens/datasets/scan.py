@@ -57,15 +57,17 @@ class Scan:
     short, long : list of (offset, cells)
         The first rows of fewer cells than there are columns, and of more that are not empty;
         ``n_short`` and ``n_long`` count all of them.
+    surplus : int or None
+        Offset of the first of ``n_surplus`` rows that have further cells, all empty.
     broken : int or None
         Offset of the first two short rows that, put together, are one.
     unclosed : int or None
         Offset of the first quote that opens a cell and does not close at its end.
     spans : int or None
         Offset of the first quoted cell that holds a line break.
-    needed, needless, commas : int
-        Quoted cells that must be, as they hold a separator, a line break or a quote; those that
-        need not be, in columns where others are not quoted; and those of them with a comma.
+    quoted, needed, needless, commas : int
+        Quoted cells; those that must be, as they hold a separator, a line break or a quote; those
+        that need not be, in columns where others are not quoted; those with a comma alone.
     columns : list of Column
         Of those that were asked for.
     """
@@ -75,10 +77,13 @@ class Scan:
     short: list[tuple[int, int]] = field(default_factory=list)
     long: list[tuple[int, int]] = field(default_factory=list)
     n_short: int = 0
+    n_surplus: int = 0
+    surplus: int | None = None
     n_long: int = 0
     broken: int | None = None
     unclosed: int | None = None
     spans: int | None = None
+    quoted: int = 0
     needed: int = 0
     needless: int = 0
     commas: int = 0
@@ -245,7 +250,8 @@ def _cells_in_quotes(
         opens = quotes[opening][(begins & ~twice_before)[opening] | ~twice_before[opening]]
         closes = quotes[closing][~twice_after[closing]]
         return opens, closes, None
-    opened, closed = [], []
+    opened: list[int] = []
+    closed: list[int] = []
     k, n = 0, len(quotes)
     begins_, stops_, twice = begins.tolist(), stops.tolist(), twice_after.tolist()
     places = quotes.tolist()
@@ -300,7 +306,11 @@ def _count(found: Scan, piece: _Piece, sep: int, width: int) -> NDArray[np.bool_
         found.broken = piece.at + int(begin[pairs[0] - 1])
     for k in np.flatnonzero((piece.widths > width) & ~hollow).tolist():
         surplus = piece.data[piece.starts[piece.first[k] + width] : end[k]].tobytes()
-        if surplus.strip(bytes([sep]) + b" \t\r"):
+        if not surplus.strip(bytes([sep]) + b" \t\r"):
+            found.n_surplus += 1
+            if found.surplus is None:
+                found.surplus = piece.at + int(begin[k])
+        else:
             found.n_long += 1
             if len(found.long) < _SHOWN:
                 found.long.append((piece.at + int(begin[k]), int(piece.widths[k])))
@@ -343,6 +353,7 @@ def _judge(found: Scan, piece: _Piece, quoted: Offsets, needless: Offsets) -> No
     spanning = np.flatnonzero(inside(lines) > 0)
     if len(spanning) and found.spans is None:
         found.spans = piece.at + int(opens[spanning[0]])
+    found.quoted += len(opens)
     found.needed += int(must.sum())
     found.commas += int((~must & (inside(np.flatnonzero(piece.data == ord(","))) > 0)).sum())
     cell = np.searchsorted(piece.starts, opens, side="right") - 1

@@ -63,7 +63,7 @@ class Table:
 def read(
     path: Source,
     kinds: Mapping[str, Kind],
-    optional: Mapping[str, Kind] = {},  # noqa: B006
+    optional: Mapping[str, Kind] = {},
     *,
     others: bool = False,
     form: Form = Form(),  # noqa: B008
@@ -156,7 +156,7 @@ def parse(
     raw: bytes,
     source: str,
     kinds: Mapping[str, Kind],
-    optional: Mapping[str, Kind] = {},  # noqa: B006
+    optional: Mapping[str, Kind] = {},
     *,
     others: bool = False,
     form: Form = Form(),  # noqa: B008
@@ -179,6 +179,8 @@ def parse(
     columns = {}
     for name in kept:
         column = frame[name]
+        if found.sep != found.written_sep and column.dtype == object:
+            column = column.str.replace(found.sep, found.written_sep, regex=False)
         match known.get(name):
             case "number":
                 columns[name] = pd.Series(cells.numbers(column, name, source, where))
@@ -286,6 +288,22 @@ def _check_rows(found: Dialect, source: str) -> None:
         )
     if not scan.rows:
         raise DataError(f"{source}: the table has columns and no rows.")
+    if 0 < scan.n_surplus < scan.rows:
+        line, row = _line_at(found, scan.surplus or 0)
+        warnings.warn(
+            f"{source}: {scan.n_surplus} of {scan.rows} rows end in a cell that is surplus and "
+            f"empty, the first in line {line} ({sample(row, 8)}); it is left out: see that no cell "
+            "before it holds a separator",
+            LLMTokensWarning,
+            stacklevel=2,
+        )
+    if found.padded and f"{found.sep}  ".encode() in found.data[found.start :]:
+        warnings.warn(
+            f"{source}: spaces follow every separator; those at the beginning of texts are left "
+            "out with them",
+            LLMTokensWarning,
+            stacklevel=2,
+        )
     if scan.n_short:
         line, row = _line_at(found, scan.short[0][0])
         warnings.warn(
@@ -304,8 +322,13 @@ def _line_at(found: Dialect, at: int) -> tuple[int, list[str]]:
 
 def _why_long(found: Dialect, row: Sequence[str], width: int) -> str:
     digits = [x.strip().lstrip("-").isdecimal() for x in row]
-    if found.sep == "," and any(
-        a and b and len(y.strip()) <= 2 for a, b, y in zip(digits, digits[1:], row[1:], strict=False)
+    if (
+        found.sep == ","
+        and 2 * found.scan.n_long > found.scan.rows
+        and any(
+            a and b and len(y.strip()) <= 2
+            for a, b, y in zip(digits, digits[1:], row[1:], strict=False)
+        )
     ):
         return (
             " Is there a decimal comma? Write numbers with a point, put them in quotes, or use "
@@ -352,11 +375,18 @@ def _from_json(raw: bytes, source: str) -> pd.DataFrame:
             "frame.to_json(path, orient='records', lines=True)"
         )
     names = dict.fromkeys(name for _, record in records for name in record)
-    values = {
-        name: pd.Series([record.get(name) for _, record in records], dtype=object).infer_objects()
-        for name in names
-    }
-    return pd.DataFrame(values)
+    return pd.DataFrame(
+        {name: _values([record.get(name) for _, record in records]) for name in names}
+    )
+
+
+def _values(given: list[Any]) -> pd.Series:
+    """A column of JSON: of numbers where all that are there are."""
+    column = pd.Series(given, dtype=object)
+    known = [x for x in given if x is not None]
+    if known and all(type(x) in (int, float) and abs(x) < 2**53 for x in known):
+        return pd.to_numeric(column)
+    return column if len(known) < len(given) else column.infer_objects()
 
 
 def _object(line: str, k: int, source: str) -> Any:
