@@ -262,7 +262,7 @@ def test_benchmark_writes_a_report_with_learning_curves(folder):
         (("predict", "absent.safetensors", "1", "2"), "could not read 'absent.safetensors'"),
         (("predict", "movies.csv", "1", "2"), "not a whole safetensors file"),
         (("fit", "ratings.csv", "-o", "x.safetensors"), "no column"),
-        (("fit", "ratings.csv", "-o", "x.safetensors"), "Name yours with user, item, rating"),
+        (("fit", "ratings.csv", "-o", "x.safetensors"), "Name yours with --user, --item, --rating"),
         (("fit", "absent.csv", "-o", "no/x.safetensors"), "could not write 'no/x.safetensors'"),
         (("fit", "absent.csv", "-o", "."), "there is a folder of that name"),
         (("embed", "absent.csv", "-o", "no/x.safetensors"), "could not write 'no/x.safetensors'"),

@@ -7,6 +7,7 @@ import warnings
 
 import typer
 
+from .. import __version__
 from ..errors import LLMTokensError, LLMTokensWarning
 from .commands import ask, benchmark, embed, explain, fit, predict, recommend
 from .output import plain
@@ -22,15 +23,48 @@ app = typer.Typer(
 _state = {"debug": False}
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"llmtokens {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+    version: bool = typer.Option(
+        False, "--version", help="Print the version.", is_eager=True, callback=_print_version
+    ),
 ) -> None:
     _state["debug"] = debug
 
 
 for command in (embed, fit, predict, recommend, ask, explain, benchmark):
     app.command()(command)
+
+
+# What the library says of its parameters, in the words of the command line
+_OPTIONS = (
+    ("Reader(rating_scale=(low, high))", "--scale low,high"),
+    ("rating_scale=(lowest, highest)", "--scale lowest,highest"),
+    ("rating_scale", "--scale"),
+    ("missing_rating=", "--missing-rating "),
+    ("duplicates='last', 'first' or 'mean'", "--duplicates last, first or mean"),
+    ("header=[...]", "--header name,name,..."),
+    ("header=False", "--header no"),
+    ("header=", "--header "),
+    ("encoding=", "--encoding "),
+    ("sep=", "--sep "),
+    ("with user, item, rating or timestamp", "with --user, --item, --rating or --timestamp"),
+    ("LLMTokensEASE(implicit=True)", "--implicit"),
+    ("Read it with pandas and pass the DataFrame", "Save it as CSV"),
+)
+
+
+def _in_options(message: str) -> str:
+    for words, option in _OPTIONS:
+        message = message.replace(words, option)
+    return " ".join(message.split())
 
 
 _format = warnings.formatwarning
@@ -45,7 +79,7 @@ def _in_one_line(
 ) -> str:
     ours = issubclass(category, LLMTokensWarning)
     return (
-        f"llmtokens: {plain(str(message))}\n"
+        f"llmtokens: {plain(_in_options(str(message)))}\n"
         if ours
         else _format(message, category, filename, lineno, line)
     )
@@ -60,5 +94,5 @@ def main() -> None:
     except (LLMTokensError, OSError) as error:
         if _state["debug"]:
             raise
-        print(f"llmtokens: {plain(' '.join(str(error).split()))}", file=sys.stderr)
+        print(f"llmtokens: {plain(_in_options(str(error)))}", file=sys.stderr)
         sys.exit(1)

@@ -173,8 +173,10 @@ def make_measures(
 
 
 def least_liked(data: RatingData, relevant: float | None) -> float:
-    """The least rating of what is liked: by default 4, or the highest there is if that is lower."""
-    return min(4.0, data.rating_scale[1]) if relevant is None else relevant
+    """The least rating of what is liked: by default 4 of 5, 8 of 10, and so on."""
+    low, high = data.rating_scale
+    usual = low + 0.75 * (high - low) if low < 0 else 0.8 * high
+    return usual if relevant is None else relevant
 
 
 def first_error(measures: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,31 @@ TimeColumn = Annotated[str, typer.Option(help="Column of times, which may be mis
 Implicit = Annotated[
     bool, typer.Option("--implicit", help="Do not read ratings: each pair is a 1.")
 ]
+Sep = Annotated[
+    str | None,
+    typer.Option(help="What stands between cells, such as ; or tab. Default: found from the file."),
+]
+Encoding = Annotated[
+    str | None, typer.Option(help="Of the text, such as cp1251. Default: found from the file.")
+]
+Header = Annotated[
+    str | None,
+    typer.Option(
+        help="yes, no, or the names of the columns with commas between. Default: found from the "
+        "file."
+    ),
+]
+Scale = Annotated[
+    str | None,
+    typer.Option(help="Lowest and highest rating, such as 1,5. Default: the range there is."),
+]
+MissingRating = Annotated[
+    list[str] | None,
+    typer.Option(help='What stands for "not rated", such as -1; may be repeated.'),
+]
+Duplicates = Annotated[
+    str, typer.Option(help="Of pairs rated again: keep, first, last, mean or error.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 EncoderName = Annotated[
     str | None,
@@ -44,13 +69,19 @@ def embed(
     ] = None,
     categorical: Annotated[
         list[str] | None,
-        typer.Option(help='Column of labels, "|" between them. Default: genres, if there.'),
+        typer.Option(
+            help='Column of labels, "|" between them. Default: genres, if there; none for none.'
+        ),
     ] = None,
     numeric: Annotated[
-        list[str] | None, typer.Option(help="Column of numbers. Default: year, if there.")
+        list[str] | None,
+        typer.Option(help="Column of numbers. Default: year, if there; none for none."),
     ] = None,
     encoder: EncoderName = None,
     components: Annotated[int, typer.Option(min=1, help="Longest token.")] = 128,
+    sep: Sep = None,
+    encoding: Encoding = None,
+    header: Header = None,
     json: Json = False,
 ) -> None:
     """Encode the text of items and write their tokens.
@@ -61,13 +92,13 @@ def embed(
     from . import sources
 
     require_place(out)
-    frame = sources.open_items(items, item)
+    frame = sources.open_items(items, item, sources.form(sep, encoding, header))
     tokens = sources.make_tokens(
         frame,
         text or (),
         sources.open_encoder(encoder, items),
-        categorical=categorical,
-        numeric=numeric,
+        categorical=sources.columns(categorical, frame),
+        numeric=sources.columns(numeric, frame),
         n_components=components,
     )
     tokens.save(out)
@@ -92,6 +123,12 @@ def fit(
     rating: RatingColumn = "rating",
     timestamp: TimeColumn = "timestamp",
     implicit: Implicit = False,
+    scale: Scale = None,
+    missing_rating: MissingRating = None,
+    duplicates: Duplicates = "keep",
+    sep: Sep = None,
+    encoding: Encoding = None,
+    header: Header = None,
     param: Annotated[
         list[str] | None, typer.Option(help="Parameter of the algorithm, such as n_factors=50.")
     ] = None,
@@ -116,15 +153,25 @@ def fit(
     if tokens is None and algo == "LLMTokensContent":
         raise DataError("found no --tokens; LLMTokensContent needs what llmtokens embed writes")
     fitted.item_tokens = None if tokens is None else LLMTokens.load(tokens)
-    columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
-    data = sources.open_data(ratings, None, columns, implicit)
+    reading: dict[str, Any] = {
+        "user": user,
+        "item": item,
+        "rating": rating,
+        "timestamp": timestamp,
+        "rating_scale": sources.scale(scale),
+        "missing_rating": missing_rating or None,
+        "duplicates": duplicates,
+        **sources.form(sep, encoding, header),
+    }
+    data = sources.open_data(ratings, None, implicit, reading)
     if "half_life" in parameters:
         fitted.timestamps = data.ratings
     with progress(f"fit {algo}", shown=not json):
         fitted.fit(data.dataset.build_full_trainset())
     fitted.save(out)
     counts = {"ratings": len(data.ratings), "users": len(data.users), "items": len(data.items)}
-    show({"algorithm": algo, **counts, "file": str(out)}, json)
+    low, high = data.rating_scale
+    show({"algorithm": algo, **counts, "scale": f"{low:g} to {high:g}", "file": str(out)}, json)
 
 
 def predict(
@@ -243,6 +290,12 @@ def benchmark(
     rating: RatingColumn = "rating",
     timestamp: TimeColumn = "timestamp",
     implicit: Implicit = False,
+    scale: Scale = None,
+    missing_rating: MissingRating = None,
+    duplicates: Duplicates = "keep",
+    sep: Sep = None,
+    encoding: Encoding = None,
+    header: Header = None,
     split: Annotated[
         list[str] | None,
         typer.Option(
@@ -267,7 +320,8 @@ def benchmark(
         ),
     ] = None,
     relevant: Annotated[
-        float | None, typer.Option(help="The least rating of a relevant item. Default: 4.")
+        float | None,
+        typer.Option(help="The least rating of a relevant item. Default: 4 of 5, 8 of 10."),
     ] = None,
     reference: Annotated[
         str | None,
@@ -316,8 +370,17 @@ def benchmark(
     names = choices.known("algo", algo or (), choices.ALGORITHMS)
     if out is not None:
         require_page(out)
-    columns = {"user": user, "item": item, "rating": rating, "timestamp": timestamp}
-    ratings = sources.open_data(data, items, columns, implicit)
+    reading: dict[str, Any] = {
+        "user": user,
+        "item": item,
+        "rating": rating,
+        "timestamp": timestamp,
+        "rating_scale": sources.scale(scale),
+        "missing_rating": missing_rating or None,
+        "duplicates": duplicates,
+        **sources.form(sep, encoding, header),
+    }
+    ratings = sources.open_data(data, items, implicit, reading)
     names = choices.algorithm_names(names, ratings, implicit)
     asked = choices.measure_names(measure or (), ratings)
     numbers = {by: choices.numbers(ratings, by, folds) for by in sides}
@@ -328,6 +391,8 @@ def benchmark(
         table = sources.make_tokens(ratings.items, text or (), sources.open_encoder(encoder, data))
     if not json:
         echo("\n".join(str(shown) for shown in (ratings, table) if shown is not None) + "\n")
+        if not set(asked) <= set(choices.ACCURACY):
+            echo(f"Relevant: rated {choices.least_liked(ratings, relevant):g} or more\n")
     algorithms = choices.make_algorithms(names, ratings, table, seed, implicit)
     if reference is not None:
         choices.known("reference", [reference], algorithms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Sequence
 from inspect import signature
 from pathlib import Path
@@ -18,7 +19,7 @@ from ..data.entities import EntityIndex
 from ..data.ids import IdIndex
 from ..datasets import RatingData, load_items, load_movielens, load_ratings, synthetic
 from ..encode import Encoder, HashingEncoder, SentenceEncoder
-from ..errors import DataError, sample
+from ..errors import DataError, LLMTokensWarning, sample
 from ..storage import models as persist
 from ..tokens import LLMTokens
 from ..tokens.blocks import fields
@@ -30,20 +31,43 @@ OURS: dict[str, type[TokenAlgoBase]] = {
 
 
 def open_data(
-    data: str | None, items: Path | None, columns: dict[str, Any], implicit: bool
+    data: str | None, items: Path | None, implicit: bool, reading: dict[str, Any]
 ) -> RatingData:
     """A MovieLens name or folder, a table of ratings, or (None) the generated data set.
 
-    ``columns``: the names that a table has for user, item, rating and timestamp.
+    ``reading``: how a table is read, as :func:`load_ratings` takes it.
     """
     if data is not None and (items is not None or _is_table(data)):
-        return load_ratings(data, items, **(columns | ({"rating": None} if implicit else {})))
+        return load_ratings(data, items, **(reading | ({"rating": None} if implicit else {})))
     known = synthetic() if data is None else load_movielens(data)
     return load_ratings(known.ratings, known.items, rating=None) if implicit else known
 
 
 def _is_table(data: str) -> bool:
     return Path(data).is_file() and not data.endswith(".zip")
+
+
+def form(sep: str | None, encoding: str | None, header: str | None) -> dict[str, Any]:
+    """How a text is written, as the options say it."""
+    names: dict[str | None, Any] = {None: None, "yes": True, "no": False}
+    return {
+        "sep": "\t" if sep in ("tab", "\\t") else sep,
+        "encoding": encoding,
+        "header": names[header] if header in names else [x.strip() for x in header.split(",")],
+    }
+
+
+def scale(text: str | None) -> tuple[float, float] | None:
+    """Two numbers with a comma between them."""
+    if text is None:
+        return None
+    try:
+        low, high = (float(x) for x in text.replace(":", ",").split(","))
+    except ValueError as error:
+        raise DataError(
+            f"found --scale {text}; expected the lowest and the highest rating, such as 1,5"
+        ) from error
+    return low, high
 
 
 def open_encoder(name: str | None, data: str | None) -> Encoder:
@@ -53,11 +77,16 @@ def open_encoder(name: str | None, data: str | None) -> Encoder:
     return SentenceEncoder(name, show_progress=True)
 
 
-def open_items(path: str, id: str) -> pd.DataFrame:
+def open_items(path: str, id: str, form: dict[str, Any]) -> pd.DataFrame:
     """A table of items, its ids in the column "item"; for a MovieLens folder its movies."""
     if Path(path).is_dir():
         return load_movielens(path).items
-    return load_items(path, item=id)
+    return load_items(path, item=id, **form)
+
+
+def columns(names: Sequence[str] | None, items: pd.DataFrame) -> Sequence[str] | None:
+    """The columns that an option names: "none" is none of them, unless one is called so."""
+    return [] if names == ["none"] and "none" not in items else names
 
 
 def make_tokens(
@@ -118,4 +147,12 @@ def open_model(path: Path) -> TokenAlgoBase:
 def raw_id(entities: EntityIndex, text: str) -> Hashable:
     """The id that reads like this, in the type the model knows it by; else the text itself."""
     row = IdIndex(entities.ids).row(text)
-    return text if row < 0 else entities.ids[row]
+    if row >= 0:
+        return entities.ids[row]
+    warnings.warn(
+        f"the model knows no {entities.side} {text!r}; it has {sample(entities.ids, 3)}: what "
+        f"follows holds for any {entities.side} it does not know",
+        LLMTokensWarning,
+        stacklevel=2,
+    )
+    return text
