@@ -77,12 +77,9 @@ def _in_one_line(
     lineno: int,
     line: str | None = None,
 ) -> str:
-    ours = issubclass(category, LLMTokensWarning)
-    return (
-        f"llmtokens: {plain(_in_options(str(message)))}\n"
-        if ours
-        else _format(message, category, filename, lineno, line)
-    )
+    if issubclass(category, LLMTokensWarning):
+        return f"llmtokens: {plain(_in_options(str(message)))}\n"
+    return _format(message, category, filename, lineno, line)
 
 
 def main() -> None:

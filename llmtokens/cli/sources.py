@@ -49,11 +49,12 @@ def _is_table(data: str) -> bool:
 
 def form(sep: str | None, encoding: str | None, header: str | None) -> dict[str, Any]:
     """How a text is written, as the options say it."""
-    names: dict[str | None, Any] = {None: None, "yes": True, "no": False}
+    said: Any = {None: None, "yes": True, "no": False}
+    names = None if header is None else [x.strip() for x in header.split(",")]
     return {
         "sep": "\t" if sep in ("tab", "\\t") else sep,
         "encoding": encoding,
-        "header": names[header] if header in names else [x.strip() for x in header.split(",")],
+        "header": said.get(header, names),
     }
 
 
