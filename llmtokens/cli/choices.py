@@ -173,7 +173,7 @@ def make_measures(
 
 
 def least_liked(data: RatingData, relevant: float | None) -> float:
-    """The least rating of what is liked: by default 4 of 5, 8 of 10, and so on."""
+    """The least rating of what is liked: by default 4 of 5, 8 of 10 and so on."""
     low, high = data.rating_scale
     usual = low + 0.75 * (high - low) if low < 0 else 0.8 * high
     return usual if relevant is None else relevant
