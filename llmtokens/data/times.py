@@ -157,7 +157,7 @@ def _in_unit(
         dated = kinds["years"] | kinds["days (yyyymmdd)"]
         if not strange.any() or (strange & ~dated).any():  # others are early, or generated
             return values if strange.any() else _without_marks(values, absent, what)
-    elif not kinds[most].any() or (not large.any() and strange.sum() * 10 > known.sum()):
+    elif not (kinds[most] & large).any() and strange.sum() * 10 > known.sum():
         return values
     if strange.any():
         rows = np.flatnonzero(strange)

@@ -290,8 +290,8 @@ def _head(data: bytes, start: int, source: str) -> list[str]:
     while True:
         head = data[start : start + size]
         cut = len(head) if start + size >= len(data) else head.rfind(b"\n") + 1
-        if cut:
-            break
+        if head[:cut].strip().count(b"\n") or start + size >= len(data):
+            break  # at least two lines that hold something
         size *= 2
         if size > _LONGEST:
             raise FileFormatError(
