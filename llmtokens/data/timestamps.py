@@ -39,7 +39,7 @@ class Timestamps:
 
     Examples
     --------
-    >>> times = Timestamps.of({("u", "a"): 5.0, ("u", "b"): "1970-01-02"})
+    >>> times = Timestamps.of({("u", "a"): "1970-01-01", ("u", "b"): "1970-01-02"})
     >>> times.of_pairs(["u", "u", "v"], ["b", "c", "a"]).tolist()
     [86400.0, nan, nan]
     """

@@ -46,6 +46,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )  # fmt: skip
 _NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)*|\d{4}-\d\d-\d\d.*")
+_TWO_LINES = re.compile(rb"\s*[^\n]+\n\s*\S")
 _BLOCK = re.compile(r"\d+:\s*$")
 
 
@@ -137,7 +138,7 @@ def find(
     sep, header = form.sep, form.header
     data = _as_utf8(raw, form.encoding, source)
     data, lone_returns = _line_ends(data)
-    if not data.strip():
+    if not data or data.isspace():
         raise DataError(f"{source}: the file is empty.")
     start = 0
     said = re.match(rb'"?sep=([^\r\n"]+)"?[ ,;\t]*\r?\n', data[:64], re.I)
@@ -288,17 +289,17 @@ def _head(data: bytes, start: int, source: str) -> list[str]:
     """The first whole lines, with their ends; comments before them count as lines."""
     size = _HEAD
     while True:
-        head = data[start : start + size]
-        cut = len(head) if start + size >= len(data) else head.rfind(b"\n") + 1
-        if head[:cut].strip().count(b"\n") or start + size >= len(data):
-            break  # at least two lines that hold something
+        whole = start + size >= len(data)
+        end = len(data) if whole else data.rfind(b"\n", start, start + size) + 1
+        if whole or _TWO_LINES.match(data, start, max(end, start)):
+            break
         size *= 2
         if size > _LONGEST:
             raise FileFormatError(
                 f"{source}: a row of more than {_WIDEST:,} fields or {_LONGEST:,} bytes; if you "
                 "trust the file, read it with pandas and pass the DataFrame"
             )
-    lines = re.findall("[^\n]*\n|[^\n]+$", head[:cut].decode("utf-8", "surrogatepass"))
+    lines = re.findall("[^\n]*\n|[^\n]+$", data[start:end].decode("utf-8", "surrogatepass"))
     if any(line.count(by) >= _WIDEST for line in lines[:_PREAMBLE] for by in _SEPARATORS[:-1]):
         raise FileFormatError(
             f"{source}: a row of more than {_WIDEST:,} fields; if you trust the file, read it with "
