@@ -340,4 +340,4 @@ def test_a_worker_with_other_weights_is_refused():
     from llmtokens.encode.batches import embed_elsewhere
 
     with pytest.raises(ModelNotFoundError, match="same weights on all machines"):
-        embed_elsewhere((None, "cpu", "torch", "0" * 16), [0], ["a text"])
+        embed_elsewhere((None, "cpu", "torch", None, "0" * 16), [0], ["a text"], None)

@@ -18,7 +18,13 @@ import numpy as np
 import pytest
 
 from llmtokens.encode import HashingEncoder, SentenceEncoder, check_texts, models
-from llmtokens.errors import DataError, FileFormatError, MissingExtraError, ModelNotFoundError
+from llmtokens.errors import (
+    DataError,
+    FileFormatError,
+    LLMTokensWarning,
+    MissingExtraError,
+    ModelNotFoundError,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEC = importlib.util.find_spec(models.OFFLINE_PACKAGE)
@@ -196,7 +202,9 @@ def test_a_very_long_text_is_cut_without_changing_its_row(encoder, text):
 
     model = encoder._load()
     whole = model.encode([text], show_progress_bar=False)
-    assert np.abs(encoder.encode([text]) - whole).max() < 1e-6
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LLMTokensWarning)
+        assert np.abs(encoder.encode([text]) - whole).max() < 1e-6
     if text.startswith(("word", "語")):
         assert len(cut(model, text)) == 32 * 256
 
@@ -248,7 +256,8 @@ def test_loading_is_silent_and_leaves_settings_as_they_were(capfd):
 
     before = noise.is_progress_bar_enabled(), noise.get_verbosity()
     SentenceEncoder(cache=False, device="cpu").encode(["a"])
-    SentenceEncoder(cache=False, device="cpu").encode(["a" * 10 + " b" * 50_000])
+    with pytest.warns(LLMTokensWarning, match="1 of 1 texts are longer than the 256 tokens"):
+        SentenceEncoder(cache=False, device="cpu").encode(["a" * 10 + " b" * 50_000])
     assert (noise.is_progress_bar_enabled(), noise.get_verbosity()) == before
     assert capfd.readouterr() == ("", "")
     SentenceEncoder(cache=False, device="cpu", show_progress=True).encode(["a", "b"])
@@ -436,3 +445,131 @@ def test_an_unwritable_cache_costs_a_warning_only(tmp_path, encoder):
     assert np.array_equal(rows, encoder.encode(["a", "b"]))
     assert len(caught) == 1
     assert "without the cache" in str(caught[0].message)
+
+
+# What is read of a text
+
+STORY = "A quiet story about a family in a small town by the sea. " * 20
+LONG = [STORY + "Then vampires attack.", STORY + "Then they bake bread.", "A film on war."]
+
+
+@needs_weights
+def test_a_text_longer_than_the_model_reads_is_said_with_counts(tmp_path, encoder):
+    reading = SentenceEncoder(cache=tmp_path, device="cpu")
+    reading._loaded = encoder._load()
+    for _ in range(2):  # also where the rows come from the cache, without loading the model
+        with pytest.warns(LLMTokensWarning, match="2 of 3 texts are longer than the 256 tokens"):
+            rows = reading.encode(LONG)
+        assert np.array_equal(rows[0], rows[1])
+        reading = SentenceEncoder(cache=tmp_path, device="cpu")
+    assert reading._loaded is None
+
+
+@needs_weights
+def test_windows_read_all_of_a_text_and_count_by_their_lengths(encoder):
+    from llmtokens.encode.length import windows
+
+    reading = SentenceEncoder(cache=False, device="cpu", chunks="mean")
+    model = reading._loaded = encoder._load()
+    rows = reading.encode(LONG)
+    assert np.abs(rows[0] - rows[1]).max() > 1e-3
+    assert np.array_equal(rows[2], encoder.encode(LONG[2:])[0])
+    parts = windows(model, LONG[0], "")
+    assert "".join(part.text for part in parts).split() == LONG[0].replace(" ", "").split() or (
+        " ".join(part.text for part in parts) == LONG[0]
+    )
+    assert all(len(model.tokenizer(part.text)["input_ids"]) <= 256 for part in parts)
+    assert [part.tokens for part in parts] == [254, sum(p.tokens for p in parts) - 254] or (
+        len(parts) == 2
+    )
+    each = encoder.encode([part.text for part in parts])
+    mean = np.array([part.tokens for part in parts], float) @ each
+    assert np.allclose(rows[0], mean / np.linalg.norm(mean), atol=1e-6)
+    alone = np.vstack([reading.encode([text]) for text in reversed(LONG)])[::-1]
+    assert np.array_equal(rows, alone)
+    assert np.allclose(reading.encode_query(LONG[1]), rows[1], atol=1e-6)
+    assert reading.revision != encoder.revision
+
+
+@needs_weights
+def test_a_word_longer_than_the_model_reads_is_read_in_parts(encoder):
+    from llmtokens.encode.length import windows
+
+    text = "x" * 3000 + " end"
+    parts = windows(encoder._load(), text, "")
+    assert "".join(part.text for part in parts).replace(" ", "") == text.replace(" ", "")
+
+
+@needs_weights
+def test_other_scripts_than_the_default_model_knows_are_said(encoder):
+    with pytest.warns(LLMTokensWarning, match="2 of 4 texts are mostly in letters.*multilingual"):
+        encoder.encode(["Alien", "Чужой", "異邦人", "Amélie, père et fils"])
+
+
+@needs_weights
+def test_a_prompt_is_put_before_each_text(encoder):
+    asking = SentenceEncoder(cache=False, device="cpu", prompt="query: ")
+    asking._loaded = encoder._load()
+    expected = encoder.encode(["query: a film", "query: a longer text"])
+    assert np.allclose(asking.encode(["a film", "a longer text"]), expected, atol=1e-6)
+    assert asking.revision not in (encoder.revision, SentenceEncoder(prompt="passage: ").revision)
+    named = SentenceEncoder(cache=False, device="cpu", prompt_name="nonsense")
+    with pytest.raises(DataError, match="found prompt_name='nonsense'; expected one of"):
+        named.encode(["a"])
+
+
+@pytest.mark.parametrize("bad", [{"chunks": "max"}, {"pooling": "sum"}])
+def test_a_way_of_reading_that_is_none_is_refused(bad):
+    with pytest.raises(DataError, match="expected None or one of"):
+        SentenceEncoder(**bad).encode(["a"])
+
+
+@pytest.fixture(scope="module")
+def plain_transformer(tmp_path_factory):
+    """The folder of a tiny GPT-style model without a padding token and without pooling."""
+    transformers = pytest.importorskip("transformers")
+    torch = pytest.importorskip("torch")
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    folder = tmp_path_factory.mktemp("gpt")
+    words = ["<|end|>", *"abcdef"]
+    tokenizer = Tokenizer(models.WordLevel({w: k for k, w in enumerate(words)}, "<|end|>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<|end|>", model_max_length=16
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(
+        vocab_size=len(words), n_positions=16, n_embd=8, n_layer=1, n_head=2
+    )
+    transformers.GPT2Model(config).save_pretrained(folder)
+    return folder
+
+
+def test_a_model_without_padding_reads_texts_of_any_lengths(plain_transformer):
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    texts = ["a b c", "d", "e f"]
+    rows = SentenceEncoder(plain_transformer, cache=False, device="cpu").encode(texts)
+    model = transformers.GPT2Model.from_pretrained(plain_transformer).eval()
+    ids = {w: k for k, w in enumerate(["<|end|>", *"abcdef"])}
+    with torch.no_grad():
+        states = [
+            model(torch.tensor([[ids[w] for w in x.split()]])).last_hidden_state[0].numpy()
+            for x in texts
+        ]
+    assert np.allclose(rows, [state.mean(axis=0) for state in states], atol=1e-5)
+    for pooling, at in (("cls", 0), ("last", -1)):
+        pooled = SentenceEncoder(plain_transformer, cache=False, device="cpu", pooling=pooling)
+        assert np.allclose(pooled.encode(texts), [state[at] for state in states], atol=1e-5)
+        assert pooled.revision.endswith(f"-pooling-{pooling}")
+
+
+@needs_weights
+def test_a_second_run_says_that_nothing_was_to_do(tmp_path, encoder, capfd):
+    shown = SentenceEncoder(cache=tmp_path, device="cpu", show_progress=True)
+    shown._loaded = encoder._load()
+    shown.encode(["a", "b"])
+    assert "texts/s" in capfd.readouterr().err
+    shown.encode(["a", "b"])
+    assert "nothing to do for 2 texts" in capfd.readouterr().err

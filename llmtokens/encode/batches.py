@@ -42,21 +42,23 @@ def filled(batch: list[str], length: int) -> list[str]:
     return batch + batch[-1:] * (-(-_MIN_TOKENS // length) - len(batch)) if length else batch
 
 
-def embed(model: SentenceTransformer, batch: list[str]) -> Rows:
+def embed(model: SentenceTransformer, batch: list[str], prompt: str | None = None) -> Rows:
     """One row a text, all of them at once; on one thread, since sums that are divided among
     several differ by rounding."""
     with one_torch_thread:
-        vectors = model.encode(batch, batch_size=len(batch), show_progress_bar=False)
+        vectors = model.encode(batch, batch_size=len(batch), prompt=prompt, show_progress_bar=False)
     return np.asarray(vectors, dtype=np.float32)
 
 
-def embed_side_by_side(model: SentenceTransformer, work: Iterable[Batch]) -> Iterator[Batched]:
+def embed_side_by_side(
+    model: SentenceTransformer, work: Iterable[Batch], prompt: str | None
+) -> Iterator[Batched]:
     """Batches on as many threads as torch has, each on one of its own; in any order."""
     import torch
     from joblib import Parallel, delayed
 
     def one(rows: list[int], batch: list[str]) -> Batched:
-        return rows, embed(model, batch)
+        return rows, embed(model, batch, prompt)
 
     ours = model.device.type == "cpu" and model.get_backend() == "torch"  # others have their own
     n_threads = min(torch.get_num_threads(), _MOST_THREADS) if ours else 1
@@ -64,15 +66,21 @@ def embed_side_by_side(model: SentenceTransformer, work: Iterable[Batch]) -> Ite
     yield from pool(delayed(one)(*batch) for batch in work)
 
 
-def embed_elsewhere(settings: tuple[Any, ...], rows: list[int], batch: list[str]) -> Batched:
+def embed_elsewhere(
+    settings: tuple[Any, ...], rows: list[int], batch: list[str], prompt: str | None
+) -> Batched:
     """The same in a process that does not have the model yet; ``settings`` say which."""
     with _one_at_a_time:  # a tokenizer belongs to one thread
-        return rows, embed(_model_of(*settings), batch)
+        return rows, embed(_model_of(*settings), batch, prompt)
 
 
 @lru_cache(maxsize=1)
 def _model_of(
-    model: str | os.PathLike[str] | None, device: str | None, backend: str, revision: str
+    model: str | os.PathLike[str] | None,
+    device: str | None,
+    backend: str,
+    pooling: str | None,
+    revision: str,
 ) -> SentenceTransformer:
     """The model, loaded once in a process; it has to be the caller's."""
     source = models.find(model)
@@ -81,7 +89,7 @@ def _model_of(
             f"a worker has revision {source.revision!r} of {model or models.DEFAULT_MODEL!r}, its "
             f"caller has {revision!r}; put the same weights on all machines"
         )
-    return models.load(source, device, backend)
+    return models.load(source, device, backend, pooling)
 
 
 def cut(model: SentenceTransformer, text: str) -> str:
@@ -95,11 +103,13 @@ def cut(model: SentenceTransformer, text: str) -> str:
     return head if len(tokens) >= 2 * limit else text
 
 
-def token_lengths(model: SentenceTransformer, texts: list[str]) -> list[int]:
+def token_lengths(
+    model: SentenceTransformer, texts: list[str], prompt: str | None = None
+) -> list[int]:
     """Tokens of each text as the model will read it; zeros where it has no notion of padding."""
     lengths: list[int] = []
     for start in range(0, len(texts), _PROBE):
-        mask = model.preprocess(texts[start : start + _PROBE]).get("attention_mask")
+        mask = model.preprocess(texts[start : start + _PROBE], prompt=prompt).get("attention_mask")
         if mask is None:
             return [0] * len(texts)
         lengths += mask.sum(dim=1).tolist()

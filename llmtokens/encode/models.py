@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -86,8 +87,10 @@ def find(model: str | os.PathLike[str] | None) -> Source:
     return _on_hub(str(model))
 
 
-def load(source: Source, device: str | None, backend: str) -> SentenceTransformer:
-    """The model of ``source``, quietly.
+def load(
+    source: Source, device: str | None, backend: str, pooling: str | None = None
+) -> SentenceTransformer:
+    """The model of ``source``, quietly; ``pooling`` "mean", "cls" or "last" in place of its own.
 
     Raises
     ------
@@ -135,7 +138,52 @@ def load(source: Source, device: str | None, backend: str) -> SentenceTransforme
     special = getattr(model.tokenizer, "all_special_ids", None)
     if special is not None and len(model.tokenizer) <= len(special):  # loads, and reads no word
         raise FileFormatError(f"{source.location} cannot be loaded: its vocabulary is missing")
+    if special is not None and getattr(model.tokenizer, "pad_token", None) is None:
+        # As GPT's; batches are of one length, so that any token will do.
+        model.tokenizer.pad_token = model.tokenizer.eos_token or model.tokenizer.decode([0])
+    if pooling is not None:
+        _pool(model, pooling, source)
     return model
+
+
+def _pool(model: SentenceTransformer, pooling: str, source: Source) -> None:
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    at = [k for k, module in enumerate(model) if isinstance(module, Pooling)]
+    if len(at) != 1:
+        raise FileFormatError(
+            f"{source.location} has {len(at)} pooling layers; expected one for "
+            f"pooling={pooling!r} to take the place of"
+        )
+    old = model[at[0]]
+    mode = "lasttoken" if pooling == "last" else pooling
+    model[at[0]] = Pooling(old.embedding_dimension, mode, old.include_prompt)
+
+
+def reach(source: Source) -> Reach | None:
+    """How much of a text a model reads, as its folder says; None where that takes the model."""
+    folder = Path(source.snapshot or source.location)
+    try:
+        config = json.loads((folder / "sentence_bert_config.json").read_text(encoding="utf-8"))
+        limit = config["max_seq_length"]
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception:  # not a folder, another layout, another version of it
+        return None
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    if not isinstance(limit, int):
+        return None
+    return Reach(limit, lambda texts: [len(x.ids) for x in tokenizer.encode_batch(texts)])
+
+
+@dataclass(frozen=True)
+class Reach:
+    """The most tokens that a model reads, and how many there are in texts."""
+
+    limit: int
+    count: Callable[[list[str]], list[int]]
 
 
 def _from_disk_or_hub(source: Source, options: dict[str, Any]) -> SentenceTransformer:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +27,13 @@ from .batches import (
     token_lengths,
 )  # fmt: skip
 from .cache import EmbeddingCache
+from .length import Window, mean_of, reach_of, warn_of_long, warn_of_scripts, windows
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+_SHORT = 100  # characters that every model reads
+_PATIENCE = 2.0  # seconds of work without a bar
 
 
 class SentenceEncoder:
@@ -40,7 +46,8 @@ class SentenceEncoder:
     many are encoded at once as torch has threads, at most eight. Another kind of processor, or a
     batch-dependent GPU kernel, may change a value by about 1e-6. Every batch goes to the cache
     (see `llmtokens.encode.cache`) as soon as it is done. A text is read up to the model's own
-    limit of tokens. No code of a model is run, and weights must be safetensors.
+    limit of tokens, with a warning that counts the longer ones, unless ``chunks`` says to read all
+    of it. No code of a model is run, and weights must be safetensors.
 
     Parameters
     ----------
@@ -57,8 +64,17 @@ class SentenceEncoder:
     cache : bool or path
         True: the user's cache folder, or ``$LLMTOKENS_CACHE_DIR``; False: none; a path: that
         folder.
-    show_progress : bool
-        Draw a progress bar.
+    show_progress : bool, optional
+        A progress bar, with texts a second; None: where it takes longer than two seconds, on a
+        terminal.
+    chunks : {"mean"}, optional
+        Read long texts in windows, each as long as the model reads, and average their rows by the
+        windows' lengths. None: read the beginning.
+    prompt, prompt_name : str, optional
+        What is put before each text, or the name by which the model has it, as for
+        ``SentenceTransformer.encode``.
+    pooling : {"mean", "cls", "last"}, optional
+        The row of a text is the mean of its tokens, its first or its last; None: as the model says.
     n_jobs : int, optional
         Processes, as joblib counts them: by default none but this one, or what
         ``joblib.parallel_config`` says; with ``backend="dask"`` the texts are encoded on a cluster,
@@ -81,8 +97,12 @@ class SentenceEncoder:
         batch_size: int = 64,
         backend: str = "torch",
         cache: bool | str | os.PathLike[str] = True,
-        show_progress: bool = False,
+        show_progress: bool | None = None,
         n_jobs: int | None = None,
+        chunks: str | None = None,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        pooling: str | None = None,
     ) -> None:
         self.model = model
         self.device = device
@@ -91,8 +111,13 @@ class SentenceEncoder:
         self.cache = cache
         self.show_progress = show_progress
         self.n_jobs = n_jobs
+        self.chunks = chunks
+        self.prompt = prompt
+        self.prompt_name = prompt_name
+        self.pooling = pooling
         self._source: models.Source | None = None
         self._loaded: SentenceTransformer | None = None
+        self._asked = 0  # texts of the last call that were in no cache
 
     def __repr__(self) -> str:
         return f"SentenceEncoder({self.name!r})"
@@ -121,7 +146,15 @@ class SentenceEncoder:
             The offline package carries other weights than it should.
         """
         found = self._find().revision
-        return found if self.backend == "torch" else f"{found}-{self.backend}"
+        if self.backend != "torch":
+            found += f"-{self.backend}"
+        for name in ("pooling", "chunks"):
+            if getattr(self, name) is not None:
+                found += f"-{name}-{getattr(self, name)}"
+        if self.prompt is not None or self.prompt_name is not None:
+            said = f"{self.prompt_name!r}:{self.prompt!r}".encode("utf-8", "surrogatepass")
+            found += f"-prompt-{hashlib.sha256(said).hexdigest()[:8]}"
+        return found
 
     def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Rows in the order of ``texts``, shape ``(len(texts), dim)``.
@@ -129,22 +162,64 @@ class SentenceEncoder:
         Raises
         ------
         DataError
-            For texts that are not strings, a batch size below 1, or a number of processes that is
-            none.
+            For texts that are not strings, a batch size below 1, a number of processes that is
+            none, and unknown chunks, pooling or prompt names.
         ModelNotFoundError, FileFormatError, MissingExtraError
             No model, a damaged one or one with code of its own, no sentence-transformers.
+
+        Warns
+        -----
+        LLMTokensWarning
+            If texts are longer than the model reads, or mostly in a script that the default model
+            hardly knows.
         """
         texts = check_texts(texts)
         if self.batch_size < 1:
             raise DataError(f"expected batch_size >= 1, found {self.batch_size}")
+        self._require_known("chunks", ["mean"])
+        self._require_known("pooling", ["mean", "cls", "last"])
         require_jobs(self.n_jobs)
-        if self.cache is False:
-            return cached(self, texts)
-        cache = EmbeddingCache(None if self.cache is True else self.cache)
+        cache = None
+        if self.cache is not False:
+            cache = EmbeddingCache(None if self.cache is True else self.cache)
+        self._asked = 0
         try:
-            return cached(self, texts, cache)
+            rows = cached(self, texts, cache)
         finally:
-            cache.close()
+            if cache is not None:
+                cache.close()
+        if self.show_progress and texts and not self._asked:
+            print(f"Encoding: nothing to do for {len(texts)} texts, all are in the cache",
+                  file=sys.stderr)  # fmt: skip
+        self._warn(texts)
+        return rows
+
+    def _require_known(self, name: str, known: list[str]) -> None:
+        value = getattr(self, name)
+        if value is not None and value not in known:
+            raise DataError(f"found {name}={value!r:.40}; expected None or one of {known}")
+
+    def _warn(self, texts: list[str]) -> None:
+        """Of texts that are not read to their end, also where their rows were in the cache."""
+        if models.is_default(self.model):
+            warn_of_scripts(texts)
+        if self.chunks is None and max(map(len, texts), default=0) > _SHORT:
+            if self._loaded is None and self.prompt_name is None:
+                reach = models.reach(self._find()) or reach_of(self._load())
+            else:
+                reach = reach_of(self._load())
+            if reach is not None:
+                prompt = self.prompt or (self._prompt(self._load()) if self.prompt_name else "")
+                warn_of_long(texts, reach, prompt or "", self.name)
+
+    def _prompt(self, model: SentenceTransformer) -> str | None:
+        """What is put before each text."""
+        if self.prompt is not None or self.prompt_name is None:
+            return self.prompt
+        if self.prompt_name not in model.prompts:
+            raise DataError(f"found prompt_name={self.prompt_name!r:.40}; expected one of "
+                            f"{sorted(model.prompts)}")  # fmt: skip
+        return str(model.prompts[self.prompt_name])
 
     def encode_query(self, text: str) -> npt.NDArray[np.float32]:
         """The row of one text as fast as can be, shape ``(1, dim)``.
@@ -159,7 +234,11 @@ class SentenceEncoder:
         """
         texts = check_texts([text])
         model = self._load()
-        return embed(model, [cut(model, one) for one in texts])
+        prompt = self._prompt(model)
+        if self.chunks is None:
+            return embed(model, [cut(model, texts[0])], prompt)
+        parts = windows(model, texts[0], prompt or "")
+        return mean_of(embed(model, [part.text for part in parts], prompt), parts)[None]
 
     def batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], npt.NDArray[np.float32]]]:
         """Encode in batches of one token length; yields ``(positions in texts, rows)``.
@@ -169,29 +248,65 @@ class SentenceEncoder:
         ModelNotFoundError, FileFormatError, MissingExtraError
             As :meth:`encode`.
         """
+        self._asked = len(texts)
         model = self._load()
-        texts = [cut(model, text) for text in texts]
-        lengths = token_lengths(model, texts)
+        prompt = self._prompt(model) or ""
+        if self.chunks is None:
+            parts = [[Window(cut(model, text), 1)] for text in texts]
+        else:
+            parts = [windows(model, text, prompt) for text in texts]
+        owner = [k for k, some in enumerate(parts) for _ in some]
+        missing = [len(some) for some in parts]
+        first = np.cumsum([0, *missing])
+        made: dict[int, npt.NDArray[np.float32]] = {}
+        with self._progress(len(texts)) as progress:
+            for rows, vectors in self._batches([part.text for some in parts for part in some]):
+                made.update(zip(rows, vectors, strict=True))
+                done = []
+                for row in rows:
+                    missing[owner[row]] -= 1
+                    if missing[owner[row]] == 0:
+                        done.append(owner[row])
+                whole = [[made.pop(r) for r in range(first[k], first[k + 1])] for k in done]
+                if done:
+                    means = [
+                        mean_of(np.array(x), parts[k]) for k, x in zip(done, whole, strict=True)
+                    ]
+                    yield done, np.array(means)
+                    progress.update(len(done))
+
+    def _batches(self, texts: list[str]) -> Iterator[Batched]:
+        """The rows of texts that are not too long, in batches of one length."""
+        model = self._load()
+        lengths = token_lengths(model, texts, self._prompt(model))
         order = sorted(range(len(texts)), key=lambda k: (lengths[k], len(texts[k])), reverse=True)
         groups = list(of_one_length(order, lengths, self.batch_size))
         work = ((rows, filled([texts[k] for k in rows], lengths[rows[0]])) for rows in groups)
+        for rows, vectors in self._spread(work):
+            yield rows, vectors[: len(rows)]
+
+    def _progress(self, n: int) -> Any:
         from tqdm.auto import tqdm  # comes with sentence-transformers
 
-        with tqdm(total=len(texts), desc="Encoding", disable=not self.show_progress) as progress:
-            for rows, vectors in self._spread(work):
-                yield rows, vectors[: len(rows)]
-                progress.update(len(rows))
+        return tqdm(
+            total=n,
+            desc="Encoding",
+            unit=" texts",
+            delay=0 if self.show_progress else _PATIENCE,
+            disable=None if self.show_progress is None else not self.show_progress,
+        )
 
     def _spread(self, work: Iterable[Batch]) -> Iterator[Batched]:
         """Rows of every batch: here, or wherever joblib is told to work."""
         from joblib import Parallel, delayed, effective_n_jobs
 
+        prompt = self._prompt(self._load())
         if effective_n_jobs(self.n_jobs) == 1:
-            yield from embed_side_by_side(self._load(), work)
+            yield from embed_side_by_side(self._load(), work, prompt)
             return
         pool = Parallel(self.n_jobs, return_as="generator_unordered", prefer="processes")
-        settings = (self.model, self.device, self.backend, self._find().revision)
-        yield from pool(delayed(embed_elsewhere)(settings, *batch) for batch in work)
+        settings = (self.model, self.device, self.backend, self.pooling, self._find().revision)
+        yield from pool(delayed(embed_elsewhere)(settings, *batch, prompt) for batch in work)
 
     def _find(self) -> models.Source:
         if self._source is None:
@@ -200,5 +315,5 @@ class SentenceEncoder:
 
     def _load(self) -> SentenceTransformer:
         if self._loaded is None:
-            self._loaded = models.load(self._find(), self.device, self.backend)
+            self._loaded = models.load(self._find(), self.device, self.backend, self.pooling)
         return self._loaded
