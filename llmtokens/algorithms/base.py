@@ -179,9 +179,9 @@ class TokenAlgoBase(Serving, AlgoBase):
     ) -> list[Prediction]:
         """Predict all pairs of a test set, vectorised; the result is that of ``predict``.
 
-                Raises
-                ------
-                DataError
+        Raises
+        ------
+        DataError
             For what is no list of (user, item, rating), such as a frame, or an ``at`` that is no
             time.
         NotFittedError

@@ -245,7 +245,7 @@ class SentenceEncoder:
 
         Raises
         ------
-        ModelNotFoundError, FileFormatError, MissingExtraError
+        DataError, ModelNotFoundError, FileFormatError, MissingExtraError
             As :meth:`encode`.
         """
         self._asked = len(texts)
