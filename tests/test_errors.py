@@ -297,7 +297,8 @@ CASES = [
     ("SentenceEncoder.encode", DataError, lambda at: SentenceEncoder().encode("text"),
      *ONE_TEXT[1:]),
     ("SentenceEncoder.batches", DataError,
-     lambda at: list(SentenceEncoder(pooling="none").batches(["a"])), "found", "expected"),
+     lambda at: list(SentenceEncoder(prompt_name="none").batches(["a"])),
+     "found prompt_name=", "expected one of"),
     ("SentenceEncoder.encode", DataError, lambda at: SentenceEncoder(batch_size=0).encode(["a"]),
      "found 0", "expected batch_size >= 1"),
     *[(f"SentenceEncoder.{name}", error, provoke, *says)
