@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llmtokens.encode import HashingEncoder, SentenceEncoder, check_texts, models
+from llmtokens.encode import HashingEncoder, SentenceEncoder, check_texts, models, restore_encoder
 from llmtokens.errors import (
     DataError,
     FileFormatError,
@@ -489,6 +489,7 @@ def test_windows_read_all_of_a_text_and_count_by_their_lengths(encoder):
     assert np.array_equal(rows, alone)
     assert np.allclose(reading.encode_query(LONG[1]), rows[1], atol=1e-6)
     assert reading.revision != encoder.revision
+    assert restore_encoder(reading.name, reading.revision).revision == reading.revision
 
 
 @needs_weights

@@ -29,7 +29,8 @@ def restore_encoder(name: str, revision: str) -> Encoder:
     """
     hand_over = "hand it over, as in LLMTokens.load(path, encoder=...)"
     if name == DEFAULT_MODEL:
-        encoder: Encoder = SentenceEncoder()
+        chunks = "mean" if revision.endswith("-chunks-mean") else None
+        encoder: Encoder = SentenceEncoder(chunks=chunks)
     elif (found := re.fullmatch(r"1-(\d{1,7})-words(\d)to(\d)-chars3to5", revision)) and (
         name == HashingEncoder().name
     ):
