@@ -10,20 +10,36 @@ from ..errors import DataError
 _DAY = 86_400  # seconds
 _FIRST_DAY = 1_704_067_200  # 2024-01-01
 _GOODS = {  # a kind, and the kinds that people need next
-    "tent": ["sleeping bag", "camping stove"],
-    "sleeping bag": ["sleeping mat", "tent"],
+    "tent": ["sleeping bag"],
+    "sleeping bag": ["sleeping mat"],
     "sleeping mat": ["camping stove"],
-    "camping stove": ["cooking pot", "gas cartridge"],
-    "cooking pot": ["gas cartridge"],
-    "gas cartridge": ["gas cartridge"],
-    "running shoes": ["running socks", "running shorts"],
-    "running socks": ["running shorts", "running socks"],
-    "running shorts": ["running shoes"],
-    "road bike": ["bike helmet", "bike pump"],
+    "camping stove": ["gas cartridge", "cooking pot"],
+    "gas cartridge": ["gas cartridge", "water filter"],
+    "cooking pot": ["cutlery"],
+    "cutlery": ["water filter"],
+    "water filter": ["hiking map"],
+    "hiking map": ["hiking boots"],
+    "hiking boots": ["wool socks"],
+    "wool socks": ["gaiters", "boot wax"],
+    "boot wax": ["hiking poles"],
+    "gaiters": ["hiking poles"],
+    "hiking poles": ["rucksack"],
+    "rucksack": ["rain cover"],
+    "rain cover": ["rain jacket"],
+    "rain jacket": ["fleece"],
+    "fleece": ["running shoes"],
+    "running shoes": ["running socks"],
+    "running socks": ["running shorts"],
+    "running shorts": ["heart rate strap"],
+    "heart rate strap": ["bike computer"],
+    "bike computer": ["road bike"],
+    "road bike": ["bike helmet"],
     "bike helmet": ["cycling gloves"],
+    "cycling gloves": ["bike pump"],
     "bike pump": ["inner tube"],
-    "inner tube": ["inner tube"],
-    "cycling gloves": ["road bike"],
+    "inner tube": ["inner tube", "bike lock"],
+    "bike lock": ["bike lights"],
+    "bike lights": ["tent"],
 }
 _MAKERS = ["Alder", "Birk", "Cairn", "Drift", "Esker", "Fjell", "Glen", "Heath", "Inlet", "Juniper"]
 _FEATURES = ["light", "warm", "sturdy", "cheap", "compact"]
@@ -32,20 +48,20 @@ _LOYAL = 0.5  # how often a visitor looks at the maker they bought from
 
 
 def shop_events(
-    n_users: int = 400, per_kind: int = 15, n_journeys: int = 6, random_state: int = 0
+    n_users: int = 400, per_kind: int = 8, n_journeys: int = 8, random_state: int = 0
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Events of a shop for the outdoors, and its goods.
 
     A visitor has a need, looks at two to six products of that kind (``view``), puts some into the
     cart (``cart``) and mostly buys one (``buy``). A few days later comes the next need, which
-    mostly follows from what was bought: a stove after a tent, and gas again after gas. Between
+    mostly follows from what was bought: a sleeping bag after a tent, gas again after gas. Between
     journeys they look at what is popular.
 
     Parameters
     ----------
     n_users : int
     per_kind : int
-        Products of each of 14 kinds.
+        Products of each of 30 kinds.
     n_journeys : int
         Of each visitor.
     random_state : int
