@@ -257,7 +257,12 @@ def moment(at: Any) -> float:
     DataError
         For anything else.
     """
-    value = time.time() if isinstance(at, str) and at == "now" else float(seconds([at])[0])
+    if isinstance(at, str) and at == "now":
+        return time.time()
+    try:
+        value = float(seconds([at])[0])
+    except DataError:
+        value = np.nan
     if not np.isfinite(value):
         raise DataError(f'found at={at!r}; expected a number, a date, or "now"')
     return value

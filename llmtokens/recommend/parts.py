@@ -48,7 +48,7 @@ _RATINGS: Layout = {
     "value": Array(("ratings",)),
     "weight": Array(("ratings",), optional=True),
 }
-_KEYS = {"parameters", "scalars", "users", "items", "scale", "timestamps", *_TOKENS}
+_KEYS = {"parameters", "scalars", "users", "items", "scale", *_TOKENS}
 
 
 def to_parts(algo: Fitted) -> Parts:
@@ -71,7 +71,6 @@ def to_parts(algo: Fitted) -> Parts:
     for side, tokens in (("item_tokens", model.item_tokens), ("user_tokens", model.user_tokens)):
         payload[side], parts = (None, {}) if tokens is None else tokens.to_parts()
         arrays |= {f"{side}.{k}": v for k, v in parts.items()}
-    payload["timestamps"] = None
     if model.timestamps is not None:
         payload["timestamps"], parts = model.timestamps.to_parts()
         arrays |= {f"timestamps.{k}": v for k, v in parts.items()}
@@ -88,7 +87,7 @@ def from_parts(
     FileFormatError
         If the parts are not those of such an algorithm.
     """
-    if not isinstance(payload, dict) or payload.keys() != _KEYS:
+    if not isinstance(payload, dict) or payload.keys() - {"timestamps"} != _KEYS:
         raise FileFormatError(f"expected the parts {sorted(_KEYS)}")
     groups: dict[str, dict[str, NDArray[Any]]] = {
         name: {} for name in ("state", "ratings", "timestamps", *_TOKENS)
@@ -116,7 +115,7 @@ def from_parts(
     check(layout, state, sizes)
     state = {name: state.get(name) for name in layout}
     model = cls.fitted_type.from_arrays(state, ratings, users, items)
-    if payload["timestamps"] is not None:
+    if "timestamps" in payload:
         when = Timestamps.from_parts(payload["timestamps"], groups["timestamps"])
         model = replace(model, timestamps=when)
         vars(algo)["timestamps"] = when  # so that it can be fitted again
