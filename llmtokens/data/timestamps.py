@@ -113,7 +113,10 @@ class Timestamps:
 
     def of_ratings(self, ratings: Ratings) -> Floats:
         """The time of each rating of a trainset, NaN where there is none, shape (n,)."""
-        users, items = self.users.rows(ratings.user_ids), self.items.rows(ratings.item_ids)
+        rated = np.flatnonzero(np.bincount(ratings.item, minlength=ratings.n_items))
+        items = np.full(ratings.n_items, -1)
+        items[rated] = self.items.rows([ratings.item_ids[k] for k in rated.tolist()])
+        users = self.users.rows(ratings.user_ids)
         return self._at(users[ratings.user], items[ratings.item])
 
     def of_all_ratings(self, ratings: Ratings) -> Floats:
