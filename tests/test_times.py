@@ -12,7 +12,7 @@ from surprise.model_selection import train_test_split
 
 import llmtokens
 from llmtokens.algorithms.bpmf import LLMTokensBPMF, shards
-from llmtokens.algorithms.bpmf.drift import DriftScale, Sequence
+from llmtokens.algorithms.drift import DriftScale, Sequence
 from llmtokens.distributed import fit_bpmf
 from llmtokens.errors import DataError
 from llmtokens.kernels import drift as kernels

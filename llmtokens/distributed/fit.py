@@ -15,10 +15,11 @@ import numpy as np
 from ..algorithms.base import breakdowns_named
 from ..algorithms.bpmf import LLMTokensBPMF
 from ..algorithms.bpmf.chain import Chain, kept_samples
-from ..algorithms.bpmf.drift import Moments
+from ..algorithms.bpmf.drift import DriftPrior
 from ..algorithms.bpmf.features import Known
 from ..algorithms.bpmf.fitted import FittedBPMF
 from ..algorithms.bpmf.model import spread
+from ..algorithms.drift import Moments
 from ..data.entities import EntityIndex
 from ..data.ratings import Ratings
 from ..data.timestamps import Timestamps
@@ -213,7 +214,7 @@ class _Job:
     def _chain(self, team: Any) -> Chain:
         chain = self.algo._chain(
             team, self.ratings.n, self.users, self.items, self.known, self.std, self.seed,
-            self.moments.start(),
+            DriftPrior.of(self.moments),
         )  # fmt: skip
         saved = self._saved()
         if saved is not None:

@@ -8,15 +8,11 @@ user by user; :math:`\sigma^2` and :math:`\tau`, log-uniform on grids, with it i
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
 
-from ...data.ratings import Ratings
-from ...data.timestamps import Timestamps
-from ...errors import DataError
 from ...kernels import drift as kernels
 from ...runtime.arrays import Floats, Rows
+from ..drift import DriftScale, Moments, Sequence
 from .priors import draw_from
 from .reproducible import Purpose, by_block
 
@@ -25,13 +21,6 @@ TIMES = np.exp(np.linspace(np.log(1e-2), np.log(1e7), 104))  # of the usual gap 
 _CELL = 3  # neighbours on the grid among which one is drawn
 _START = (0.05, 30.0)
 _SEARCH, _REST = 32, 4  # sweeps with a turn each, and later those from turn to turn
-
-
-class DriftScale(NamedTuple):
-    """Variance, and the time after which little of a deviation is left."""
-
-    variance: float
-    tau: float
 
 
 class DriftPrior:
@@ -47,6 +36,11 @@ class DriftPrior:
         self._variances, self._times = variances, times * unit
         self.variance = _nearest(variances, _START[0])
         self.tau = _nearest(self._times, _START[1] * unit)
+
+    @classmethod
+    def of(cls, moments: Moments) -> DriftPrior | None:
+        """That of a chain at its start; None where no times are known."""
+        return None if moments.times is None else cls(moments.unit)
 
     @property
     def scale(self) -> DriftScale:
@@ -79,41 +73,6 @@ def _cell(rng: np.random.Generator, grid: Floats, now: float) -> list[float]:
 
 def _nearest(grid: Floats, value: float) -> float:
     return float(grid[np.argmin(np.abs(np.log(grid / value)))])
-
-
-class Sequence(NamedTuple):
-    """Ratings with a time, by user and in the order of time.
-
-    Attributes
-    ----------
-    ptr : (n_users + 1,)
-    at : (n,)
-        Where they are among all ratings.
-    gap : (n,)
-        Time since the user's rating before; infinite for the first.
-    """
-
-    ptr: Rows
-    at: Rows
-    gap: Floats
-
-    @classmethod
-    def of(cls, user: Any, times: Floats, n_users: int) -> Sequence:
-        """``user`` and ``times`` by rating, the users in order; NaN: no time."""
-        at = np.flatnonzero(np.isfinite(times))
-        at = at[np.lexsort((times[at], user[at]))]
-        ptr = np.append(0, np.cumsum(np.bincount(user[at], minlength=n_users)))
-        gap = np.diff(times[at], prepend=0.0)
-        gap[ptr[:-1][ptr[:-1] < len(gap)]] = np.inf
-        return cls(ptr.astype(np.int64), at, gap)
-
-    def smoothed(self, e: Floats, precision: Floats, scale: DriftScale) -> tuple[Floats, Floats]:
-        """Means and variances of ``s`` given errors ``e``, both in this order."""
-        mean, spread, out = np.empty_like(e), np.empty_like(e), np.empty_like(e)
-        kernels.sample(
-            self.ptr, self.gap, e, precision, *scale, np.zeros_like(e), out, mean, spread
-        )
-        return mean, spread
 
 
 class Drift:
@@ -156,46 +115,3 @@ class Drift:
             s.ptr, s.gap, self._errors, self._precision, *scale, normals, drawn, mean, spread
         )
         self.states[s.at] = drawn
-
-
-class Moments(NamedTuple):
-    """When ratings were made, and what that may tell.
-
-    Attributes
-    ----------
-    timestamps : Timestamps, or None
-    times : (n_ratings,), or None where nothing can be learned from them
-    unit : float
-        The usual gap between two ratings of a user.
-    """
-
-    timestamps: Timestamps | None = None
-    times: Floats | None = None
-    unit: float = 0.0
-
-    def start(self) -> DriftPrior | None:
-        """The prior of a chain at its start."""
-        return None if self.times is None else DriftPrior(self.unit)
-
-    @classmethod
-    def of(cls, given: Any, ratings: Ratings) -> Moments:
-        """``given`` as :class:`~.LLMTokensBPMF` takes it.
-
-        Raises
-        ------
-        DataError
-            For another form, or where no rating has a time.
-        """
-        if given is None:
-            return cls()
-        timestamps = Timestamps.of(given)
-        times = timestamps.of_ratings(ratings)
-        if not np.isfinite(times).any():
-            pair = ratings.user_ids[ratings.user[0]], ratings.item_ids[ratings.item[0]]
-            raise DataError(
-                f"found no timestamp for any of {ratings.n} ratings, the first (user, item) being "
-                f"{pair}; expected some of these pairs: build timestamps from the same ids"
-            )
-        known = Sequence.of(ratings.user, times, ratings.n_users)
-        gaps = known.gap[np.isfinite(known.gap) & (known.gap > 0)]
-        return cls(timestamps, times, float(np.median(gaps))) if len(gaps) else cls(timestamps)

@@ -16,10 +16,10 @@ from ...recommend.interface import Scores, require_finite
 from ...runtime.arrays import Floats, Rows, Singles
 from ...runtime.cached import cached_property
 from ...storage.layout import Array, Layout, Scalar
+from ..drift import DriftScale, Sequence, smoothed_at
 from ..selection import CORRECTED, CorrectedModel
 from .cold_start import EVEN_ODDS
 from .conditional import antithetic, conditional, influence
-from .drift import DriftScale, Sequence
 from .features import LEAD, TextFeatures
 from .left_open import products
 
@@ -165,20 +165,10 @@ class FittedBPMF(CorrectedModel):
         rated = known[ratings.user], ratings.item.astype(np.int64)
         left = (ratings.value - self.score(*rated)[0]) / self.std
         precision = 1.0 / (self.user_open[rated[0], 0] * self.item_open[rated[1], 0])
-        user = np.concatenate([ratings.user, who])
-        when = np.concatenate([self.timestamps.of_ratings(ratings), times[asked]])
-        order = np.argsort(user, kind="stable")
-        s = Sequence.of(user[order], when[order], len(known))
-        none, at = np.zeros(len(asked)), order[s.at]
-        found = s.smoothed(
-            np.concatenate([left, none])[at],
-            np.concatenate([precision, none])[at],
-            DriftScale(self.drift_variance, self.drift_tau),
-        )
-        for out, values in zip((mean, variance), found, strict=True):
-            by_place = np.empty(len(user))
-            by_place[at] = values
-            out[asked] = by_place[ratings.n :]
+        mean[asked], variance[asked] = smoothed_at(
+            ratings.user, self.timestamps.of_ratings(ratings), left, precision,
+            DriftScale(self.drift_variance, self.drift_tau), who, times[asked],
+        )  # fmt: skip
         return mean, variance
 
     def rank_scores(self, users: Rows) -> Floats:

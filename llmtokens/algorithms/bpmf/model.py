@@ -16,10 +16,11 @@ from ...runtime.random_state import generator
 from ...runtime.threads import most_threads
 from ...tokens import LLMTokens
 from ..base import TokenAlgoBase, fitted
+from ..drift import Moments
 from ..selection import Correction
 from .chain import Chain, Plan
 from .correction import corrected
-from .drift import DriftPrior, Moments
+from .drift import DriftPrior
 from .features import Known
 from .fitted import FittedBPMF
 from .sampler import Size
@@ -191,7 +192,9 @@ class LLMTokensBPMF(TokenAlgoBase):
         with self._threads(ratings.n):
             about, lead = known.users[: ratings.n_users], known.lead[: ratings.n_items]
             team = Shards.of(ratings, std, about, lead, self.n_factors, seed, moments.times)
-            chain = self._chain(team, ratings.n, users, items, known, std, seed, moments.start())
+            chain = self._chain(
+                team, ratings.n, users, items, known, std, seed, DriftPrior.of(moments)
+            )
             return self._finished(chain.run(), ratings, users, items, known, std, moments)
 
     def _seed(self) -> int:

@@ -17,9 +17,12 @@ from ...runtime.arrays import Floats, Rows, Singles
 from ...runtime.cached import cached_property
 from ...storage.layout import Array, Layout, Scalar, nested
 from .. import fold_in as fold
+from ..drift import DriftScale, Sequence, smoothed_at
 from ..ridge import apply_map
 from ..selection import CORRECTED, CorrectedModel, Correction
 from .cold_start import item_share
+
+_ROUNDS = 5  # in which a user's factors and drift are found
 
 
 class Spreads(NamedTuple):
@@ -53,6 +56,9 @@ class FittedSVD(CorrectedModel):
         A token's row of ``lead`` is ``(token[:d - 1] - lead_centre) * lead_scale``.
     user_map, item_map : ndarray of shape (n_dims + 1, n_factors + 1)
         Turn ``[token, 1]`` into ``[p_u, b_u]`` and ``[q_i, b_i]`` of rows without ratings.
+    drift_variance, drift_tau : float
+        Of what users are like just now: in units of the noise, 0 where there is no such term; and
+        the time after which little of it is left.
     kept_spreads : Spreads or None
         What :attr:`spreads` was before anything was learned after the fit.
     """
@@ -67,6 +73,8 @@ class FittedSVD(CorrectedModel):
     lead_scale: float
     user_map: Floats
     item_map: Floats
+    drift_variance: float = 0.0
+    drift_tau: float = 1.0
     kept_spreads: Spreads | None = None
 
     layout: ClassVar[Layout] = {
@@ -81,6 +89,8 @@ class FittedSVD(CorrectedModel):
         "lead_scale": Scalar(float),
         "user_map": Array(("user_dims + 1", "factors + 1")),
         "item_map": Array(("item_dims + 1", "factors + 1")),
+        "drift_variance": Scalar(float),
+        "drift_tau": Scalar(float),
         "spreads.user": Array(("factors + 1", "factors + 1")),
         "spreads.item": Array(("factors + 1", "factors + 1")),
     }
@@ -106,6 +116,33 @@ class FittedSVD(CorrectedModel):
             unknown = (users >= self.users.n_warm) | (items >= self.items.n_warm)
             est[unknown] = np.nan
         return est, {}
+
+    def score_at(self, users: Rows, items: Rows, times: Floats) -> Scores:
+        est, details = self.score(users, items)
+        return est + self.drift_at(users, times), details
+
+    def drift_at(self, users: Rows, times: Floats) -> Floats:
+        """What users are like at some times, as far as their ratings tell; zeros where a time is
+        NaN, or the user has no ratings."""
+        out = np.zeros(len(users))
+        asked = np.flatnonzero(np.isfinite(times) & (users < self.users.n_warm))
+        if self.timestamps is None or not self.drift_variance or not len(asked):
+            return out
+        known, who = np.unique(users[asked], return_inverse=True)
+        ratings = self.ratings.only(known)
+        left = ratings.value - self.score(known[ratings.user], ratings.item.astype(np.int64))[0]
+        out[asked] = smoothed_at(
+            ratings.user, self.timestamps.of_ratings(ratings), left, np.ones(ratings.n),
+            DriftScale(self.drift_variance, self.drift_tau), who, times[asked],
+        )[0]  # fmt: skip
+        return out
+
+    def _times(self, user: int, items: Rows) -> Floats:
+        """When a user rated items, NaN where unknown."""
+        if self.timestamps is None:
+            return np.full(len(items), np.nan)
+        uid, iids = self.users.ids[user], [self.items.ids[row] for row in items]
+        return self.timestamps.of_pairs([uid] * len(items), iids)
 
     def rank_scores(self, users: Rows) -> Floats:
         out: Floats = (self.pu[users] @ self.qi.T).astype(np.float64)
@@ -138,7 +175,9 @@ class FittedSVD(CorrectedModel):
     def influence(self, user: int, item: int) -> Floats:
         """On the user's ridge regression given the items, as in fold-in."""
         items, values, weights = self.ratings.of_user(user)
-        values = values - self.newcomer_terms(np.full(len(items), user), items)
+        same = np.full(len(items), user)
+        values = values - self.newcomer_terms(same, items)
+        values = values - self.drift_at(same, self._times(user, items))
         known, open_ = self._user_evidence(user, items, values)
         query = _with_one(self.qi[[item]])[0]
         return fold.influence(known, open_, weights, self.spreads.user, query)
@@ -150,8 +189,17 @@ class FittedSVD(CorrectedModel):
     ) -> dict[str, Any]:
         prior = self._prior("user", np.array([row]))[0]
         values = values - self.newcomer_terms(np.full(len(items), row), items)
-        evidence = self._user_evidence(row, items, values)
-        z = prior + fold.update(*evidence, weights, self.spreads.user)
+        design, open_ = self._user_evidence(row, items, values)
+        z = prior + fold.update(design, open_, weights, self.spreads.user)
+        if self.drift_variance:
+            scale = DriftScale(self.drift_variance, self.drift_tau)
+            s = Sequence.of(np.zeros(len(items), np.int64), self._times(row, items), 1)
+            drift = np.zeros(len(items))
+            for _ in range(_ROUNDS):  # to the mode of both, by turns
+                left = open_ - design @ (z - prior)
+                drift[s.at] = s.smoothed(left[s.at], weights[s.at], scale)[0]
+                z = prior + fold.update(design, open_ - drift, weights, self.spreads.user)
+            values = values - drift
         text = self._prior("item", items)
         shown = np.column_stack([self.qi[items], self.bi[items]]) - text
         gap = (shown / (1 - self.text_share[items])[:, None]) @ np.append(z[:-1], 1)

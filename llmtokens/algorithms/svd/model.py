@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -15,6 +16,7 @@ from ...runtime.arrays import Singles
 from ...runtime.random_state import generator
 from ...tokens import LLMTokens
 from ..base import TokenAlgoBase, fitted
+from ..drift import Moments, Sequence, learn_scale
 from ..ridge import TokenRidge
 from ..selection import CorrectedModel
 from .cold_start import Factors, Sides
@@ -48,6 +50,15 @@ class LLMTokensSVD(TokenAlgoBase):
     the leading 16 token dims, is by how much the things a user picks are better than their text
     says (:class:`~llmtokens.algorithms.selection.Correction`).
 
+    *What a user is like just now.* With ``timestamps``, ratings have a further term,
+
+    .. math:: s_u(t_{ui}), \quad s_u \sim GP(0, \sigma^2 e^{-|t - t'| / \tau})
+
+    an Ornstein-Uhlenbeck process for every user. Its variance and time scale are those that
+    foretell each residual of the baselines best from the user's others; its posterior mean is taken
+    from the ratings before training, and found anew from what the trained model leaves of them.
+    Ratings without a time have no such term, predictions without one its mean, zero.
+
     Without tokens this is plain SVD; with ``shuffle=False, dtype="float64"`` besides, it equals
     ``surprise.SVD`` to the last bit.
 
@@ -73,6 +84,11 @@ class LLMTokensSVD(TokenAlgoBase):
     random_state : int, RandomState or None
     verbose : bool, default=False
         Print epochs, as Surprise does.
+    timestamps : DataFrame, Surprise Dataset, or mapping, optional
+        When ratings were made: a frame with the columns user, item and timestamp, the data set
+        itself where it has timestamps, or ``{(user, item): timestamp}``, in any unit (dates count
+        in seconds). There may be more pairs than those of the trainset, whose moments predictions
+        then take from here, and fewer.
 
     Attributes
     ----------
@@ -124,6 +140,7 @@ class LLMTokensSVD(TokenAlgoBase):
         dtype: str = "float32",
         random_state: int | np.random.RandomState | None = None,
         verbose: bool = False,
+        timestamps: Any = None,
     ) -> None:
         super().__init__(item_tokens, user_tokens)
         self.n_factors = n_factors
@@ -145,9 +162,36 @@ class LLMTokensSVD(TokenAlgoBase):
         self.dtype = dtype
         self.random_state = random_state
         self.verbose = verbose
+        self.timestamps = timestamps
 
     def _learn(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> FittedSVD:
         self._check_parameters()
+        moments = Moments.of(self.timestamps, ratings)
+        if moments.times is None:
+            model = self._learn_ageless(ratings, users, items)
+            return replace(model, timestamps=moments.timestamps)
+        ridges = (
+            TokenRidge(side.tokens, counts)
+            for side, counts in ((items, ratings.item_counts), (users, ratings.user_counts))
+        )
+        errors = baselines(ratings, *ridges).residual
+        sequence = Sequence.of(ratings.user, moments.times, ratings.n_users)
+        errors = errors[sequence.at]
+        scale, drift = learn_scale(sequence, errors, moments.unit), np.zeros(ratings.n)
+        if scale is not None:
+            drift[sequence.at] = sequence.smoothed(errors, np.ones(len(errors)), scale)[0]
+        less = replace(ratings, value=ratings.value - drift)
+        model = self._learn_ageless(less, users, items)
+        return replace(
+            model,
+            ratings=ratings,
+            timestamps=moments.timestamps,
+            drift_variance=0.0 if scale is None else scale.variance,
+            drift_tau=1.0 if scale is None else scale.tau,
+        )
+
+    def _learn_ageless(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> FittedSVD:
+        """The model but for what users are like just now."""
         if self.item_tokens is None and self.user_tokens is None:
             return self._learn_plain(ratings, users, items)
         ridge = TokenRidge(items.tokens, ratings.item_counts)
