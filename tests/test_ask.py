@@ -3,7 +3,7 @@ import pytest
 from algorithms import ALGORITHMS, DATA, TOKENS, full, make
 
 from llmtokens import HashingEncoder, LLMTokens, LLMTokensSVD
-from llmtokens.errors import DataError
+from llmtokens.errors import DataError, LLMTokensWarning
 
 ROWS = list(DATA.ratings[["user", "item", "rating"]].itertuples(index=False, name=None))
 TRAIN = full(ROWS)
@@ -100,5 +100,8 @@ def test_the_short_way_to_the_row_of_a_query_is_that_of_encode_but_for_rounding(
     from llmtokens import SentenceEncoder
 
     encoder = SentenceEncoder()
-    for text in ("robots", "a quiet film about loneliness in space " * 100):
-        np.testing.assert_allclose(encoder.encode_query(text), encoder.encode([text]), atol=1e-5)
+    short, long = "robots", "a quiet film about loneliness in space " * 100
+    with pytest.warns(LLMTokensWarning, match="1 of 1 texts are longer than the 256 tokens"):
+        rows = encoder.encode([long])
+    np.testing.assert_allclose(encoder.encode_query(long), rows, atol=1e-5)
+    np.testing.assert_allclose(encoder.encode_query(short), encoder.encode([short]), atol=1e-5)

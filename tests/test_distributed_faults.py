@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -241,9 +242,9 @@ def test_workers_let_go_of_the_shards_of_a_fit_that_failed(client, monkeypatch):
 def test_what_did_not_come_out_as_numbers_is_no_model(monkeypatch):
     finished = LLMTokensBPMF._finished
     monkeypatch.setattr(
-        LLMTokensBPMF, "_finished", lambda *args: finished(*args) | {"bu": np.full(3, np.nan)}
+        LLMTokensBPMF, "_finished", lambda *args: replace(finished(*args), std=np.nan)
     )
-    with pytest.raises(DataError, match="training diverged: bu"):
+    with pytest.raises(DataError, match="training diverged: pu"):
         fit_bpmf(FRAME, **PARAMS)
 
 

@@ -59,6 +59,7 @@ GRIDS = {
         "dtype": ["float32", "float64"],
         "random_state": [0, 1],
         "verbose": [False, True],
+        "timestamps": [None, DATA.ratings],
     }
     | {f"{kind}_{of}": [0.005, 0.02] for kind in ("lr", "reg")
        for of in ("all", "bu", "bi", "pu", "qi")},

@@ -38,6 +38,7 @@ _HEAD = 1 << 17  # bytes in which the separator shows
 _PREAMBLE = 30  # lines in which the names are looked for
 _WIDEST = 10_000  # columns; pandas takes the square of their number in time
 _LONGEST = 1 << 24  # bytes of the first line
+_QUOTED = re.compile(r'(?:^|(?<=[,;\t|]))"[^"]*(?:"|$)')  # what stands in quotes is no separator
 _SEPARATORS = ("\t", "::", ";", ",", "|", " ")  # of two that fit alike, the first
 _ONE_BYTE = "\x1f"  # in place of a separator that has two
 _MARKS = (
@@ -300,7 +301,8 @@ def _head(data: bytes, start: int, source: str) -> list[str]:
                 "trust the file, read it with pandas and pass the DataFrame"
             )
     lines = re.findall("[^\n]*\n|[^\n]+$", data[start:end].decode("utf-8", "surrogatepass"))
-    if any(line.count(by) >= _WIDEST for line in lines[:_PREAMBLE] for by in _SEPARATORS[:-1]):
+    bare = [_QUOTED.sub("", line) for line in lines[:_PREAMBLE]]
+    if any(line.count(by) >= _WIDEST for line in bare for by in _SEPARATORS[:-1]):
         raise FileFormatError(
             f"{source}: a row of more than {_WIDEST:,} fields; if you trust the file, read it with "
             "pandas and pass the DataFrame"
