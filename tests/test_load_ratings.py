@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 
 from llmtokens import LLMTokensEASE
-from llmtokens.datasets import load_ratings
+from llmtokens.datasets import load_items, load_ratings
 from llmtokens.errors import (
     AlignmentError,
     DataError,
@@ -210,3 +211,130 @@ def test_a_bad_file_is_told(
         (tmp_path / name).write_bytes(content)
     with pytest.raises(error, match=message):
         load_ratings(tmp_path / name)
+
+
+# ---- files as people bring them
+
+
+def written(folder: Path, text: str, name: str = "ratings.csv", encoding: str = "utf-8") -> Path:
+    path = folder / name
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+ANN = {"user": "ann", "item": 7, "rating": 4.5}
+BOB = {"user": "bob", "item": 8, "rating": 3}
+TRUE = [("ann", 7, 4.5, None), ("bob", 8, 3.0, None)]
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("user;item;rating\nann;7;4,5\nbob;8;3\n", {}),
+        ("user\titem\trating\nann\t7\t4.5\nbob\t8\t3\n", {}),
+        ("user::item::rating\nann::7::4.5\nbob::8::3\n", {}),
+        ("user|item|rating\nann|7|4.5\nbob|8|3\n", {}),
+        ("user, item, rating\nann, 7, 4.5\nbob, 8, 3\n", {}),
+        ("sep=;\nuser;item;rating\nann;7;4,5\nbob;8;3,0\n", {}),
+        ("\ufeffuser,item,rating\r\nann,7,4.5\r\n\r\nbob,8,3\r\n,,\r\n", {}),
+        ("user,item,rating\rann,7,4.5\rbob,8,3\r", {}),
+        ('"user","item","rating"\n"ann","7","4,5"\n"bob","8","3"\n', {}),
+        ("ann,7,4.5\nbob,8,3\n", {"header": False}),
+        ("ann,4.5,7\nbob,3,8\n", {"header": ["user", "rating", "item"]}),
+        ("user,item,rating\nann,7.0,4.5\nbob,8.0,3\n", {}),
+        ("user~item~rating\nann~7~4.5\nbob~8~3\n", {"sep": "~"}),
+        (f"{json.dumps(ANN)}\n{json.dumps(BOB)}\n", {}),
+        (json.dumps([ANN, BOB]), {}),
+        (f"{ANN!r}\n{BOB!r}\n", {}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_dialect_is_told_from_the_file(
+    tmp_path: Path, text: str, options: dict, encoding: str
+) -> None:
+    if encoding == "utf-16" and text[:1] in "[{":
+        pytest.skip("JSON is UTF-8")
+    path = written(tmp_path, text, encoding=encoding)
+    assert load_ratings(path, **options).dataset.raw_ratings == TRUE
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1:\n30878,4,2005-12-26\n", "Netflix Prize"),
+        ("<!DOCTYPE html><html></html>", "web page"),
+        ("user,item,rating\nann,7,4.5\nbob,8,x\n", "line 3: 'x'"),
+        ("user;item;rating\nann;7;4,5\nbob;8;3.5\n", "a decimal comma"),
+        ("user,item,rating\nann,7,80%\nbob,8,60%\n", "a percentage"),
+        ("user,item,rating\nann,7,4/5\nbob,8,3/5\n", "such as 4/5"),
+        ("user,item,rating\nann,7,true\nbob,8,false\n", "yes or no"),
+        ("user,item,rating\nann,7,4,5\nbob,8,3,0\n", "decimal comma"),
+        ("user,item,rating,note\nann,7,4,a\nb\nbob,8,3,c\n", "fewer cells|goes on in the next"),
+        ("user\titem\trating\tname\nann\t7\t4\t\"a\nb\"\nbob\t8\t3\tc\n", "line 2 opens a cell"),
+        ("user,item,rating\nann,7,4\n\x00,8,3\n", "NUL byte"),
+        ("user,item,rating\n1,7,4\nNULL,8,3\n", "no 'user' id, which reads 'NULL'"),
+        ("user,item,rating,timestamp\n1,7,4,1260759144\n2,8,3,1260759144000\n", "milliseconds"),
+        ("User,item,rating\n1,7,4\n", "Is 'user' 'User' here"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises((LLMTokensWarning, DataError, FileFormatError), match=message):
+        load_ratings(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "message"),
+    [
+        ("1,7,4\n2,8,3\n", "utf-8", "there is no header line; the first row is read as user '1'"),
+        ("user,item,rating\nJosé,7,4\n", "cp1252", "is not UTF-8 .line 2.; it is read as Windows"),
+        ("of 2020\n\nuser,item,rating\n1,7,4\n", "utf-8", "the header is line 3"),
+        ("user,item,rating\n1,7,4,\n2,8,3\n", "utf-8", "surplus and empty, the first in line 2"),
+        ("user,item,rating\n1,7,4\n1,7,3\n", "utf-8", "pairs that were rated before"),
+        ("user,item,rating\nNA,7,4\nbob,7,3\n", "utf-8", "cells in 'user' read 'NA'"),
+    ],
+)
+def test_what_had_to_be_decided_is_said(
+    tmp_path: Path, text: str, encoding: str, message: str
+) -> None:
+    with pytest.warns(LLMTokensWarning, match=message):
+        load_ratings(written(tmp_path, text, encoding=encoding))
+
+
+def test_what_means_not_rated_is_left_out_and_twice_rated_is_once(tmp_path: Path) -> None:
+    path = written(tmp_path, "user,item,rating\n1,7,4\n1,7,2\n1,8,-1\n2,8,\n2,7,5\n")
+    for how, rating in (("first", 4.0), ("last", 2.0), ("mean", 3.0)):
+        data = load_ratings(path, missing_rating=-1, duplicates=how)
+        assert sorted(data.dataset.raw_ratings) == [(1, 7, rating, None), (2, 7, 5.0, None)]
+    with pytest.raises(DataError, match="rated before"):
+        load_ratings(path, missing_rating=-1, duplicates="error")
+
+
+def test_backslashes_before_quotes_are_taken_for_what_they_are(tmp_path: Path) -> None:
+    rows = '"ISBN";"Title";"Author"\n"01";"The \\"Heart\\"; of it";"A"\n"02";"B &amp; C";"D"\n'
+    frame = load_items(written(tmp_path, rows), item="ISBN")
+    assert frame["item"].tolist() == ["01", "02"]
+    assert frame["Title"].tolist() == ['The "Heart"; of it', "B & C"]
+
+
+@pytest.mark.parametrize("mark", [-1, 99])
+def test_a_value_that_stands_for_not_rated_is_named_with_its_cure(mark: int) -> None:
+    frame = pd.DataFrame(
+        {"user": [1, 2, 3, 4, 5], "item": [1, 2, 3, 4, 5], "rating": [7, 8, mark, 2, 10]}
+    )
+    with pytest.raises(DataError, match=f"1 of 5 ratings are {mark}.*missing_rating={mark}"):
+        load_ratings(frame)
+    assert load_ratings(frame, missing_rating=mark).rating_scale == (2, 10)
+    assert load_ratings(frame, rating_scale=(-1, 99)).rating_scale == (-1, 99)
+
+
+def test_many_zeros_below_a_scale_from_one_are_pointed_out() -> None:
+    frame = pd.DataFrame({"user": range(9), "item": 1, "rating": [0, 0, 0, 0, 5, 7, 8, 9, 10]})
+    with pytest.warns(LLMTokensWarning, match="4 of 9 ratings are 0.*missing_rating=0"):
+        load_ratings(frame)
+
+
+def test_ratings_of_two_kinds_or_from_minus_one_to_one_are_what_they_are() -> None:
+    thumbs = pd.DataFrame({"user": range(4), "item": 1, "rating": [-1, 1, 1, -1]})
+    assert load_ratings(thumbs).rating_scale == (-1, 1)
+    liked = thumbs.assign(rating=[0, 1, 1, 0])
+    assert load_ratings(liked).rating_scale == (0, 1)

@@ -142,7 +142,9 @@ def warn_of_words(column: pd.Series, name: str, source: str, where: Where) -> No
 
 
 def _safe(texts: list[str], values: list[float]) -> bool:
-    """Whether nothing is lost if these texts become numbers."""
+    """Whether nothing is lost if these texts become numbers; 1e5 may be a name, 1.0e5 is none."""
+    if any("e" in x.lower() and "." not in x for x in texts):
+        return False
     return not any(map(_LEADING_ZERO.match, texts)) and max(map(abs, values)) < 2**53
 
 

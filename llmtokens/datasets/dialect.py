@@ -78,7 +78,7 @@ class Dialect:
         Of the columns; where there is no header line, those asked for, in their usual order.
     scan : Scan
     columns : dict
-        What was seen of those looked at.
+        What was seen of those looked at, and of the last one.
     lone_returns : bool
         Whether a carriage return stands in the text.
     """
@@ -176,7 +176,7 @@ def find(
         )
     lines = [line.replace(written, sep) for line in head]
     padded = _is_padded(lines[at:], sep)
-    places = {name: names.index(name) for name in looked_at if name in names}
+    places = {name: names.index(name) for name in (*looked_at, names[-1]) if name in names}
     titles = '"' in lines[at] if below else None
     quoting, found = _quoting(
         data, sep, start, len(names), [*places.values()], padded, titles, source
@@ -329,7 +329,7 @@ def split(line: str, sep: str) -> list[str]:
 
 
 def _clean(cells: Sequence[str]) -> list[str]:
-    return [cell.strip().removeprefix("#").strip() for cell in cells[:1]] + [
+    return [cell.strip(" \ufeff\t").removeprefix("#").strip() for cell in cells[:1]] + [
         cell.strip() for cell in cells[1:]
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -11,7 +12,7 @@ import pandas as pd
 from surprise import Reader
 from surprise.dataset import DatasetAutoFolds
 
-from ..errors import DataError, sample
+from ..errors import DataError, LLMTokensWarning, sample
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -130,6 +131,7 @@ def check_ratings(
             "Drop them: one such rating would spoil every prediction."
         )
     if rating_scale is None:
+        _check_marks(values, source)
         return float(values.min()), float(values.max())
     low, high = check_scale(rating_scale)
     outside = (values < low) | (values > high)
@@ -139,6 +141,33 @@ def check_ratings(
             f"{low:g} to {high:g}. Give the true rating_scale, or None to take the data's range."
         )
     return low, high
+
+
+def _check_marks(values: np.ndarray, source: str) -> None:
+    """Raise where -1, 99 or the like stand for "not rated"; warn where 0 may."""
+    distinct, counts = np.unique(values, return_counts=True)
+    if len(distinct) < 4:
+        return
+    low, high, span = distinct[0], distinct[-1], distinct[-2] - distinct[1]
+    for value, n, alone in (
+        (low, counts[0], low in (-1, -9, -99, -999) and distinct[1] >= 0),
+        (high, counts[-1], high in (9, 99, 999) and high - distinct[-2] > max(span, 1)),
+    ):
+        if alone:
+            raise DataError(
+                f"{source}: {n} of {len(values)} ratings are {value:g}, the others from "
+                f"{distinct[distinct != value].min():g} to {distinct[distinct != value].max():g}: "
+                f'if it stands for "not rated", pass missing_rating={value:g}; if it is a rating, '
+                "give the rating_scale"
+            )
+    if low == 0 and distinct[1] >= 0.5 and high >= 5 and counts[0] > max(counts[1:].max(), 1):
+        warnings.warn(
+            f"{source}: {counts[0]} of {len(values)} ratings are 0, more than of any other; if it "
+            'stands for "not rated", pass missing_rating=0; if it is a rating, give the '
+            "rating_scale",
+            LLMTokensWarning,
+            stacklevel=4,
+        )
 
 
 def check_scale(rating_scale: tuple[float, float]) -> tuple[float, float]:

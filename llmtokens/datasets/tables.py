@@ -36,6 +36,7 @@ _FOREIGN = (
     ".xlsx", ".xls", ".xlsm", ".ods", ".feather", ".arrow", ".orc", ".pkl", ".pickle", ".h5",
     ".hdf5", ".sas7bdat", ".dta", ".sav", ".rds", ".rdata", ".arff", ".mat", ".npy", ".npz",
 )  # fmt: skip
+_MANY = 10  # rows that all end in a surplus separator are meant to
 _DIGITS = 15  # beyond, pandas' quick way from text to number may be off by the last bit
 
 
@@ -183,6 +184,8 @@ def parse(
             column = column.str.replace(found.sep, found.written_sep, regex=False)
         match known.get(name):
             case "number":
+                if column.dtype == bool:  # "true" is a word, as long as nobody says its number
+                    column = column.map({True: "true", False: "false"})
                 columns[name] = pd.Series(cells.numbers(column, name, source, where))
             case "id":
                 columns[name] = _ids(column, name, source, where)
@@ -202,7 +205,7 @@ def _as_pandas_reads(found: Dialect, kept: list[str], known: Mapping[str, Kind])
     plain = {
         name
         for name, column in found.columns.items()
-        if column.plain and not column.empty and column.longest <= 18
+        if name in known and column.plain and not column.empty and column.longest <= 18
     }
     numeric = {name for name in kept if known.get(name) == "number"}
     texts = [name for name in kept if name not in numeric and name not in plain]
@@ -288,7 +291,15 @@ def _check_rows(found: Dialect, source: str) -> None:
         )
     if not scan.rows:
         raise DataError(f"{source}: the table has columns and no rows.")
-    if 0 < scan.n_surplus < scan.rows:
+    last = found.names[-1]
+    if last.startswith("Unnamed: ") and width > 2 and found.columns[last].empty < scan.rows:
+        warnings.warn(
+            f"{source}: the header ends with a separator, and cells stand below it that have no "
+            "name; see that no cell before holds a separator, such as a decimal comma",
+            LLMTokensWarning,
+            stacklevel=2,
+        )
+    if scan.n_surplus > 0 and (scan.n_surplus < scan.rows or scan.rows < _MANY):
         line, row = _line_at(found, scan.surplus or 0)
         warnings.warn(
             f"{source}: {scan.n_surplus} of {scan.rows} rows end in a cell that is surplus and "
