@@ -181,5 +181,5 @@ def test_windows_line_ends_and_a_latin_1_next_line_character(tmp_path: Path) -> 
 )  # fmt: skip
 def test_titles_read_as_one_would_say_them(tmp_path: Path, raw: str, title: str) -> None:
     (tmp_path / "ratings.csv").write_text("userId,movieId,rating,timestamp\n1,2,3.5,4\n")
-    (tmp_path / "movies.csv").write_text(f'movieId,title,genres\n2,"{raw}",Drama\n', "utf-8")
+    (tmp_path / "movies.csv").write_text(f'"movieId","title","genres"\n2,"{raw}",Drama\n', "utf-8")
     assert load_movielens(tmp_path).items["title"].tolist() == [title]

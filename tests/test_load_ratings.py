@@ -287,7 +287,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, text: str, message: str) -
     [
         ("1,7,4\n2,8,3\n", "utf-8", "there is no header line; the first row is read as user '1'"),
         ("user,item,rating\nJosé,7,4\n", "cp1252", "is not UTF-8 .line 2.; it is read as Windows"),
-        ("of 2020\n\nuser,item,rating\n1,7,4\n", "utf-8", "the header is line 3"),
+        ("of 2020\n\nuser,item,rating\n1,7,4\n", "utf-8", "the table begins in line 3"),
         ("user,item,rating\n1,7,4,\n2,8,3\n", "utf-8", "surplus and empty, the first in line 2"),
         ("user,item,rating\n1,7,4\n1,7,3\n", "utf-8", "pairs that were rated before"),
         ("user,item,rating\nNA,7,4\nbob,7,3\n", "utf-8", "cells in 'user' read 'NA'"),

@@ -149,6 +149,9 @@ def id_column(column: pd.Series, what: str) -> pd.Series:
     [1, 2]
     """
     if isinstance(column.dtype, pd.CategoricalDtype):
+        if pd.api.types.is_string_dtype(column.cat.categories.dtype):
+            require_one_type(column.cat.categories, what)
+            return column
         column = column.astype(column.cat.categories.dtype)
     if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iu":
         return column
@@ -188,22 +191,24 @@ def same_kind(columns: Sequence[tuple[pd.Series, bool]]) -> list[pd.Series]:
         if pd.api.types.is_integer_dtype(column.dtype):
             found.append(None)
         elif not from_text:
-            return [_as_text(column) if text else column for column, text in columns]
+            return [_as_text(column, text) for column, text in columns]
         else:
             codes, distinct = pd.factorize(column)
             texts = [id_text(raw) for raw in distinct]
             if (codes < 0).any() or not all(map(_WHOLE.fullmatch, texts)):
-                return [_as_text(column) if text else column for column, text in columns]
+                return [_as_text(column, text) for column, text in columns]
             found.append(np.array([int(x) for x in texts], np.int64)[codes])
     return [
-        column if whole is None else pd.Series(whole, index=column.index)
+        _as_text(column, False) if whole is None else pd.Series(whole, index=column.index)
         for (column, _), whole in zip(columns, found, strict=True)
     ]
 
 
-def _as_text(column: pd.Series) -> pd.Series:
-    """Ids of a text as they read: those of another table are no whole numbers."""
-    return column.astype(str).astype(object) if column.dtype.kind in "iu" else column
+def _as_text(column: pd.Series, from_text: bool) -> pd.Series:
+    """Ids of a text as they read, where those of another table are no whole numbers."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return column.astype(object)
+    return column.astype(str).astype(object) if from_text and column.dtype.kind in "iu" else column
 
 
 def _plain_whole(raw: Hashable) -> Hashable:

@@ -155,10 +155,11 @@ def find(
         raise DataError(f"{source}: found sep={sep!r}; expected what stands between two cells")
     at, sep = _names_or_separator(head, wanted, sep, header)
     names, below = _header(head, at, sep, header, wanted, usual, source)
-    if at and below:
+    if any(line.strip() for line in head[:at]):
         skipped = sample((line.strip() for line in head[:at]), 3)
         warnings.warn(
-            f"{source}: the header is line {at + 1}; what stands above it is left out: {skipped}",
+            f"{source}: the table begins in line {at + 1}; what stands above is left out: "
+            f"{skipped}",
             LLMTokensWarning,
             stacklevel=2,
         )
@@ -168,6 +169,13 @@ def find(
     if len(sep.encode()) > 1:
         if _ONE_BYTE.encode() in data:
             raise FileFormatError(f"{source}: holds the control character 1F beside {sep!r}")
+        if sep.encode() + sep[-1:].encode() in data[start:]:
+            warnings.warn(
+                f"{source}: {sep + sep[-1:]!r} is taken for a separator and a cell that begins "
+                f"with {sep[-1:]!r}; where one ends with it, the cells are wrong",
+                LLMTokensWarning,
+                stacklevel=2,
+            )
         shorter = data[:start].count(sep.encode()) * (len(sep.encode()) - 1)
         data, start, sep = (
             data.replace(sep.encode(), _ONE_BYTE.encode()),
@@ -347,8 +355,12 @@ def _names_or_separator(
                     _width(split(above, one)) < len(cells) for above in head[:at]
                 ):
                     return at, one
-    at = next((k for k, x in enumerate(head) if x.strip() and not x.startswith(("#", "%"))), 0)
-    return at, sep if sep is not None else _separator(head[at:])
+    rows = [k for k, x in enumerate(head) if x.strip() and not x.startswith(("#", "%"))] or [0]
+    one = sep if sep is not None else _separator(head[rows[0] :])
+    first = next(k for k, x in enumerate(head) if x.strip())
+    if len(split(head[first], one)) == len(split(head[rows[0]], one)):
+        return first, one
+    return rows[0], one
 
 
 def _separator(lines: list[str]) -> str:
@@ -513,12 +525,13 @@ def _quoting(
                 "the next line; if the quote is a part of the text, write the file with another "
                 "separator or without quotes; if the cell has several lines, join them"
             )
+        _warn_of_backslashes(data, start, source)
         return Quoting.DOUBLED, quoted
     if quoted.fits:
         partial = quoted.needless == optional and not quoted.needed
         if rarely and plain.consistent and partial and quoted.commas < optional:
             return Quoting.NONE, plain
-        if rarely or partial:
+        if rarely or not quoted.needed:
             warnings.warn(
                 f"{source}: the quotes around {quoted.quoted} cells are taken for marks, not text, "
                 "and left out",

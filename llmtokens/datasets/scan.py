@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Bytes = NDArray[np.uint8]
 Offsets = NDArray[np.int64]
 
-_CHUNK = 1 << 20  # bytes looked at together
+_CHUNK = 1 << 18  # bytes looked at together
 _SHOWN = 6  # faults that are kept
 _LINE, _RETURN, _QUOTE, _SPACE, _BACKSLASH = b'\n\r" \\'
 _ZERO, _NINE, _MINUS = b"09-"
@@ -118,6 +118,7 @@ class _Piece:
     opens: Offsets
     closes: Offsets
     quotes: Offsets
+    inner: int  # of the breaks, those in quoted cells
 
 
 def scan(
@@ -196,10 +197,11 @@ def _pieces(
                 limit = stray[0]
         line = chunk == _LINE
         breaks = np.flatnonzero(line | (chunk == sep))
-        ends = breaks[breaks < limit]
+        ends = breaks if limit == len(chunk) else breaks[breaks < limit]
         if len(opens):
-            of = np.searchsorted(opens, ends, side="right") - 1
-            ends = ends[(of < 0) | (closes[of] < ends)]
+            turns = np.zeros(len(chunk), np.int8)
+            turns[opens], turns[closes] = 1, -1
+            ends = ends[np.cumsum(turns, dtype=np.int8)[ends] == 0]
         if last and chunk[-1] != _LINE:
             ends = np.append(ends, len(chunk))
         lines = np.flatnonzero(np.append(line, True)[ends])
@@ -210,6 +212,7 @@ def _pieces(
             continue
         ends = ends[: lines[-1] + 1]
         whole = int(ends[-1]) + 1
+        inner = int(np.searchsorted(breaks, whole)) - len(ends) + (whole > len(chunk))
         starts = np.concatenate([[0], ends[:-1] + 1])
         first = np.concatenate([[0], lines[:-1] + 1])
         widths = np.diff(lines, prepend=-1)
@@ -217,7 +220,7 @@ def _pieces(
         ends[lines] -= (before >= starts[lines]) & (chunk[before] == _RETURN)
         own = slice(0, int(np.searchsorted(opens, whole)))
         yield _Piece(
-            at, chunk, starts, ends, first, widths, breaks, opens[own], closes[own], quotes
+            at, chunk, starts, ends, first, widths, breaks, opens[own], closes[own], quotes, inner
         )
         at, size = at + whole, _CHUNK
 
@@ -242,14 +245,13 @@ def _cells_in_quotes(
     joined = np.diff(quotes) == 1
     opening, closing = slice(0, None, 2), slice(1, None, 2)
     twice_before, twice_after = np.append(False, joined), np.append(joined, False)
-    if (
-        len(quotes) % 2 == 0
-        and (begins | twice_before)[opening].all()
-        and (stops | twice_after)[closing].all()
-    ):  # as in a file that keeps to the rules: every other one opens
-        opens = quotes[opening][(begins & ~twice_before)[opening] | ~twice_before[opening]]
+    if (begins | twice_before)[opening].all() and (stops | twice_after)[closing].all():
+        # as in a file that keeps to the rules: every other one opens, if it is not the second
+        opens = quotes[opening][~twice_before[opening]]
         closes = quotes[closing][~twice_after[closing]]
-        return opens, closes, None
+        if len(opens) == len(closes):
+            return opens, closes, None
+        return opens[:-1], closes, (int(opens[-1]), False)
     opened: list[int] = []
     closed: list[int] = []
     k, n = 0, len(quotes)
@@ -348,16 +350,21 @@ def _judge(found: Scan, piece: _Piece, quoted: Offsets, needless: Offsets) -> No
     def inside(places: Offsets) -> Offsets:
         return np.searchsorted(places, closes) - np.searchsorted(places, opens, side="right")
 
-    must = (inside(piece.breaks) > 0) | (inside(piece.quotes) > 0)
-    lines = piece.breaks[piece.data[piece.breaks] == _LINE]
-    spanning = np.flatnonzero(inside(lines) > 0)
-    if len(spanning) and found.spans is None:
-        found.spans = piece.at + int(opens[spanning[0]])
+    must = np.zeros(len(opens), bool)
+    if piece.inner or len(piece.quotes) > 2 * len(opens):
+        must = (inside(piece.breaks) > 0) | (inside(piece.quotes) > 0)
+        lines = piece.breaks[piece.data[piece.breaks] == _LINE]
+        spanning = np.flatnonzero(inside(lines) > 0)
+        if len(spanning) and found.spans is None:
+            found.spans = piece.at + int(opens[spanning[0]])
     found.quoted += len(opens)
     found.needed += int(must.sum())
-    found.commas += int((~must & (inside(np.flatnonzero(piece.data == ord(","))) > 0)).sum())
-    cell = np.searchsorted(piece.starts, opens, side="right") - 1
-    row = np.searchsorted(piece.first, cell, side="right") - 1
+    if (commas := np.flatnonzero(piece.data == ord(","))).size != len(piece.breaks):
+        found.commas += int((~must & (inside(commas) > 0)).sum())
+    cell = np.flatnonzero(piece.data[np.minimum(piece.starts, len(piece.data) - 1)] == _QUOTE)
+    if len(cell) != len(opens):  # spaces before some
+        cell = np.searchsorted(piece.starts, opens, side="right") - 1
+    row = np.repeat(np.arange(len(piece.first)), piece.widths)[cell]
     column = cell - piece.first[row]
     within = column < len(quoted)
     quoted += np.bincount(column[within], minlength=len(quoted))

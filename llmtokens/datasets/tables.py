@@ -87,8 +87,8 @@ def read(
     Returns
     -------
     Table
-        Ids and times of a text are int64 where all are whole numbers, else text; numbers are
-        float64; what is missing is NaN.
+        Ids and times of a text are int64 where all are whole numbers, else text, ids as categories;
+        numbers are float64; what is missing is NaN.
 
     Raises
     ------
@@ -180,12 +180,11 @@ def parse(
     columns = {}
     for name in kept:
         column = frame[name]
-        if found.sep != found.written_sep and column.dtype == object:
-            column = column.str.replace(found.sep, found.written_sep, regex=False)
+        if found.sep != found.written_sep and found.quoting is not Quoting.NONE:
+            if not pd.api.types.is_numeric_dtype(column.dtype):
+                column = column.str.replace(found.sep, found.written_sep, regex=False)
         match known.get(name):
             case "number":
-                if column.dtype == bool:  # "true" is a word, as long as nobody says its number
-                    column = column.map({True: "true", False: "false"})
                 columns[name] = pd.Series(cells.numbers(column, name, source, where))
             case "id":
                 columns[name] = _ids(column, name, source, where)
@@ -227,18 +226,20 @@ def _as_pandas_reads(found: Dialect, kept: list[str], known: Mapping[str, Kind])
         "keep_default_na": False,
         "na_filter": filtered,
         "float_precision": "round_trip" if long else None,
-        "low_memory": False,
         "lineterminator": "\n" if found.lone_returns else None,
     }
     if filtered:
         missing = {name: list(cells.ALWAYS_MISSING) for name in texts}
         options["na_values"] = missing | {name: [""] for name in numeric}
-    types: dict[str, Any] = dict.fromkeys(texts, object)
+    types: dict[str, Any] = {name: str if known.get(name) == "id" else object for name in texts}
     body = _body(found)
     try:
-        return pd.read_csv(io.BytesIO(body), dtype=types | whole, **options)
-    except (ValueError, OverflowError):  # a cell that only began and ended like a whole number
-        return pd.read_csv(io.BytesIO(body), dtype=types | dict.fromkeys(whole, object), **options)
+        floats = dict.fromkeys(numeric, "float64")
+        return pd.read_csv(io.BytesIO(body), dtype=types | whole | floats, **options)
+    except (ValueError, OverflowError):  # a cell that only looked like a number at its ends
+        types |= {name: str if known[name] == "id" else object for name in whole}
+        types |= dict.fromkeys(numeric, object)
+        return pd.read_csv(io.BytesIO(body), dtype=types, **options)
 
 
 def _body(found: Dialect) -> bytes:
@@ -253,14 +254,18 @@ def _body(found: Dialect) -> bytes:
 
 
 def _ids(column: pd.Series, name: str, source: str, where: cells.Where) -> pd.Series:
-    """Ids without spaces around them."""
+    """Ids without spaces around them, as int64 or as categories of text."""
     if pd.api.types.is_integer_dtype(column.dtype):
         return column
-    codes, distinct = pd.factorize(column)
-    stripped = np.array([x.strip() or np.nan for x in distinct] + [np.nan], dtype=object)
-    column = pd.Series(stripped[codes], index=column.index, dtype=object)
+    column = column.astype("category")
+    distinct = column.cat.categories.tolist()
+    stripped = [x.strip() for x in distinct]
+    if stripped != distinct or "" in stripped:
+        values = np.array([*(x or np.nan for x in stripped), np.nan], dtype=object)
+        column = pd.Series(values[column.cat.codes], dtype=object).astype("category")
+        stripped = column.cat.categories.tolist()
     words = [x for x in stripped if x in cells.WORDS]
-    others = [x for x in stripped[:-1] if x not in cells.WORDS and isinstance(x, str)]
+    others = [x for x in stripped if x not in cells.WORDS]
     if words and all(x.lstrip("-").replace(".0", "").isdecimal() for x in others):
         row = int(np.flatnonzero(column.isin(words))[0])
         raise DataError(

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ..data.ids import plain_ids
+from ..data.ids import plain_ids, same_kind
 from ..data.ratings import Ratings, checked_scale
 from ..data.times import seconds
+from ..datasets import tables
 from ..errors import (
     DataError,
     FileFormatError,
@@ -90,7 +91,11 @@ def _pieces(ratings: Any, client: Any) -> Iterator[tuple[str, pd.DataFrame]]:
     if isinstance(ratings, pd.DataFrame):
         yield "the frame", _columns("the frame", ratings)
     elif isinstance(ratings, (str, Path)):
-        yield from _parquet(Path(ratings))
+        path = Path(ratings)
+        if path.is_file() and path.suffix.lower() not in (".parquet", ".pq"):
+            yield repr(str(path)), _text(path)
+        else:
+            yield from _parquet(path)
     elif hasattr(ratings, "partitions") and hasattr(ratings, "columns"):
         for k in range(ratings.npartitions):
             name = f"partition {k} of the Dask DataFrame"
@@ -101,6 +106,13 @@ def _pieces(ratings: Any, client: Any) -> Iterator[tuple[str, pd.DataFrame]]:
             f"found ratings of type {type(ratings).__name__}; expected a folder of Parquet files, "
             "a Dask DataFrame or a pandas DataFrame, with the columns user, item and rating"
         )
+
+
+def _text(path: Path) -> pd.DataFrame:
+    """A text of ratings, as :func:`~llmtokens.datasets.load_ratings` reads it."""
+    frame = tables.read(path, {"user": "id", "item": "id", "rating": "number"}).frame
+    sides = {side: same_kind([(frame[side], True)])[0] for side in ("user", "item")}
+    return frame.assign(**sides)
 
 
 def _parquet(folder: Path) -> Iterator[tuple[str, pd.DataFrame]]:
