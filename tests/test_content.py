@@ -334,7 +334,8 @@ def test_the_influence_of_a_rating_is_what_leaving_it_out_does(method):
 
     def estimate(keep):
         if method == "ridge":
-            z = algo.model_.user_entries(user, items[keep], values[keep], weights[keep])
+            rated = items[keep], values[keep], weights[keep]
+            z = algo.model_.user_entries(user, rated, rated)
             return z["user_level"] + algo.item_content_[item] @ z["user_taste"]
         mean = algo.ratings_.global_mean
         x = algo.item_content_[items[keep]].astype(float)

@@ -82,7 +82,8 @@ def test_influence_is_what_leaving_a_rating_out_does(name, fitted):
         influence = algo.model_.influence(user, item)
 
         def estimate(keep, item=item):
-            z = algo.model_.user_entries(user, items[keep], values[keep], weights[keep])
+            rated = items[keep], values[keep], weights[keep]
+            z = algo.model_.user_entries(user, rated, rated)
             if "SVD" in name:
                 return float(np.append(algo.model_.qi[item], 1) @ np.append(z["pu"], z["bu"]))
             return float(z["user_level"] + algo.item_content_[item] @ z["user_taste"])
@@ -179,29 +180,39 @@ def test_the_closed_form_is_a_ridge_regression():
     covariance = spread @ spread.T
     normal = np.linalg.inv(covariance) + design.T @ (weights[:, None] * design)
     direct = np.linalg.solve(normal, design.T @ (weights * open_))
-    np.testing.assert_allclose(fold_in.update(design, open_, weights, spread), direct, rtol=1e-8)
+
+    def solved(kept):
+        x, y, w = design[kept], open_[kept], weights[kept]
+        return fold_in.update(x, w, spread, (x, y), w)
+
+    every = np.arange(9)
+    np.testing.assert_allclose(solved(every), direct, rtol=1e-8)
     query = rng.normal(size=4)
-    brute = [
-        query
-        @ (direct - fold_in.update(*(np.delete(x, k, 0) for x in (design, open_, weights)), spread))
-        for k in range(9)
-    ]
+    brute = [query @ (direct - solved(np.delete(every, k))) for k in every]
     np.testing.assert_allclose(fold_in.influence(design, open_, weights, spread, query), brute)
 
 
-def test_the_strength_of_the_prior_is_found_again():
-    rng = np.random.default_rng(1)
-    z = rng.normal(size=(300, 3)) * [1.0, 0.5, 0.2]
-    noise = 2.0
+def test_ratings_that_come_and_go_lead_to_where_all_at_once_would():
+    rng = np.random.default_rng(0)
+    design, y, weights = rng.normal(size=(9, 4)), rng.normal(size=9), rng.random(9) + 0.1
+    spread, old, new = rng.normal(size=(4, 4)), np.arange(6), np.arange(2, 9)
 
-    def evidence():
-        for one in z:
-            design = rng.normal(size=(12, 3))
-            yield design, design @ one + noise * rng.normal(size=12), np.ones(12, bool)
+    def at_once(kept):
+        x, w = design[kept], weights[kept]
+        return fold_in.update(x, w, spread, (x, y[kept]), w)
 
-    spread = fold_in.learn_spread(z, evidence())
-    found = np.trace(spread @ spread.T) / np.mean(np.sum(z**2, axis=1))
-    assert found == pytest.approx(1 / noise**2, rel=0.8)
+    z = at_once(old)
+    changed = np.append([0, 1], [6, 7, 8])
+    signs = np.append([-1, -1], [1, 1, 1])
+    news = design[changed], y[changed] - design[changed] @ z
+    z = z + fold_in.update(design[new], weights[new], spread, news, signs * weights[changed])
+    np.testing.assert_allclose(z, at_once(new), rtol=1e-8)
+
+
+def test_the_root_of_the_second_moment_is_one():
+    rows = np.random.default_rng(1).normal(size=(300, 3)) * [1.0, 0.5, 0.2] + 1
+    root = fold_in.root_second_moment(rows)
+    np.testing.assert_allclose(root @ root.T, rows.T @ rows / 300, atol=1e-10)
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

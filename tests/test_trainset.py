@@ -44,7 +44,9 @@ def test_new_ratings_stand_after_their_users_old_ones_and_replace_those_of_the_s
     ratings = Ratings.from_trainset(interleaved)
     new = [(0, 2, 2.5), (3, 0, 1.5), (4, 1, 3.5), (0, 0, 4.5), (3, 1, 0.5)]
     user, item, value = (np.array(column) for column in zip(*new, strict=True))
-    merged = ratings.merged(user, item, value, np.array([1, 1, 1, 0.5, 1]), [*"bacde"], [1, 2, 3])
+    merged, changes = ratings.merged(
+        user, item, value, np.array([1, 1, 1, 0.5, 1]), [*"bacde"], [1, 2, 3]
+    )
     rows = zip(merged.user.tolist(), merged.item.tolist(), merged.value.tolist(), strict=True)
     assert list(rows) == [
         (0, 1, 1.0), (0, 2, 2.5), (0, 0, 4.5), (1, 1, 5.0), (1, 0, 2.0), (2, 0, 4.0),
@@ -54,6 +56,10 @@ def test_new_ratings_stand_after_their_users_old_ones_and_replace_those_of_the_s
     assert merged.weight.tolist() == [1, 1, 0.5, 1, 1, 1, 1, 1, 1]
     assert (merged.user.dtype, merged.item.dtype) == (np.int32, np.int32)
     assert [merged.of_item(i)[0].tolist() for i in range(3)] == [[0, 1, 2, 3], [0, 1, 3, 4], [0]]
+    assert [x.tolist() for x in changes.of_user(0)] == [[0, 0, 2], [3.0, 4.5, 2.5], [-1, 0.5, 1]]
+    assert [x.tolist() for x in changes.of_item(1)] == [[3, 4], [0.5, 3.5], [1, 1]]
+    again = merged.merged(user, item, value, np.array([1, 1, 1, 0.5, 1]), [*"bacde"], [1, 2, 3])
+    assert len(again[1].user) == 0  # all is as it was
 
 
 def test_some_users_have_the_ratings_they_had_among_all(interleaved):

@@ -15,35 +15,40 @@ with :math:`e_j` the residual of the full fit (Cook & Weisberg 1982).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
-from numpy.typing import NDArray
 from scipy import linalg
 
-Floats = NDArray[np.float64]
+from ..runtime.arrays import Floats
+
 Evidence = tuple[Floats, Floats]  # a design G (n, m) and what the prior leaves open, y - G z_0
-Judged = tuple[Floats, Floats, NDArray[np.bool_]]
-
-_STRENGTHS = 10.0 ** np.arange(-3, 4.01, 0.25)
-_JUDGES = 200  # rows on which the strength is chosen
-_JUDGED = 40  # ratings of each
 
 
-def update(design: Floats, open_: Floats, weights: Floats, spread: Floats) -> Floats:
-    """``z - z_0``, shape (m,).
+def update(
+    design: Floats,
+    weights: Floats,
+    spread: Floats,
+    news: Evidence,
+    news_weights: Floats,
+) -> Floats:
+    """``z - z_0``, shape (m,), where ``z_0`` knows all ratings but those that are news.
+
+    At first all are, and ``z_0`` is what the prior says; later ``z_0`` is the ``z`` of before.
 
     Parameters
     ----------
     design : ndarray of shape (n, m)
-    open_ : ndarray of shape (n,)
-        ``y - G z_0``.
+        Of all ratings there are.
     weights : ndarray of shape (n,)
     spread : ndarray of shape (m, r)
         ``L``.
+    news : tuple of ndarray of shape (k, m) and (k,)
+        A design, and what ``z_0`` leaves open of it: of ratings that came, and of those that went.
+    news_weights : ndarray of shape (k,)
+        Below 0 for ratings that went.
     """
-    lead = design @ spread
-    out: Floats = spread @ linalg.cho_solve(_precision(lead, weights), lead.T @ (weights * open_))
+    known, open_ = news
+    right = (known @ spread).T @ (news_weights * open_)
+    out: Floats = spread @ linalg.cho_solve(_precision(design @ spread, weights), right)
     return out
 
 
@@ -72,50 +77,8 @@ def _precision(lead: Floats, weights: Floats) -> tuple[Floats, bool]:
     return factor
 
 
-def learn_spread(deviations: Floats, evidence: Iterator[Judged]) -> Floats:
-    """``L``, from parameters that training found, and from what predicts ratings left out.
-
-    The shape of the prior is the second moment of the deviations of trained parameters from what
-    is foretold without ratings; its strength, one number, has the smallest leave-one-out error
-    over the evidence, which is in closed form along the eigenvectors of each Gram matrix. The
-    other side was trained on the ratings left out here, and knows them all the better the fewer
-    it has. So an error counts only where that does not matter: see :func:`unbiased`.
-
-    Parameters
-    ----------
-    deviations : ndarray of shape (rows, m)
-    evidence : iterator of (design, open, which errors count)
-    """
+def root_second_moment(deviations: Floats) -> Floats:
+    """``R`` with ``R R'`` the mean of ``d d'`` over the rows d, shape (m, m)."""
     values, axes = np.linalg.eigh(deviations.T @ deviations / max(len(deviations), 1))
     root: Floats = axes * np.sqrt(np.maximum(values, 0.0))
-    if not values[-1] > 0:
-        return np.zeros_like(root)
-    strengths = _STRENGTHS
-    losses = np.zeros(len(strengths))
-    for design, open_, counts in evidence:
-        lead = design @ root
-        gram, vectors = np.linalg.eigh(lead @ lead.T)
-        kept = 1 / (1 + np.maximum(gram, 0.0) * strengths[:, None])  # (strengths, n)
-        residual = (kept * (vectors.T @ open_)) @ vectors.T
-        left = kept @ (vectors**2).T  # 1 - leverage
-        losses += np.sum((residual / np.maximum(left, 1e-12))[:, counts] ** 2, axis=1)
-    return root * np.sqrt(strengths[int(np.argmin(losses))])
-
-
-def unbiased(counts: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """The rows of the other side with most ratings, which have a tenth of all ratings."""
-    order = np.argsort(-counts, kind="stable")
-    most = np.zeros(len(counts), bool)
-    most[order[: 1 + np.searchsorted(np.cumsum(counts[order]), 0.1 * counts.sum())]] = True
-    return most
-
-
-def judges(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Some rows with enough ratings to judge by, evenly over all."""
-    able = np.flatnonzero(counts >= min(5, counts.max(initial=0)))
-    return able[:: max(1, len(able) // _JUDGES)]
-
-
-def excerpt(n: int) -> NDArray[np.int64]:
-    """Which of a row's ``n`` ratings to judge by."""
-    return np.arange(n)[:: max(1, -(-n // _JUDGED))]
+    return root

@@ -7,7 +7,7 @@ generator. Kernels want arrays; this is the one bridge between the two.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -145,8 +145,8 @@ class Ratings:
         weight: NDArray[np.float64],
         user_ids: list[Hashable],
         item_ids: list[Hashable],
-    ) -> Ratings:
-        """With further ratings, each in place of an older one of the same pair.
+    ) -> tuple[Ratings, Changes]:
+        """With further ratings, each in place of an older one of the same pair; and what changed.
 
         ``user`` and ``item`` are inner ids in the longer lists ``user_ids`` and ``item_ids``.
         """
@@ -158,15 +158,20 @@ class Ratings:
         near = np.flatnonzero(touched[self.user])
         pair = self.user[near].astype(np.int64) * n_items + self.item[near]
         keep = np.ones(self.n, bool)
-        keep[near[np.isin(pair, user * n_items + item)]] = False
+        gone = near[np.isin(pair, user * n_items + item)]
+        keep[gone] = False
+        own = np.ones(self.n) if self.weight is None else self.weight
+        changes = Changes.between(
+            (self.user[gone], self.item[gone], self.value[gone], own[gone]),
+            (user, item, value, weight),
+        )
         users = self.user[keep]
         at = np.searchsorted(users, user, side="right")
         users = np.insert(users, at, user)
         weights = None
         if self.weight is not None or np.any(weight != 1):
-            own = np.ones(self.n) if self.weight is None else self.weight
             weights = np.insert(own[keep], at, weight)
-        return Ratings(
+        ratings = Ratings(
             user=users,
             item=np.insert(self.item[keep], at, item),
             value=np.insert(self.value[keep], at, value),
@@ -178,6 +183,7 @@ class Ratings:
             item_ids=item_ids,
             weight=weights,
         )
+        return ratings, changes
 
     @classmethod
     def from_trainset(cls, trainset: Trainset) -> Ratings:
@@ -246,6 +252,50 @@ class Ratings:
                 f"the first (user, item, rating) being {where}; drop or replace them before "
                 "fitting"
             )
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Ratings that came, and those that went, which have weights below 0.
+
+    What came as it had been is not among them: it changes nothing.
+
+    Attributes
+    ----------
+    user, item : ndarray of int64, shape (n,)
+    value, weight : ndarray of float64, shape (n,)
+    """
+
+    user: NDArray[np.int64]
+    item: NDArray[np.int64]
+    value: NDArray[np.float64]
+    weight: NDArray[np.float64]
+
+    @classmethod
+    def between(cls, gone: Sequence[Any], come: Sequence[Any]) -> Changes:
+        """From users, items, values and weights of both."""
+        rows = np.array([np.append(a, b) for a, b in zip(gone[:3], come[:3], strict=True)])
+        distinct, at = np.unique(rows, axis=1, return_inverse=True)
+        weight = np.zeros(distinct.shape[1])
+        np.add.at(weight, at.ravel(), np.append(-gone[3], come[3]))
+        user, item, value = distinct[:, np.abs(weight) > _ROUNDING]
+        weight = weight[np.abs(weight) > _ROUNDING]
+        return cls(user.astype(np.int64), item.astype(np.int64), value, weight)
+
+    def of_user(self, user: int) -> Rated:
+        """Items, values and weights of a user's changes."""
+        at = slice(*np.searchsorted(self.user, [user, user + 1]))
+        return self.item[at], self.value[at], self.weight[at]
+
+    def of_item(self, item: int) -> Rated:
+        """Users, values and weights of an item's changes."""
+        order = self._by_item
+        at = order[slice(*np.searchsorted(self.item, [item, item + 1], sorter=order))]
+        return self.user[at], self.value[at], self.weight[at]
+
+    @cached_property
+    def _by_item(self) -> NDArray[np.int64]:
+        return np.argsort(self.item, kind="stable")
 
 
 def checked_scale(scale: Any) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from ..data.ratings import Ratings
 from ..data.times import seconds
 from ..data.timestamps import Timestamps
 from ..errors import DataError, sample
-from ..runtime.arrays import Floats, Singles
+from ..runtime.arrays import Floats, Mask, Rows, Singles
 from ..tokens import LLMTokens
 from .ageing import checked_times, recency
 from .interface import FittedModel, Growth
@@ -172,17 +172,21 @@ def learned(
     all_items, item_source = known_items.warmed(rated)
     if shifted is not None:
         item_source = shifted if item_source is None else shifted[item_source]
-    ratings = model.ratings.merged(
-        all_users.rows(rated_by), all_items.rows(rated), values, weights,
+    by = all_users.rows(rated_by)
+    ratings, changes = model.ratings.merged(
+        by, all_items.rows(rated), values, weights,
         all_users.ids[: all_users.n_warm], all_items.ids[: all_items.n_warm],
     )  # fmt: skip
+    moved = by[_moved(model.timestamps, timestamps, rated_by, rated)]
     growth = Growth(
-        ratings, all_users, all_items, user_source, item_source,
+        ratings, all_users, all_items, user_source, item_source, changes,
         new_items=all_items.rows(new_items).tolist(),
-        learn_users=all_users.rows(users).tolist(),
-        learn_items=all_items.rows(items).tolist(),
+        learn_users=_among(all_users.rows(users), np.append(changes.user, moved)),
+        learn_items=_among(all_items.rows(items), changes.item, content is not None),
         timestamps=timestamps or model.timestamps,
     )  # fmt: skip
+    if content is None and not len(changes.user) and not len(moved):
+        return model
     try:
         return model.relearned(growth)
     except np.linalg.LinAlgError as error:
@@ -190,6 +194,25 @@ def learned(
             f"learning broke down ({error}): look for ratings or content of extreme size, also "
             "among those of the fit"
         ) from error
+
+
+def _moved(
+    before: Timestamps | None,
+    after: Timestamps | None,
+    rated_by: list[Hashable],
+    rated: list[Hashable],
+) -> Mask:
+    """Which pairs have another time than before."""
+    if before is None or after is None:
+        return np.zeros(len(rated), bool)
+    old, new = (when.of_pairs(rated_by, rated) for when in (before, after))
+    return ~((old == new) | (np.isnan(old) & np.isnan(new)))
+
+
+def _among(rows: Rows, changed: Rows, everyone: bool = False) -> list[int]:
+    """Rows of which something changed."""
+    kept: list[int] = rows[np.isin(rows, changed) | everyone].tolist()
+    return kept
 
 
 def _require_on_scale(

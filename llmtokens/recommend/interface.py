@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.entities import EntityIndex
-from ..data.ratings import Ratings
+from ..data.ratings import Changes, Rated, Ratings
 from ..data.times import moment
 from ..data.timestamps import Timestamps
 from ..errors import DataError, LLMTokensError
@@ -40,6 +40,8 @@ class Growth:
         rows stay where they are.
     new_items : list of int
         Rows of items that had no ratings and have some now.
+    changes : Changes
+        Ratings that came and went.
     learn_users, learn_items : list of int
         Rows to learn anew.
     timestamps : Timestamps, optional
@@ -51,6 +53,7 @@ class Growth:
     items: EntityIndex
     user_source: Rows | None
     item_source: Rows | None
+    changes: Changes
     new_items: Sequence[int]
     learn_users: Sequence[int]
     learn_items: Sequence[int]
@@ -225,7 +228,7 @@ class FittedModel:
         """The model that knows what came after the fit, too.
 
         Items that had no ratings are learned first, then the users, then the items, one by one with
-        the other side fixed.
+        the other side fixed. Where nothing changed, nothing does.
 
         Raises
         ------
@@ -234,11 +237,11 @@ class FittedModel:
         """
         model, known = self.grown(growth), set(growth.learn_items)
         items = list(dict.fromkeys([*growth.new_items, *growth.learn_items]))
-        model = model._solved("item", items, self)
+        model = model._solved("item", items, growth.changes, self)
         if growth.learn_users:
             again = [row for row in growth.new_items if row not in known] or growth.learn_items
-            model = model._solved("user", growth.learn_users, self)
-            model = model._solved("item", again, self)
+            model = model._solved("user", growth.learn_users, growth.changes, self)
+            model = model._solved("item", again, growth.changes, self)
         return model
 
     def grown(self, growth: Growth) -> Self:
@@ -259,13 +262,19 @@ class FittedModel:
         made = self.from_arrays(arrays, growth.ratings, growth.users, growth.items)
         return replace(made, timestamps=growth.timestamps)
 
-    def _solved(self, side: str, rows: Sequence[int], before: FittedModel) -> Self:
+    def _solved(
+        self, side: str, rows: Sequence[int], changes: Changes, before: FittedModel
+    ) -> Self:
         """With some rows learned anew; arrays that ``before`` has as well are not written to."""
         if not rows:
             return self
-        solve = self.user_entries if side == "user" else self.item_entries
-        of = self.ratings.of_user if side == "user" else self.ratings.of_item
-        found = [(row, solve(row, *of(row))) for row in rows]
+        if side == "user":
+            new = [(row, self.ratings.of_user(row), changes.of_user(row)) for row in rows]
+            found = [(at[0], self.user_entries(*at)) for at in new]
+        else:
+            of, text = self.ratings.of_item, self.items.table is not before.items.table
+            new = [(row, of(row), of(row) if text else changes.of_item(row)) for row in rows]
+            found = [(at[0], self.item_entries(*at)) for at in new]
         arrays, theirs = self.arrays(), list(before.arrays().values())
         for name in found[0][1]:
             if any(arrays[name] is array for array in theirs):
@@ -275,10 +284,11 @@ class FittedModel:
         made = self.from_arrays(arrays, self.ratings, self.users, self.items)
         return replace(made, timestamps=self.timestamps)
 
-    def user_entries(
-        self, row: int, items: Rows, values: Floats, weights: Floats
-    ) -> Mapping[str, Any]:
+    def user_entries(self, row: int, rated: Rated, changes: Rated) -> Mapping[str, Any]:
         """What the arrays hold of one user, by name, from their ratings with all items fixed.
+
+        ``rated`` are the items, values and weights of all of them, ``changes`` of those that came,
+        and with weights below 0 of those that went.
 
         Raises
         ------
@@ -287,9 +297,7 @@ class FittedModel:
         """
         raise LLMTokensError(_NO_CLOSED_FORM.format(type(self).__name__, "users"))
 
-    def item_entries(
-        self, row: int, users: Rows, values: Floats, weights: Floats
-    ) -> Mapping[str, Any]:
+    def item_entries(self, row: int, rated: Rated, changes: Rated) -> Mapping[str, Any]:
         """What the arrays hold of one item, from its token and ratings with all users fixed.
 
         Raises

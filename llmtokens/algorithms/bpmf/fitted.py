@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from ...data.entities import EntityIndex
-from ...data.ratings import Ratings
+from ...data.ratings import Rated, Ratings
 from ...errors import FileFormatError
 from ...kernels import gibbs
 from ...recommend.interface import Scores, require_finite
@@ -250,9 +250,8 @@ class FittedBPMF(CorrectedModel):
         precision = weights / (self.user_open[row, 0] * self.item_open[items, 0])
         return design, open_, precision
 
-    def user_entries(
-        self, row: int, items: Rows, values: Floats, weights: Floats
-    ) -> dict[str, Any]:
+    def user_entries(self, row: int, rated: Rated, changes: Rated) -> dict[str, Any]:
+        items, values, weights = rated
         prior = self.prior("user", np.array([row]))[:, 0]
         n, c = len(prior), self.lead.shape[1]
         design, open_, precision = self._user_evidence(row, items, values, weights)
@@ -286,9 +285,8 @@ class FittedBPMF(CorrectedModel):
         selection = self.correction.row(self.lead[items], gap, rest, weights)
         return {"user_samples": drawn, "user_open": opened, "selection": selection}
 
-    def item_entries(
-        self, row: int, users: Rows, values: Floats, weights: Floats
-    ) -> dict[str, Any]:
+    def item_entries(self, row: int, rated: Rated, changes: Rated) -> dict[str, Any]:
+        users, values, weights = rated
         prior = self.prior("item", np.array([row]))[:, 0]
         n, c = len(prior), self.lead.shape[1]
         lead = self.lead[row]

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ...data.ratings import Rated
 from ...recommend.interface import FittedModel, Scores
 from ...runtime.arrays import Floats, Rows, Singles
 from ...storage.layout import Array, Layout, Scalar
@@ -108,9 +109,8 @@ class FittedContent(FittedModel):
         out: Floats = self.strength * taste @ self.item_content[item].astype(np.float64)
         return out
 
-    def user_entries(
-        self, row: int, items: Rows, values: Floats, weights: Floats
-    ) -> dict[str, Any]:
+    def user_entries(self, row: int, rated: Rated, changes: Rated) -> dict[str, Any]:
+        items, values, weights = rated
         if self.method == "cosine":
             profile = (weights * stars(values, self.ratings)) @ self.item_content[items]
             taste = self.strength * unit_rows(profile[None])[0]
@@ -118,12 +118,11 @@ class FittedContent(FittedModel):
                 "user_taste": taste,
                 "user_level": self.user_base[row] + user_means(self.ratings)[row],
             }
-        z = fold.update(*self._evidence(row, items, values), weights, self._spread())
+        evidence = self._evidence(row, items, values)
+        z = fold.update(evidence[0], weights, self._spread(), evidence, weights)
         return {"user_taste": z[:-1], "user_level": self.user_base[row] + z[-1]}
 
-    def item_entries(
-        self, row: int, users: Rows, values: Floats, weights: Floats
-    ) -> dict[str, Any]:
+    def item_entries(self, row: int, rated: Rated, changes: Rated) -> dict[str, Any]:
         token = self.items.tokens[[row]].astype(np.float64) * self.item_scale
         content = token if self.method == "ridge" else unit_rows(token)
         return {"item_content": content, "item_level": apply_map(self.item_map, token)[0, 0]}

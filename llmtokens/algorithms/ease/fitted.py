@@ -26,6 +26,7 @@ from .interactions import (
     interactions,
     opinions,
     popularity_of,
+    rating_lines,
     spliced,
     text_scores,
     used_features,
@@ -34,6 +35,8 @@ from .low_rank_update import relearned
 from .sequence import History, Sequence
 from .solver import DenseItems, FactoredItems, Items
 from .text_kernel import Landmarks, TextSmoother
+
+_JUDGES = 500  # users from whom lines are learned anew
 
 
 @dataclass(frozen=True, eq=False)
@@ -310,9 +313,14 @@ class FittedEASE(FittedModel):
             for x, text in ((self.learned, self.smoother), (rows, smoother))
         )
         weights = relearned(self.weights, old, new, self.token_weight, self.l2, self.max_dense)
+        popularity = popularity_of(rows)
+        some = np.unique(np.linspace(0, ratings.n_users - 1, _JUDGES).astype(np.int64))
+        lines = rating_lines(
+            ratings.only(some), mean[some], rows[some], weights, popularity, smoother
+        )
         return replace(
             model, interactions=rows, learned=rows, weights=weights, smoother=smoother,
-            popularity=popularity_of(rows),
+            popularity=popularity, lines=lines,
         )  # fmt: skip
 
     def _new_smoother(self, growth: Growth) -> TextSmoother | None:

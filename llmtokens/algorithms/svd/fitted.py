@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...data.entities import EntityIndex
-from ...data.ratings import Ratings
+from ...data.ratings import Rated, Ratings
 from ...kernels import sgd
 from ...recommend.interface import Scores
 from ...runtime.arrays import Floats, Rows, Singles
@@ -23,6 +23,8 @@ from ..selection import CORRECTED, CorrectedModel, Correction
 from .cold_start import item_share
 
 _ROUNDS = 5  # in which a user's factors and drift are found
+_JUDGES = 100_000  # ratings
+_LEAST_NOISE = 1e-6
 
 
 class Spreads(NamedTuple):
@@ -175,31 +177,34 @@ class FittedSVD(CorrectedModel):
     def influence(self, user: int, item: int) -> Floats:
         """On the user's ridge regression given the items, as in fold-in."""
         items, values, weights = self.ratings.of_user(user)
-        same = np.full(len(items), user)
-        values = values - self.newcomer_terms(same, items)
-        values = values - self.drift_at(same, self._times(user, items))
-        known, open_ = self._user_evidence(user, items, values)
+        drift = self.drift_at(np.full(len(items), user), self._times(user, items))
+        prior = self._prior("user", np.array([user]))[0]
+        known, open_ = self._user_evidence(user, items, values - drift, prior)
         query = _with_one(self.qi[[item]])[0]
         return fold.influence(known, open_, weights, self.spreads.user, query)
 
     # -- learning newcomers --------------------------------------------------------------------
 
-    def user_entries(
-        self, row: int, items: Rows, values: Floats, weights: Floats
-    ) -> dict[str, Any]:
-        prior = self._prior("user", np.array([row]))[0]
-        values = values - self.newcomer_terms(np.full(len(items), row), items)
-        design, open_ = self._user_evidence(row, items, values)
-        z = prior + fold.update(design, open_, weights, self.spreads.user)
+    def user_entries(self, row: int, rated: Rated, changes: Rated) -> dict[str, Any]:
+        items, values, weights = rated
+        start = np.append(self.pu[row], self.bu[row]).astype(np.float64)
+        if len(changes[0]) == len(items):  # all are new
+            start = self._prior("user", np.array([row]))[0]
+        design, open_ = self._user_evidence(row, *changes[:2], start)
+        known = _with_one(self.qi[items])
+        z = start + fold.update(known, weights, self.spreads.user, (design, open_), changes[2])
         if self.drift_variance:
-            scale = DriftScale(self.drift_variance, self.drift_tau)
+            scale, drift = DriftScale(self.drift_variance, self.drift_tau), np.zeros(len(items))
             s = Sequence.of(np.zeros(len(items), np.int64), self._times(row, items), 1)
-            drift = np.zeros(len(items))
+            order = np.argsort(items, kind="stable")
+            changed = order[np.searchsorted(items, changes[0], sorter=order)]
             for _ in range(_ROUNDS):  # to the mode of both, by turns
-                left = open_ - design @ (z - prior)
+                left = self._user_evidence(row, items, values, z)[1]
                 drift[s.at] = s.smoothed(left[s.at], weights[s.at], scale)[0]
-                z = prior + fold.update(design, open_ - drift, weights, self.spreads.user)
+                news = design, open_ - drift[changed]
+                z = start + fold.update(known, weights, self.spreads.user, news, changes[2])
             values = values - drift
+        values = values - self.newcomer_terms(np.full(len(items), row), items)
         text = self._prior("item", items)
         shown = np.column_stack([self.qi[items], self.bi[items]]) - text
         gap = (shown / (1 - self.text_share[items])[:, None]) @ np.append(z[:-1], 1)
@@ -207,13 +212,13 @@ class FittedSVD(CorrectedModel):
         selection = self.correction.row(self.lead[items], gap, rest, weights)
         return {"pu": z[:-1], "bu": z[-1], "selection": selection}
 
-    def item_entries(
-        self, row: int, users: Rows, values: Floats, weights: Floats
-    ) -> dict[str, Any]:
-        prior = self._prior("item", np.array([row]))[0]
-        values = values - self.newcomer_terms(users, np.full(len(users), row))
-        known, open_ = self._item_evidence(row, users, values)
-        z = prior + fold.update(known, open_, weights, self.spreads.item)
+    def item_entries(self, row: int, rated: Rated, changes: Rated) -> dict[str, Any]:
+        users, _, weights = rated
+        z = np.append(self.qi[row], self.bi[row]).astype(np.float64)
+        if len(changes[0]) == len(users):  # all are new
+            z = self._prior("item", np.array([row]))[0]
+        news = self._item_evidence(row, *changes[:2], z)
+        z = z + fold.update(_with_one(self.pu[users]), weights, self.spreads.item, news, changes[2])
         share = float(item_share(weights.sum())) if self.text_share.any() else 0.0
         lead = self.lead[row]
         if self.items.has_token[row]:
@@ -224,29 +229,26 @@ class FittedSVD(CorrectedModel):
     @cached_property
     def spreads(self) -> Spreads:
         """Worked out when they are first needed, from what training found."""
-        return self.kept_spreads or Spreads(self._learn_spread("user"), self._learn_spread("item"))
+        if self.kept_spreads is not None:
+            return self.kept_spreads
+        noise = self._noise()
+        return Spreads(self._learn_spread("user", noise), self._learn_spread("item", noise))
 
-    def _learn_spread(self, side: str) -> Floats:
-        ratings, users = self.ratings, side == "user"
-        counts, others_counts = ratings.user_counts, ratings.item_counts
-        trained = self.pu, self.bu
-        if not users:
-            counts, others_counts, trained = others_counts, counts, (self.qi, self.bi)
-        prior = self._prior(side, np.arange(len(counts)))[:, : self.pu.shape[1] + 1]
-        deviations = np.column_stack(trained)[: len(counts)].astype(np.float64) - prior
-        counts_where = fold.unbiased(others_counts)
+    def _learn_spread(self, side: str, noise: float) -> Floats:
+        """From the second moment of the deviations of what training found from what is foretold
+        without ratings, in units of the noise that training left in the ratings."""
+        users = side == "user"
+        rows = np.arange(self.users.n_warm if users else self.items.n_warm)
+        factors, bias = (self.pu, self.bu) if users else (self.qi, self.bi)
+        trained = np.column_stack([factors[rows], bias[rows]]).astype(np.float64)
+        return fold.root_second_moment(trained - self._prior(side, rows)) / noise
 
-        def evidence() -> Iterator[fold.Judged]:
-            for row in fold.judges(counts).tolist():
-                others, values, _ = ratings.of_user(row) if users else ratings.of_item(row)
-                take = fold.excerpt(len(others))
-                of = self._user_evidence if users else self._item_evidence
-                others, same = others[take], np.full(len(take), row)
-                pairs = (same, others) if users else (others, same)
-                open_ = values[take] - self.newcomer_terms(*pairs)
-                yield *of(row, others, open_), counts_where[others]
-
-        return fold.learn_spread(deviations, evidence())
+    def _noise(self) -> float:
+        """The root mean square error of training ratings, evenly chosen."""
+        at = np.unique(np.linspace(0, self.ratings.n - 1, _JUDGES).astype(np.int64))
+        pairs = self.ratings.user[at].astype(np.int64), self.ratings.item[at].astype(np.int64)
+        errors = self.ratings.value[at] - self.score(*pairs)[0]
+        return max(float(np.sqrt(np.mean(errors**2))), _LEAST_NOISE)
 
     def _prior(self, side: str, rows: Rows) -> Floats:
         """``[p_u, b_u]`` or ``[q_i, b_i]`` of rows, as if they had no ratings."""
@@ -254,17 +256,18 @@ class FittedSVD(CorrectedModel):
             return apply_map(self.user_map, self.users.tokens[rows])
         return apply_map(self.item_map, self.items.tokens[rows])
 
-    def _user_evidence(self, row: int, items: Rows, values: Floats) -> fold.Evidence:
-        prior = self._prior("user", np.array([row]))[0]
-        known = _with_one(self.qi[items])
+    def _user_evidence(self, row: int, items: Rows, values: Floats, z: Floats) -> fold.Evidence:
+        """A user's ratings of items: the design, and what ``z`` leaves open."""
+        known, user = _with_one(self.qi[items]), np.full(len(items), row)
         usual = self.corrections(np.full(len(items), self.users.unknown), items)
-        residual = values - self.mean - self.bi[items] - usual
-        return known, residual - known @ prior
+        residual = values - self.newcomer_terms(user, items) - self.mean - self.bi[items] - usual
+        return known, residual - known @ z
 
-    def _item_evidence(self, row: int, users: Rows, values: Floats) -> fold.Evidence:
-        prior = self._prior("item", np.array([row]))[0]
+    def _item_evidence(self, row: int, users: Rows, values: Floats, z: Floats) -> fold.Evidence:
+        """An item's ratings by users: the design, and what ``z`` leaves open."""
         known = _with_one(self.pu[users])
-        return known, values - self.mean - self.bu[users] - known @ prior
+        values = values - self.newcomer_terms(users, np.full(len(users), row))
+        return known, values - self.mean - self.bu[users] - known @ z
 
 
 def _with_one(rows: NDArray[Any]) -> Floats:
