@@ -69,6 +69,10 @@ def test_ratings_may_come_at_once_or_in_parts_and_replace_older_ones(name, fitte
     close = 5e-3 if "SVD" in name else 1e-5  # as ratings come, less is added for a new user
     np.testing.assert_allclose(estimates(parts, pairs), estimates(at_once, pairs), atol=close)
     assert parts.ratings_.n == len(OLD) + 9
+    at_once.fold_in("other", HIS[:2])
+    parts.fold_in("other", [(HIS[0][0], 1.0), HIS[1]]).fold_in("other", HIS[:1])
+    pairs = [("other", i) for i in TOKENS.ids]
+    np.testing.assert_allclose(estimates(parts, pairs), estimates(at_once, pairs), atol=close)
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

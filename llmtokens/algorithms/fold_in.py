@@ -18,6 +18,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import linalg
 
+from ..data.ratings import Rated
 from ..runtime.arrays import Floats
 
 Evidence = tuple[Floats, Floats]  # a design G (n, m) and what the prior leaves open, y - G z_0
@@ -50,6 +51,11 @@ def update(
     right = (known @ spread).T @ (news_weights * open_)
     out: Floats = spread @ linalg.cho_solve(_precision(design @ spread, weights), right)
     return out
+
+
+def all_new(rated: Rated, changes: Rated) -> bool:
+    """Whether the changes are all the ratings there are."""
+    return len(rated[2]) == len(changes[2]) and bool(np.isclose(rated[2].sum(), changes[2].sum()))
 
 
 def influence(

@@ -188,7 +188,7 @@ class FittedSVD(CorrectedModel):
     def user_entries(self, row: int, rated: Rated, changes: Rated) -> dict[str, Any]:
         items, values, weights = rated
         start = np.append(self.pu[row], self.bu[row]).astype(np.float64)
-        if len(changes[0]) == len(items):  # all are new
+        if fold.all_new(rated, changes):
             start = self._prior("user", np.array([row]))[0]
         design, open_ = self._user_evidence(row, *changes[:2], start)
         known = _with_one(self.qi[items])
@@ -215,7 +215,7 @@ class FittedSVD(CorrectedModel):
     def item_entries(self, row: int, rated: Rated, changes: Rated) -> dict[str, Any]:
         users, _, weights = rated
         z = np.append(self.qi[row], self.bi[row]).astype(np.float64)
-        if len(changes[0]) == len(users):  # all are new
+        if fold.all_new(rated, changes):
             z = self._prior("item", np.array([row]))[0]
         news = self._item_evidence(row, *changes[:2], z)
         z = z + fold.update(_with_one(self.pu[users]), weights, self.spreads.item, news, changes[2])
