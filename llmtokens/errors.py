@@ -17,6 +17,10 @@ class DataError(LLMTokensError, ValueError):
     """Ratings, texts, arrays or arguments that cannot be used as they are."""
 
 
+class DivergenceError(DataError):
+    """Training ran away, or broke down, on the way to a model."""
+
+
 class AlignmentError(DataError):
     """The ids of the tokens and the ids of the ratings do not meet."""
 
@@ -55,6 +59,9 @@ def sample(values: Iterable[object], n: int = 5) -> str:
     for value in values:
         if len(shown) == n:
             return ", ".join(shown) + ", ..."
-        text = repr(value)
+        try:
+            text = repr(value)
+        except ValueError:  # a whole number of thousands of digits
+            text = f"a very large {type(value).__name__}"
         shown.append(text if len(text) <= 60 else text[:57] + "...")
     return ", ".join(shown)

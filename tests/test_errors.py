@@ -50,6 +50,7 @@ from llmtokens.encode import cached, check_texts, restore_encoder
 from llmtokens.errors import (
     AlignmentError,
     DataError,
+    DivergenceError,
     FileFormatError,
     LLMTokensError,
     MissingExtraError,
@@ -329,7 +330,7 @@ CASES = [
      "found random_state=-1", "expected None, an int from 0"),
     ("LLMTokensSVD.fit", DataError, lambda at: make("LLMTokensBPMF", n_samples=0).fit(at.trainset),
      "found n_samples=0", "expected"),
-    ("LLMTokensSVD.fit", DataError,
+    ("LLMTokensSVD.fit", DivergenceError,
      lambda at: make("LLMTokensSVD, no tokens", lr_all=1e6).fit(at.trainset),
      "training diverged: .* holds NaN", "lower the learning rates"),
     ("LLMTokensSVD.fit", AlignmentError, lambda at: LLMTokensSVD([1, 2]).fit(at.trainset),

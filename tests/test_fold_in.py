@@ -1,5 +1,6 @@
 import copy
 from dataclasses import fields
+from datetime import timedelta
 from itertools import chain
 
 import numpy as np
@@ -224,6 +225,33 @@ def test_ages_are_counted_from_the_newest_rating_in_numbers_and_dates():
     np.testing.assert_allclose(recency(3, text, 86_400), [0.25, 1.0, 0.5])
     with pytest.raises(DataError, match="not written as the others"):
         recency(2, ["yesterday", 3], 1.0)
+
+
+@pytest.mark.parametrize(
+    ("times", "half_life"),
+    [
+        (pd.period_range("2020", periods=3), 86_400),
+        (pd.to_timedelta([5, 6, 7], "D"), 86_400.0),
+        (pd.to_timedelta([5, 6, 7], "D"), pd.Timedelta(1, "D")),
+        (pd.to_datetime(["2020-01-01", "2020-01-02", "2020-01-03"]), timedelta(days=1)),
+        (np.array(["2020-01-01", "2020-01-02", "2020-01-03"], "M8[D]"), np.timedelta64(1, "D")),
+        ([0, 86_400, 172_800], pd.Timedelta(1, "D")),
+    ],
+    ids=str,
+)
+def test_times_and_half_lives_may_be_of_any_type_that_is_time(times, half_life):
+    np.testing.assert_allclose(recency(3, times, half_life), [0.25, 0.5, 1.0])
+
+
+@pytest.mark.parametrize("half_life", [0, -1, True, np.inf, np.nan, 1j, "1", pd.Timedelta(0)])
+def test_what_is_no_half_life_is_refused(half_life):
+    with pytest.raises(DataError, match="expected a positive number, or a length of time"):
+        recency(3, [0, 1, 2], half_life)
+
+
+def test_complex_times_are_refused():
+    with pytest.raises(DataError, match="found complex numbers"):
+        recency(3, [1j, 2, 3], 1.0)
 
 
 def test_recent_ratings_count_more(fitted):

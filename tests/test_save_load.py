@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from algorithms import ALGORITHMS, DATA, TOKENS, full, make
 from corruption import corrupted
+from surprise import Dataset, Reader
 
 import llmtokens
 from llmtokens import HashingEncoder, LLMTokens, LLMTokensSVD
@@ -129,6 +130,14 @@ def test_what_cannot_be_saved_or_loaded_is_refused(tmp_path, saved):
         LLMTokensSVD().save(tmp_path / "m")
     with pytest.raises(DataError, match="ids that a file cannot hold"):
         LLMTokensSVD(n_factors=2, n_epochs=1).fit(full([((1, 2), 1, 3.0)])).save(tmp_path / "m")
+    for missing in (None, np.nan, pd.NA):
+        rows = pd.DataFrame(
+            {"u": [1, 2], "i": pd.Series([missing, 1], dtype=object), "r": [3.0, 4]}
+        )
+        trainset = Dataset.load_from_df(rows, Reader()).build_full_trainset()
+        algo = LLMTokensSVD(n_factors=2, n_epochs=1).fit(trainset)
+        with pytest.raises(DataError, match="ids that a file cannot hold.*none missing"):
+            algo.save(tmp_path / "m")
     TOKENS.save(tmp_path / "tokens")
     with pytest.raises(FileFormatError, match="holds 'tokens'"):
         llmtokens.load(tmp_path / "tokens")

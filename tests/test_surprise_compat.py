@@ -38,6 +38,7 @@ from surprise.model_selection import (
 )
 
 from llmtokens import LLMTokensBPMF, LLMTokensContent, LLMTokensEASE, LLMTokensSVD
+from llmtokens.errors import DataError, DivergenceError, LLMTokensWarning
 
 TRAIN, TEST = train_test_split(DATA.dataset, test_size=0.2, random_state=0)
 KNN = KNNBaseline(verbose=False).fit(TRAIN)
@@ -453,3 +454,36 @@ def test_ours_and_surprises_take_the_same_calls(fitted):
     svd = inspect.signature(SVD).parameters
     mine = inspect.signature(LLMTokensSVD).parameters
     assert {key: mine[key].default for key in svd} == {key: p.default for key, p in svd.items()}
+
+
+@pytest.mark.parametrize("search", [GridSearchCV, RandomizedSearchCV])
+def test_a_search_goes_on_where_one_point_diverges(search):
+    grid = {"lr_all": [5.0, 0.005], "n_factors": [4], "random_state": [0]}
+    more = {} if search is GridSearchCV else {"n_iter": 2, "random_state": 0}
+    found = search(LLMTokensSVD, grid, measures=["rmse"], cv=KFold(2, random_state=0), **more)
+    with pytest.warns(LLMTokensWarning, match="diverged.*predicts the mean of its ratings"):
+        found.fit(DATA.dataset)
+    assert found.best_params["rmse"]["lr_all"] == 0.005
+    errors = dict(
+        zip(
+            [point["lr_all"] for point in found.cv_results["params"]],
+            found.cv_results["mean_test_rmse"],
+            strict=True,
+        )
+    )
+    assert errors[5.0] == pytest.approx(np.std(DATA.ratings["rating"]), abs=0.05)
+
+
+def test_a_fit_by_itself_that_diverges_is_an_error_and_changes_nothing():
+    algo = LLMTokensSVD(n_factors=4, random_state=0).fit(TRAIN)
+    model, algo.lr_all = algo.model_, 5.0
+    with pytest.raises(DivergenceError, match="lower the learning rates"):
+        algo.fit(TRAIN)
+    assert algo.model_ is model
+
+
+@pytest.mark.parametrize("n_factors", [10**10, 10**18, 10**30])
+def test_parameters_that_no_memory_holds_are_refused_in_words(n_factors):
+    for cls in (LLMTokensSVD, LLMTokensBPMF):
+        with pytest.raises(DataError, match=r"more memory than there is.*lower the parameters"):
+            cls(n_factors=n_factors).fit(TRAIN)

@@ -386,6 +386,14 @@ def test_several_texts_of_one_id_are_averaged(frame):
     np.testing.assert_allclose(both.embeddings[3], titles[3], atol=1e-3)  # it has no genre
 
 
+def test_ids_that_read_alike_are_one_in_fused_tables():
+    numbers = LLMTokens.from_embeddings(range(80), np.eye(80))
+    texts = LLMTokens.from_embeddings([str(k) for k in range(40, 100)], np.eye(60))
+    fused = LLMTokens.concat([numbers, texts])
+    assert fused.ids == [*range(80), *(str(k) for k in range(80, 100))]
+    assert LLMTokens.concat([texts, numbers]).align([50, "50"]).tolist() == [10, 10]
+
+
 def test_fused_tables_keep_the_embeddings_of_the_text(tokens):
     images = LLMTokens.from_embeddings([20, 99], np.eye(2))
     fused = LLMTokens.concat([tokens, images])

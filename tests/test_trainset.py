@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from algorithms import ALGORITHMS, full, make
 from surprise import Dataset, Reader
 
 from llmtokens.data.ratings import Ratings
@@ -69,6 +70,20 @@ def test_some_users_have_the_ratings_they_had_among_all(interleaved):
     assert list(rows) == [(0, 0, 4.0), (1, 0, 3.0), (1, 1, 1.0)]
     assert some.user_ids == ["c", "b"]
     assert some.user_ptr.tolist() == [0, 1, 3]
+
+
+def test_looking_up_who_is_not_there_changes_nothing():
+    rows = [("b", 1, 3.0), ("a", 2, 4.0), ("b", 2, 5.0)]
+    plain, looked_at = full(rows), full(rows)
+    for key in ("nobody", 10**6, None):
+        assert looked_at.ur[key] == looked_at.ir[key] == []
+    one, two = (Ratings.from_trainset(trainset) for trainset in (plain, looked_at))
+    for name in ("user", "item", "value", "user_ptr"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+    for name in ALGORITHMS:
+        if "no tokens" in name:
+            there, here = (make(name).fit(t).predict("a", 1) for t in (looked_at, plain))
+            assert there == here
 
 
 def test_raw_ids_keep_their_types(interleaved):

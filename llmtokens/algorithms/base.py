@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import gc
+import re
+import sys
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import repeat
@@ -15,13 +17,15 @@ from surprise import AlgoBase, Prediction, Trainset
 
 from ..data.entities import EntityIndex
 from ..data.ratings import Ratings
-from ..errors import AlignmentError, DataError, LLMTokensWarning, sample
+from ..errors import AlignmentError, DataError, DivergenceError, LLMTokensWarning, sample
 from ..recommend import Serving
-from ..recommend.interface import FittedModel
-from ..runtime.arrays import Mask
+from ..recommend.interface import FittedModel, Scores
+from ..runtime.arrays import Mask, Rows
 from ..runtime.locks import writing
 from ..runtime.threads import one_blas_thread
 from ..tokens import LLMTokens
+
+_TOO_LARGE = re.compile("array is too big|Maximum allowed dimension")  # as numpy says it
 
 
 def fitted(read: Callable[[Any], Any]) -> Any:
@@ -124,11 +128,17 @@ class TokenAlgoBase(Serving, AlgoBase):
     def fit(self, trainset: Trainset) -> TokenAlgoBase:
         """Learn from a trainset.
 
+        In Surprise's ``cross_validate`` and searches a fit that diverges, because one of many
+        learning rates is too high, say, is told by a warning and predicts the mean of its ratings,
+        as the others are still to come; anywhere else it is an error.
+
         Raises
         ------
         DataError
             For an empty trainset, NaN or infinite ratings, or parameters out of range; also if
-            the training diverged, or tokens of users are made of other ratings than these.
+            tokens of users are made of other ratings than these.
+        DivergenceError
+            If the training diverged, or broke down.
         AlignmentError
             If no id of the trainset has a token.
         """
@@ -136,9 +146,20 @@ class TokenAlgoBase(Serving, AlgoBase):
             ratings = Ratings.from_trainset(trainset)
             self._warn_of_equal(ratings)
             users, items = self._entities(ratings.user_ids, ratings.item_ids, ratings)
-            with one_blas_thread(), breakdowns_named():
-                model = self._learn(ratings, users, items)
-            model.require_finite()
+            model: FittedModel
+            try:
+                with one_blas_thread(), breakdowns_named():
+                    model = self._learn(ratings, users, items)
+                model.require_finite()
+            except DivergenceError as error:
+                if not _is_one_of_many():
+                    raise
+                warnings.warn(
+                    f"{error}. This fit predicts the mean of its ratings, so that the others go on",
+                    LLMTokensWarning,
+                    stacklevel=2,
+                )
+                model = MeanModel(ratings, users, items)
             after = copy.copy(self)
             super(TokenAlgoBase, after).fit(trainset)
             after.model_ = model
@@ -244,15 +265,39 @@ class TokenAlgoBase(Serving, AlgoBase):
         return made
 
 
+class MeanModel(FittedModel):
+    """What is left of a fit that diverged: the mean of its ratings for everything."""
+
+    def score(self, users: Rows, items: Rows) -> Scores:
+        return np.full(len(users), self.ratings.global_mean), {}
+
+
+def _is_one_of_many() -> bool:
+    """Whether Surprise fits for a cross-validation or a search."""
+    frame = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_name == "fit_and_score":
+            return frame.f_globals.get("__name__", "").startswith("surprise.")
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
+
+
 @contextlib.contextmanager
 def breakdowns_named() -> Iterator[None]:
-    """A matrix that has no inverse while training is a DataError that says where to look."""
+    """What breaks down while training is a DataError that says where to look."""
     try:
         yield
     except np.linalg.LinAlgError as error:
-        raise DataError(
+        raise DivergenceError(
             f"training broke down ({error}): look for ratings or tokens of extreme size, or "
             "for ratings that differ by rounding alone"
+        ) from error
+    except (MemoryError, ValueError) as error:
+        if isinstance(error, ValueError) and not _TOO_LARGE.search(str(error)):
+            raise
+        raise DataError(
+            f"training needs more memory than there is ({error}); lower the parameters that give "
+            "the number of factors, samples or dims"
         ) from error
 
 

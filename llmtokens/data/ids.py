@@ -33,7 +33,10 @@ def id_text(raw: Hashable) -> str:
         return whole.group(1) if whole else raw
     if isinstance(raw, (float, np.floating)) and float(raw).is_integer():
         return str(int(raw))
-    return str(raw)
+    try:
+        return str(raw)
+    except ValueError:  # a whole number of thousands of digits
+        return hex(raw)  # type: ignore[arg-type]
 
 
 def as_written(ids: list[Hashable], others: Iterable[Hashable]) -> list[Hashable]:

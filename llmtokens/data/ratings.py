@@ -197,8 +197,10 @@ class Ratings:
         _require_trainset(trainset)
         if trainset.n_ratings == 0:
             raise DataError("the trainset is empty: expected at least one rating to fit on")
-        users = np.fromiter(trainset.ur.keys(), np.int64, len(trainset.ur))
-        lists = list(trainset.ur.values())
+        # to look somebody up in a defaultdict is to add them, with no ratings
+        rated = {user: ratings for user, ratings in trainset.ur.items() if ratings}
+        users = np.fromiter(rated.keys(), np.int64, len(rated))
+        lists = list(rated.values())
         if np.any(np.diff(users) < 0):
             order = np.argsort(users, kind="stable")
             users, lists = users[order], [lists[k] for k in order]

@@ -90,8 +90,13 @@ def seconds(
         column = column.astype(column.cat.categories.dtype)
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         return _since_1970(column)
+    if pd.api.types.is_timedelta64_dtype(column.dtype):
+        since: NDArray[np.float64] = np.asarray(column.dt.total_seconds(), np.float64)
+        return since
     if isinstance(column.dtype, pd.PeriodDtype):
         return _since_1970(pd.Series(column.dt.to_timestamp()))
+    if column.dtype.kind == "c":
+        raise DataError(f"{what}: found complex numbers; expected seconds, dates or ISO text")
     if pd.api.types.is_numeric_dtype(column.dtype):
         return _in_unit(column.to_numpy(np.float64, na_value=np.nan), what, place)
     column = column.astype(object)

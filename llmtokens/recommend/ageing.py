@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from numbers import Real
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ..data.times import seconds
 from ..errors import DataError
@@ -27,8 +31,7 @@ def recency(n: int, timestamps: Sequence[float] | None, half_life: float | None)
     if timestamps is None or half_life is None:
         raise DataError("timestamps and half_life go together; found only one of them")
     times = checked_times(n, timestamps)
-    check_half_life(half_life)
-    return decayed(times.max(initial=-np.inf) - times, half_life)
+    return decayed(times.max(initial=-np.inf) - times, checked_half_life(half_life))
 
 
 def checked_times(n: int, timestamps: Sequence[float]) -> Floats:
@@ -59,7 +62,19 @@ def decayed(age: Floats, half_life: float) -> Floats:
     return np.maximum(0.5 ** (age / half_life), 1e-9)
 
 
-def check_half_life(half_life: float) -> None:
-    """Raise DataError unless it is a positive number."""
-    if not (isinstance(half_life, (int, float, np.number)) and 0 < half_life < np.inf):
-        raise DataError(f"found half_life={half_life!r}; expected a positive number")
+def checked_half_life(half_life: Any) -> float:
+    """A half-life as a number; a length of time, such as a timedelta, in seconds.
+
+    Raises
+    ------
+    DataError
+        Unless it is positive.
+    """
+    number = half_life
+    if isinstance(half_life, (timedelta, np.timedelta64)):  # that of pandas is one of the former
+        number = pd.Timedelta(half_life).total_seconds()
+    if isinstance(number, bool) or not (isinstance(number, Real) and 0 < float(number) < np.inf):
+        raise DataError(
+            f"found half_life={half_life!r}; expected a positive number, or a length of time"
+        )
+    return float(number)

@@ -14,7 +14,7 @@ from ..data.entities import EntityIndex
 from ..data.ratings import Changes, Rated, Ratings
 from ..data.times import moment
 from ..data.timestamps import Timestamps
-from ..errors import DataError, LLMTokensError
+from ..errors import DataError, DivergenceError, LLMTokensError
 from ..runtime.arrays import Floats, Mask, Rows
 from ..runtime.threads import one_blas_thread
 from ..storage.layout import Layout, grown, nested, put
@@ -189,7 +189,7 @@ class FittedModel:
 
         Raises
         ------
-        DataError
+        DivergenceError
             Where what was learned holds NaN or infinity.
         """
         require_finite({field.name: getattr(self, field.name) for field in fields(self)})
@@ -319,10 +319,10 @@ def _at(value: Any, path: str) -> Any:
 
 
 def require_finite(arrays: Mapping[str, Any]) -> None:
-    """Raise DataError where an array holds NaN or infinity, naming it."""
+    """Raise DivergenceError where an array holds NaN or infinity, naming it."""
     for name, value in arrays.items():
         if isinstance(value, np.ndarray) and not np.isfinite(value).all():
-            raise DataError(
+            raise DivergenceError(
                 f"training diverged: {name} holds NaN or infinity; lower the learning rates, "
                 "or look for ratings far outside the rating scale"
             )

@@ -130,10 +130,15 @@ def jsonable_ids(ids: list[Any]) -> list[Any]:
     DataError
         For an id that is neither str, int, float nor bool.
     """
-    bad = [raw for raw in ids if not isinstance(raw, ID_TYPES)]
+    bad = [
+        raw
+        for raw in ids
+        if not isinstance(raw, ID_TYPES) or (isinstance(raw, float) and not math.isfinite(raw))
+    ]
     if bad:
         raise DataError(
-            f"found ids that a file cannot hold: {sample(bad)}; expected str, int or float ids"
+            f"found ids that a file cannot hold: {sample(bad)}; expected str, int or float ids, "
+            "none missing"
         )
     return ids
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..data.ids import IdIndex, plain_ids
+from ..data.ids import IdIndex, id_text, plain_ids
 from ..data.ratings import Ratings
 from ..errors import DataError, FileFormatError, LLMTokensWarning, sample
 from ..runtime.arrays import Rows, Singles
@@ -301,7 +301,10 @@ class LLMTokens:
         """
         if len(parts) == 0:
             raise DataError("found no tokens to concatenate; expected at least one table")
-        ids = list(dict.fromkeys(raw for part in parts for raw in part.ids))
+        ids: list[Hashable] = []
+        for part in parts:
+            known = IdIndex(ids).rows(part.ids)
+            ids += [raw for raw, row in zip(part.ids, known, strict=True) if row < 0]
         stacked = []
         for part in parts:
             rows = part.align(ids)
@@ -311,9 +314,9 @@ class LLMTokens:
         projection, vectors = Projection.join(
             [part.projection for part in parts], stacked, n_components, whiten
         )
-        names = {raw: text for part in reversed(parts) if part.labels
+        names = {id_text(raw): text for part in reversed(parts) if part.labels
                  for raw, text in zip(part.ids, part.labels, strict=True)}  # fmt: skip
-        labels = [names.get(raw, str(raw)) for raw in ids] if names else None
+        labels = [names.get(id_text(raw), str(raw)) for raw in ids] if names else None
         embeddings = None
         said = [part for part in parts if part.projection.text_blocks]
         if projection.text_encoder and all(part.embeddings is not None for part in said):

@@ -9,7 +9,7 @@ import numpy as np
 from ...data.ratings import Ratings
 from ...data.timestamps import Timestamps
 from ...errors import DataError
-from ...recommend.ageing import check_half_life, decayed
+from ...recommend.ageing import checked_half_life, decayed
 from ...runtime.arrays import Floats
 
 
@@ -29,7 +29,7 @@ def recent(ratings: Ratings, timestamps: Any, half_life: float | None) -> Floats
             f"found {missing}=None; timestamps and half_life go together (a saved model keeps "
             "neither the trainset nor the timestamps: set the attribute before fitting it again)"
         )
-    check_half_life(half_life)
+    half_life = checked_half_life(half_life)
     times = Timestamps.of(timestamps).of_all_ratings(ratings)
     newest = np.maximum.reduceat(times, ratings.user_ptr[:-1])
     return decayed(newest[ratings.user] - times, half_life)
