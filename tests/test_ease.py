@@ -247,3 +247,13 @@ def test_blocks_of_users_do_not_change_the_estimates(monkeypatch):
     whole = [p.est for p in algo.test(pairs)]
     monkeypatch.setattr("llmtokens.algorithms.ease.fitted.USERS", 2)
     np.testing.assert_allclose([p.est for p in algo.test(pairs)], whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("max_dense", [1, 10_000])
+def test_what_a_choice_adds_is_a_column_of_the_weights(max_dense):
+    rng = np.random.default_rng(0)
+    rows = sparse.csr_array((rng.random((3, 40)) < 0.2).astype(np.float32))
+    weights = solve(rows, np.zeros((40, 0), np.float32), 0.0, 1.0, max_dense)
+    every = weights.scores(sparse.eye_array(40, dtype=np.float32, format="csr"))
+    counts = rng.normal(size=40).astype(np.float32)
+    np.testing.assert_allclose(weights.per_choice(counts), every @ counts, atol=1e-5)

@@ -272,21 +272,25 @@ class FittedEASE(FittedModel):
         """On the score, which is linear in the user's row, and on the user's mean."""
         items, values, weights = self.ratings.of_user(user)
         given = influence_on_row(items, weights * opinions(values, self.ends, self.implicit))
-        on_score = np.empty(len(items))
-        for start in range(0, len(items), USERS):
-            at = slice(start, start + USERS)
-            n = len(items[at])
-            ones = sparse.csr_array(
-                (given[at], (np.arange(n), items[at])), shape=(n, self.items.n_warm)
-            )
-            scores = self.weights.scores(ones)
-            on_score[at] = self._with_cold_items(scores, scores, COLD_SHARE)[:, item]
+        on_score = given * self._per_choice(item)[items]
         score, mean = self._tastes(np.array([user]))[0, item], self.user_mean[user]
         scores = score - np.append(0, on_score)
         means = mean - np.append(0, mean_influence(mean, values, weights))
         pairs = np.full(len(scores), user), np.full(len(scores), item)
         est = self._as_ratings(*pairs, scores, means)
         return est[0] - est[1:]
+
+    def _per_choice(self, item: int) -> Singles:
+        """What a choice of each warm item adds to the score of one, shape (n_items,)."""
+        n = self.items.n_warm
+        counts = np.zeros(n, np.float32)  # of the scores of warm items
+        if item < n:
+            counts[item] = 1
+        elif self.smoother is None:
+            counts[:] = COLD_SHARE / n
+        else:
+            counts = COLD_SHARE * self.smoother.mean_of(item)
+        return self.weights.per_choice(counts)
 
     # -- learning newcomers ----------------------------------------------------------------------
 

@@ -39,6 +39,11 @@ class DenseItems:
         out: Floats = np.asarray(rows @ self.weights)
         return out
 
+    def per_choice(self, counts: Floats) -> Floats:
+        """``B counts``: what one choice of each item adds to a sum of scores, (n_items,)."""
+        out: Floats = self.weights @ counts
+        return out
+
 
 @dataclass(frozen=True, eq=False)
 class FactoredItems:
@@ -66,6 +71,12 @@ class FactoredItems:
         seen = rows.tocoo()
         out[seen.row, seen.col] -= seen.data * self.own_weight[seen.col]
         out /= self.precision
+        return out
+
+    def per_choice(self, counts: Floats) -> Floats:
+        """``B counts``: what one choice of each item adds to a sum of scores, (n_items,)."""
+        scaled = counts / self.precision
+        out: Floats = self.left @ (self.right.T @ scaled) - self.own_weight * scaled
         return out
 
 

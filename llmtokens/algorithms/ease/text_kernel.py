@@ -109,6 +109,12 @@ class TextSmoother:
         by_text += means
         return by_text
 
+    def mean_of(self, row: int) -> Floats:
+        """How much each warm item's value counts in what :meth:`smooth` gives a row."""
+        counts: Floats = self.mixing @ self.features[row]
+        counts += (1 - counts.sum()) / len(counts)
+        return counts
+
     def relearned(self, features: Floats, n_warm: int) -> TextSmoother:
         """With further warm items, and other features of some, the landmarks as they were.
 
