@@ -9,6 +9,7 @@ import bz2
 import gzip
 import json
 import lzma
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -141,6 +142,8 @@ def _written(draw, rows, true, missing):
         return _packed(draw, text.encode(), true, options, "table.json")
     sep = draw(st.sampled_from([",", ";", "\t", "|", "::", ", ", ","]))
     quoting = draw(st.sampled_from(["none", "minimal", "minimal", "all", "texts", "escaped"]))
+    if quoting == "none" and _reads_as_quoted(rows):
+        quoting = "all"
     lines = [sep.join(_cell(x, sep, quoting) for x in row) for row in rows]
     if draw(st.integers(0, 7)) == 0:  # a separator at the end of rows, or of some
         some = draw(st.lists(st.booleans(), min_size=len(lines), max_size=len(lines)))
@@ -172,6 +175,12 @@ def _written(draw, rows, true, missing):
     return _packed(
         draw, data, true, options, draw(st.sampled_from(["t.csv", "t.tsv", "t.txt", "u.data", "t"]))
     )
+
+
+def _reads_as_quoted(rows):
+    """Whether quotes stand around whole cells only: nobody could tell them from a format's own."""
+    quoted = [str(x) for row in rows for x in row if '"' in str(x)]
+    return bool(quoted) and all(re.fullmatch('"(?:[^"]|"")*"', x) for x in quoted)
 
 
 def _cell(value, sep, quoting):
