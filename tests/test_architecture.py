@@ -34,12 +34,6 @@ LAYERS = [
     {"errors"},
 ]
 LOOSE = {"__init__.py", "__main__.py", "errors.py", "curves.py", "controls.py"}
-# Files that import each other today, annotations included: the list is to shrink to nothing.
-CIRCLES = [
-    {f"algorithms/bpmf/{name}.py" for name in
-     ("cold_start", "linked", "posterior", "sampler", "shard", "team")},
-]  # fmt: skip
-
 LAZY = {
     "torch",
     "sentence_transformers",
@@ -105,7 +99,7 @@ def test_imports_run_one_way(path):
 def test_no_file_imports_what_imports_it():
     graph = {path: set(_files(path)) for path in FILES}
     found = [{str(path.relative_to(PACKAGE)) for path in group} for group in _circles(graph)]
-    assert [files for files in found if not any(files <= known for known in CIRCLES)] == []
+    assert found == []
 
 
 def _files(path: Path):

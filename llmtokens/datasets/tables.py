@@ -180,9 +180,9 @@ def parse(
     columns = {}
     for name in kept:
         column = frame[name]
-        if found.sep != found.written_sep and found.quoting is not Quoting.NONE:
-            if not pd.api.types.is_numeric_dtype(column.dtype):
-                column = column.str.replace(found.sep, found.written_sep, regex=False)
+        swapped = found.sep != found.written_sep and found.quoting is not Quoting.NONE
+        if swapped and not pd.api.types.is_numeric_dtype(column.dtype):
+            column = column.str.replace(found.sep, found.written_sep, regex=False)
         match known.get(name):
             case "number":
                 columns[name] = pd.Series(cells.numbers(column, name, source, where))
