@@ -111,6 +111,7 @@ def shared():
 def at(shared, tmp_path, monkeypatch):
     """The shared things, a folder, files that are none, and ways to hide a package."""
     (tmp_path / "noise").write_bytes(b"noise" * 9)
+    (tmp_path / "noise.parquet").write_bytes(b"noise" * 9)
     (tmp_path / "bad.csv").write_bytes(b"user,item,rating\n1,2,3\n1,2,3,4,5\n")
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}", encoding="utf-8")
@@ -597,8 +598,8 @@ CASES = [
      "found checkpoint_every=0", "expected a positive int"),
     ("fit_bpmf", AlignmentError, lambda at: fit_bpmf(frame_of(), tokens_with(["x", "y"])),
      "0 of 2 item ids", "build the tokens"),
-    ("fit_bpmf", FileFormatError, lambda at: fit_bpmf(at.folder / "noise"),
-     "noise' is not a whole Parquet file", "restore it from a copy"),
+    ("fit_bpmf", FileFormatError, lambda at: fit_bpmf(at.folder / "noise.parquet"),
+     "noise.parquet' is not a whole Parquet file", "restore it from a copy"),
     ("fit_bpmf", StorageError, lambda at: fit_bpmf(at.nowhere),
      "found no Parquet files at", "expected a folder"),
     ("fit_bpmf", DataError, lambda at: fit_bpmf(frame_of(), client="tcp://scheduler:8786"),
@@ -606,7 +607,7 @@ CASES = [
     ("fit_bpmf", LLMTokensError, lambda at: fit_without_workers(),
      "there are no workers", "start some, and fit again with the same folder"),
     ("fit_bpmf", MissingExtraError,
-     lambda at: (at.without("pyarrow"), fit_bpmf(at.folder / "noise")),
+     lambda at: (at.without("pyarrow"), fit_bpmf(at.folder / "noise.parquet")),
      "Parquet needs pyarrow, which is not installed", r"pip install 'llmtokens\[distributed\]'"),
     ("on_workers", DataError, lambda at: on_workers(VECTORS, "tcp://scheduler:8786"),
      "found client='tcp://scheduler:8786'", r"expected a distributed\.Client, which"),
