@@ -295,8 +295,9 @@ def breakdowns_named() -> Iterator[None]:
     except (MemoryError, ValueError) as error:
         if isinstance(error, ValueError) and not _TOO_LARGE.search(str(error)):
             raise
+        why = f" ({error})" if str(error) else ""
         raise DataError(
-            f"training needs more memory than there is ({error}); lower the parameters that give "
+            f"training needs more memory than there is{why}; lower the parameters that give "
             "the number of factors, samples or dims"
         ) from error
 

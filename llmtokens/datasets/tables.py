@@ -180,8 +180,13 @@ def parse(
     columns = {}
     for name in kept:
         column = frame[name]
+<<<<<<< HEAD
         swapped = found.sep != found.written_sep and found.quoting is not Quoting.NONE
         if swapped and not pd.api.types.is_numeric_dtype(column.dtype):
+=======
+        is_text = not pd.api.types.is_numeric_dtype(column.dtype)
+        if is_text and found.sep != found.written_sep and found.quoting is not Quoting.NONE:
+>>>>>>> a9c268e (Words for numbers, memory that runs out and files that are no Parquet: said as before)
             column = column.str.replace(found.sep, found.written_sep, regex=False)
         match known.get(name):
             case "number":
@@ -235,11 +240,19 @@ def _as_pandas_reads(found: Dialect, kept: list[str], known: Mapping[str, Kind])
     body = _body(found)
     try:
         floats = dict.fromkeys(numeric, "float64")
-        return pd.read_csv(io.BytesIO(body), dtype=types | whole | floats, **options)
+        frame = pd.read_csv(io.BytesIO(body), dtype=types | whole | floats, **options)
+        if any(_may_be_words(frame[name], found.columns[name].longest) for name in numeric):
+            raise ValueError("pandas takes a column of true and false for 1 and 0")
+        return frame
     except (ValueError, OverflowError):  # a cell that only looked like a number at its ends
         types |= {name: str if known[name] == "id" else object for name in whole}
         types |= dict.fromkeys(numeric, object)
         return pd.read_csv(io.BytesIO(body), dtype=types, **options)
+
+
+def _may_be_words(column: pd.Series, longest: int) -> bool:
+    """Whether a column of 1 and 0 may be one of true and false."""
+    return longest >= len("true") and bool(column.isin((0, 1)).where(column.notna(), True).all())
 
 
 def _body(found: Dialect) -> bytes:
