@@ -180,13 +180,8 @@ def parse(
     columns = {}
     for name in kept:
         column = frame[name]
-<<<<<<< HEAD
         swapped = found.sep != found.written_sep and found.quoting is not Quoting.NONE
         if swapped and not pd.api.types.is_numeric_dtype(column.dtype):
-=======
-        is_text = not pd.api.types.is_numeric_dtype(column.dtype)
-        if is_text and found.sep != found.written_sep and found.quoting is not Quoting.NONE:
->>>>>>> a9c268e (Words for numbers, memory that runs out and files that are no Parquet: said as before)
             column = column.str.replace(found.sep, found.written_sep, regex=False)
         match known.get(name):
             case "number":
