@@ -12,8 +12,8 @@ from .data.entities import EntityIndex
 from .data.ratings import Ratings
 from .errors import DataError
 from .recommend.interface import FittedModel, Scores
+from .runtime.arguments import generator
 from .runtime.arrays import Floats, Rows
-from .runtime.random_state import generator
 from .tokens import LLMTokens
 
 

@@ -24,8 +24,7 @@ from llmtokens import LLMTokens, LLMTokensSVD, SentenceEncoder
 from llmtokens.compare import compare
 from llmtokens.encode import models
 from llmtokens.errors import DataError, ModelNotFoundError
-from llmtokens.runtime.jobs import Shared
-from llmtokens.runtime.threads import one_blas_thread
+from llmtokens.runtime.threads import Shared, one_blas_thread
 
 COSTS = ["fit_time", "test_time", "peak_memory"]
 BACKENDS = ["sequential", "loky", "threading", "dask"]
@@ -344,7 +343,7 @@ def test_texts_encoded_elsewhere_are_the_same_rows_and_are_cached_here(backend, 
 
 @needs_weights
 def test_a_worker_with_other_weights_is_refused():
-    from llmtokens.encode.batches import embed_elsewhere
+    from llmtokens.encode.reading import embed_elsewhere
 
     with pytest.raises(ModelNotFoundError, match="same weights on all machines"):
         embed_elsewhere((None, "cpu", "torch", None, "0" * 16), [0], ["a text"], None)

@@ -198,7 +198,7 @@ def test_a_row_does_not_depend_on_what_set_the_threads_of_torch_before(encoder, 
     "text", ["word " * 20_000, "x" * 100_000, " " * 100_000 + "end", "語" * 50_000, "😀" * 30_000]
 )
 def test_a_very_long_text_is_cut_without_changing_its_row(encoder, text):
-    from llmtokens.encode.batches import cut
+    from llmtokens.encode.reading import cut
 
     model = encoder._load()
     whole = model.encode([text], show_progress_bar=False)
@@ -467,7 +467,7 @@ def test_a_text_longer_than_the_model_reads_is_said_with_counts(tmp_path, encode
 
 @needs_weights
 def test_windows_read_all_of_a_text_and_count_by_their_lengths(encoder):
-    from llmtokens.encode.length import windows
+    from llmtokens.encode.reading import windows
 
     reading = SentenceEncoder(cache=False, device="cpu", chunks="mean")
     model = reading._loaded = encoder._load()
@@ -494,7 +494,7 @@ def test_windows_read_all_of_a_text_and_count_by_their_lengths(encoder):
 
 @needs_weights
 def test_a_word_longer_than_the_model_reads_is_read_in_parts(encoder):
-    from llmtokens.encode.length import windows
+    from llmtokens.encode.reading import windows
 
     text = "x" * 3000 + " end"
     parts = windows(encoder._load(), text, "")

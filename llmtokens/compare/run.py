@@ -20,9 +20,10 @@ from surprise.model_selection import KFold, PredefinedKFold
 
 from ..data.ids import as_column
 from ..errors import DataError, LLMTokensWarning, StorageError, sample
-from ..runtime.jobs import Shared, require_jobs
+from ..runtime.arguments import require_jobs
 from ..runtime.progress import Advance
 from ..runtime.progress import progress as progress_bar
+from ..runtime.threads import Shared
 from .digest import digest
 from .folds import Fold
 from .measures import Measure, Measures, better, named_measures

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AlignmentError, DataError, LLMTokensWarning, sample
-from ..runtime.cached import cached_property
+from ..runtime.locks import cached_property
 from .ids import IdIndex, as_written
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import DataError, sample
-from ..runtime.cached import cached_property
+from ..runtime.locks import cached_property
 
 _WHOLE_FLOAT = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ..errors import DataError, LLMTokensWarning, sample
-from ..runtime.cached import cached_property
+from ..runtime.locks import cached_property
 
 if TYPE_CHECKING:
     from surprise import Trainset

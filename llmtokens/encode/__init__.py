@@ -3,8 +3,7 @@
 from .base import Encoder, cached, check_texts
 from .cache import EmbeddingCache
 from .hashing import HashingEncoder
-from .restore import restore_encoder
-from .sentence import SentenceEncoder
+from .sentence import SentenceEncoder, restore_encoder
 
 __all__ = [
     "EmbeddingCache",

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError, sample
+from ..runtime.arrays import Singles
 
 if TYPE_CHECKING:
     from .cache import EmbeddingCache
 
 _BLOCK = 256  # texts between two writes, for encoders that do not say when a batch is done
-_Rows = npt.NDArray[np.float32]
 
 
 class Encoder(Protocol):
@@ -29,7 +29,7 @@ class Encoder(Protocol):
     def revision(self) -> str:
         """The exact weights and settings: equal revisions give equal rows."""
 
-    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    def encode(self, texts: Sequence[str]) -> Singles:
         """Rows in the order of ``texts``, shape ``(len(texts), dim)``."""
 
 
@@ -65,7 +65,7 @@ def check_texts(texts: Iterable[str]) -> list[str]:
     return [text.encode("utf-8", "replace").decode("utf-8") for text in given]
 
 
-def cached(encoder: Encoder, texts: Sequence[str], cache: EmbeddingCache | None = None) -> _Rows:
+def cached(encoder: Encoder, texts: Sequence[str], cache: EmbeddingCache | None = None) -> Singles:
     """Encode ``texts``, each distinct text at most once, and none that the cache already has.
 
     Parameters
@@ -110,7 +110,7 @@ def cached(encoder: Encoder, texts: Sequence[str], cache: EmbeddingCache | None 
     return np.stack([known[key] for key in keys])[inverse]
 
 
-def _fresh(encoder: Encoder, texts: list[str]) -> Iterator[tuple[Sequence[int], _Rows]]:
+def _fresh(encoder: Encoder, texts: list[str]) -> Iterator[tuple[Sequence[int], Singles]]:
     if not texts:
         return
     batches = getattr(encoder, "batches", None)

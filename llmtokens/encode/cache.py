@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import LLMTokensWarning
+from ..runtime.arrays import Singles
 
 FILE_NAME = "embeddings.sqlite"
 _BUSY_SECONDS = 60.0  # how long a writer waits for another process
@@ -37,7 +37,6 @@ _SCHEMA = """CREATE TABLE embeddings (
     PRIMARY KEY (encoder, text))"""
 
 _T = TypeVar("_T")
-_Rows = npt.NDArray[np.float32]
 
 
 class EmbeddingCache:
@@ -64,10 +63,10 @@ class EmbeddingCache:
         self._file: tuple[int, int] | None = None  # which file the connection has open
         self._off: str | None = None  # None, "write" (read only) or "all"
 
-    def read(self, encoder: str, keys: Sequence[bytes]) -> dict[bytes, _Rows]:
+    def read(self, encoder: str, keys: Sequence[bytes]) -> dict[bytes, Singles]:
         """The sound rows among ``keys``, each of shape (dim,)."""
 
-        def work(db: sqlite3.Connection) -> dict[bytes, _Rows]:
+        def work(db: sqlite3.Connection) -> dict[bytes, Singles]:
             rows = {}
             for start in range(0, len(keys), _KEYS_PER_QUERY):
                 some = keys[start : start + _KEYS_PER_QUERY]
@@ -87,7 +86,7 @@ class EmbeddingCache:
 
         return self._attempt(work, {})
 
-    def write(self, encoder: str, rows: dict[bytes, _Rows]) -> None:
+    def write(self, encoder: str, rows: dict[bytes, Singles]) -> None:
         """Keep rows, all or none; rows already there are replaced."""
 
         def work(db: sqlite3.Connection) -> None:

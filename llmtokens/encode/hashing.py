@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 
 from ..errors import DataError
+from ..runtime.arrays import Singles
 from .base import check_texts
 
 _CHAR_WEIGHT = 0.5  # of character 3- to 5-grams, beside words at 1
@@ -58,7 +58,7 @@ class HashingEncoder:
         low, high = self.ngram_range
         return f"1-{self.n_features}-words{low}to{high}-chars3to5"
 
-    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    def encode(self, texts: Sequence[str]) -> Singles:
         """Rows of norm 1, shape ``(len(texts), n_features)``; zeros for a text without letters.
 
         Raises
@@ -66,7 +66,7 @@ class HashingEncoder:
         DataError
             For texts that are not strings and for settings out of range.
         """
-        rows: npt.NDArray[np.float32] = self.encode_sparse(texts).toarray()
+        rows: Singles = self.encode_sparse(texts).toarray()
         return rows
 
     def encode_sparse(self, texts: Sequence[str]) -> sparse.csr_array:

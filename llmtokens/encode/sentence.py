@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from ..errors import DataError
-from ..runtime.jobs import require_jobs
+from ..errors import DataError, ModelNotFoundError
+from ..runtime.arguments import require_jobs
+from ..runtime.arrays import Singles
 from . import models
-from .base import cached, check_texts
-from .batches import (
+from .base import Encoder, cached, check_texts
+from .cache import EmbeddingCache
+from .hashing import HashingEncoder
+from .models import DEFAULT_MODEL
+from .reading import (
     Batch,
     Batched,
+    Window,
     cut,
     embed,
     embed_elsewhere,
     embed_side_by_side,
     filled,
+    mean_of,
     of_one_length,
+    reach_of,
     token_lengths,
-)  # fmt: skip
-from .cache import EmbeddingCache
-from .length import Window, mean_of, reach_of, warn_of_long, warn_of_scripts, windows
+    warn_of_long,
+    warn_of_scripts,
+    windows,
+)
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -156,7 +164,7 @@ class SentenceEncoder:
             found += f"-prompt-{hashlib.sha256(said).hexdigest()[:8]}"
         return found
 
-    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    def encode(self, texts: Sequence[str]) -> Singles:
         """Rows in the order of ``texts``, shape ``(len(texts), dim)``.
 
         Raises
@@ -221,7 +229,7 @@ class SentenceEncoder:
                             f"{sorted(model.prompts)}")  # fmt: skip
         return str(model.prompts[self.prompt_name])
 
-    def encode_query(self, text: str) -> npt.NDArray[np.float32]:
+    def encode_query(self, text: str) -> Singles:
         """The row of one text as fast as can be, shape ``(1, dim)``.
 
         It is neither read from the cache nor kept there, and not padded to the batch size at which
@@ -240,7 +248,7 @@ class SentenceEncoder:
         parts = windows(model, texts[0], prompt or "")
         return mean_of(embed(model, [part.text for part in parts], prompt), parts)[None]
 
-    def batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], npt.NDArray[np.float32]]]:
+    def batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Singles]]:
         """Encode in batches of one token length; yields ``(positions in texts, rows)``.
 
         Raises
@@ -258,7 +266,7 @@ class SentenceEncoder:
         owner = [k for k, some in enumerate(parts) for _ in some]
         missing = [len(some) for some in parts]
         first = np.cumsum([0, *missing])
-        made: dict[int, npt.NDArray[np.float32]] = {}
+        made: dict[int, Singles] = {}
         with self._progress(len(texts)) as progress:
             for rows, vectors in self._batches([part.text for some in parts for part in some]):
                 made.update(zip(rows, vectors, strict=True))
@@ -317,3 +325,41 @@ class SentenceEncoder:
         if self._loaded is None:
             self._loaded = models.load(self._find(), self.device, self.backend, self.pooling)
         return self._loaded
+
+
+def restore_encoder(name: str, revision: str) -> Encoder:
+    """The encoder that a file of tokens was made with, if it is one of the library's own.
+
+    Any other model would have to be loaded because a file says so, and is refused.
+
+    Raises
+    ------
+    ModelNotFoundError
+        For another model, or for other weights or settings under the same name.
+
+    Examples
+    --------
+    >>> made = HashingEncoder(n_features=64)
+    >>> restore_encoder(made.name, made.revision)
+    HashingEncoder(n_features=64, ngram_range=(1, 1))
+    """
+    hand_over = "hand it over, as in LLMTokens.load(path, encoder=...)"
+    if name == DEFAULT_MODEL:
+        chunks = "mean" if revision.endswith("-chunks-mean") else None
+        encoder: Encoder = SentenceEncoder(chunks=chunks)
+    elif (found := re.fullmatch(r"1-(\d{1,7})-words(\d)to(\d)-chars3to5", revision)) and (
+        name == HashingEncoder().name
+    ):
+        n_features, low, high = map(int, found.groups())
+        encoder = HashingEncoder(n_features, (low, high))
+    else:
+        raise ModelNotFoundError(
+            f"the tokens were made with the encoder {name!r} (revision {revision!r}), which is "
+            f"not loaded because a file says so: {hand_over}"
+        )
+    if encoder.revision != revision:
+        raise ModelNotFoundError(
+            f"the tokens were made with revision {revision!r} of {name!r}; found "
+            f"{encoder.revision!r} here: build the tokens again, or {hand_over}"
+        )
+    return encoder

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from .twice import twice
+from .compiled import twice
 
 _SMALL = 1e-100
 _CHUNK = 32  # users that share buffers

@@ -23,8 +23,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from ..runtime.compiled import njit
-from .twice import twice
+from .compiled import njit, twice
 
 _TILE = 128  # ratings that are gathered before they are multiplied
 _FEW = 12  # ratings for which a call of BLAS is not worth its while

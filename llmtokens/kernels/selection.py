@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from ..runtime.compiled import njit
-from .twice import twice
+from .compiled import njit, twice
 
 _LANES = 8
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..runtime.compiled import njit
+from .compiled import njit
 
 
 def sgd_epoch(

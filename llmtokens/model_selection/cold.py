@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from ..runtime.random_state import generator
+from ..runtime.arguments import generator
 from .split import SIDES, Mask, Split, require_at_least, sorted_codes
 
 

@@ -7,9 +7,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..runtime.arguments import require_length, require_share
 from ..runtime.arrays import Floats
 from ..tokens.reducer import unit_rows
-from .arguments import require_length, require_share
 from .interface import FittedModel
 from .ranking import basis, lines, relevance, top_rows
 

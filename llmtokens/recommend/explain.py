@@ -11,8 +11,8 @@ import pandas as pd
 
 from ..data.ids import as_column
 from ..errors import DataError
+from ..runtime.arguments import require_length
 from ..runtime.arrays import Floats, Rows
-from .arguments import require_length
 from .ask import cosines
 from .interface import FittedModel
 from .ranking import basis, labels

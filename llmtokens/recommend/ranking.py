@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from ..data.ids import as_column
 from ..errors import DataError, LLMTokensWarning, sample
+from ..runtime.arguments import require_finite, require_jobs, require_length, require_share
 from ..runtime.arrays import Floats, Rows
-from ..runtime.jobs import Shared, require_jobs
-from ..runtime.threads import one_blas_thread
+from ..runtime.threads import Shared, one_blas_thread
 from ..tokens.reducer import unit_rows
-from .arguments import require_finite, require_length, require_share
 from .interface import FittedModel
 
 Lists = tuple[Rows, Rows, Floats]

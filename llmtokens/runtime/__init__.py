@@ -1,1 +1,1 @@
-"""How the library runs: types of arrays, threads, workers, random numbers."""
+"""How the library runs: types of arrays, checked arguments, locks, threads, progress."""

@@ -1,4 +1,4 @@
-"""Locks that a forked child does not inherit as they are, and locks that belong to objects.
+"""Locks that a forked child does not inherit as they are, those of objects, and what needs none.
 
 A fork copies the memory and one thread. What another thread had locked would stay so for ever in
 the child, where nobody is left to open it.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Generic, TypeVar, overload
 from weakref import WeakKeyDictionary, WeakSet
 
 _known: WeakSet[Lock] = WeakSet()
@@ -54,3 +55,33 @@ def _in_forked_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_forked_child)
+
+
+T = TypeVar("T")
+
+
+class cached_property(Generic[T]):  # noqa: N801 (the name of functools' own)
+    """``functools.cached_property`` as it is from Python 3.12 on.
+
+    That of Python 3.11 has one lock for all objects of a class, which a process forked meanwhile
+    inherits locked. Two threads may work the same thing out here, and get the same.
+    """
+
+    def __init__(self, function: Callable[[Any], T]) -> None:
+        self._function = function
+        self.__doc__ = function.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> cached_property[T]: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+
+    def __get__(self, instance: object | None, owner: type) -> cached_property[T] | T:
+        if instance is None:
+            return self
+        value = instance.__dict__[self._name] = self._function(instance)
+        return value

@@ -1,4 +1,4 @@
-"""Threads kept in bounds: sums in one order, and never more threads than there are cores."""
+"""Threads kept in bounds, sums in one order, and what workers are sent once, not with each task."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
+from typing import Any, Generic, TypeVar
 
+import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from .locks import Lock
+from .locks import Lock, cached_property
 
 _lock = Lock()
 _blas = contextlib.ExitStack()  # holds the limit while anyone is inside
@@ -120,3 +122,46 @@ def _one_numba_thread() -> Iterator[None]:
         yield
     finally:
         numba.set_num_threads(before)
+
+
+T = TypeVar("T")
+
+
+class Shared(Generic[T]):
+    """An argument of many tasks, not to be changed by any of them.
+
+    To processes on this machine, joblib hands large arrays as memory-mapped files, each written
+    once, whatever holds them. To Dask it sends an argument once for each worker if ``__sizeof__``
+    tells that it is large, and the size of an object is, to Python, that of its outermost shell
+    alone: this one counts the arrays inside.
+
+    >>> import sys
+    >>> sys.getsizeof(Shared({"factors": np.zeros((1000, 50))})) >= 400_000
+    True
+    """
+
+    def __init__(self, value: T) -> None:
+        self.value = value
+
+    @cached_property
+    def _size(self) -> int:
+        return _array_bytes(self.value, set())
+
+    def __sizeof__(self) -> int:
+        return object.__sizeof__(self) + self._size
+
+
+def _array_bytes(value: Any, seen: set[int]) -> int:
+    """Bytes of the arrays that a value holds, each counted once."""
+    if id(value) in seen:
+        return 0
+    seen.add(id(value))
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    if isinstance(value, Mapping):
+        inside: Any = value.values()
+    elif isinstance(value, (list, tuple)) and len(value) < 1000:  # longer ones hold plain values
+        inside = value
+    else:
+        inside = getattr(value, "__dict__", {}).values()
+    return sum(_array_bytes(part, seen) for part in inside)

@@ -16,7 +16,7 @@ from ..data.ids import IdIndex, id_text, plain_ids
 from ..data.ratings import Ratings
 from ..errors import DataError, FileFormatError, LLMTokensWarning, sample
 from ..runtime.arrays import Rows, Singles
-from ..runtime.cached import cached_property
+from ..runtime.locks import cached_property
 from ..storage import container as store
 from ..storage.layout import Array, check
 from .blocks import (

@@ -14,7 +14,7 @@ from ...errors import FileFormatError
 from ...kernels import gibbs
 from ...recommend.interface import Scores, require_finite
 from ...runtime.arrays import Floats, Rows, Singles
-from ...runtime.cached import cached_property
+from ...runtime.locks import cached_property
 from ...storage.layout import Array, Layout, Scalar
 from ..drift import DriftScale, Sequence, smoothed_at
 from ..selection import CORRECTED, CorrectedModel

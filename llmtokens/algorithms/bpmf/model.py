@@ -12,7 +12,7 @@ import numpy as np
 from ...data.entities import EntityIndex
 from ...data.ratings import Ratings
 from ...errors import DataError
-from ...runtime.random_state import generator
+from ...runtime.arguments import generator
 from ...runtime.threads import most_threads
 from ...tokens import LLMTokens
 from ..base import TokenAlgoBase, fitted

@@ -14,7 +14,7 @@ from ...data.ratings import Rated, Ratings
 from ...kernels import sgd
 from ...recommend.interface import Scores
 from ...runtime.arrays import Floats, Rows, Singles
-from ...runtime.cached import cached_property
+from ...runtime.locks import cached_property
 from ...storage.layout import Array, Layout, Scalar, nested
 from .. import fold_in as fold
 from ..drift import DriftScale, Sequence, smoothed_at

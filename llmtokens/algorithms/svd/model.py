@@ -12,8 +12,8 @@ from ...data.entities import EntityIndex
 from ...data.ratings import Ratings
 from ...errors import DataError
 from ...kernels import sgd
+from ...runtime.arguments import generator
 from ...runtime.arrays import Singles
-from ...runtime.random_state import generator
 from ...tokens import LLMTokens
 from ..base import TokenAlgoBase, fitted
 from ..drift import Moments, Sequence, learn_scale

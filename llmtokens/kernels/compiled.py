@@ -1,25 +1,56 @@
-"""Loops compiled twice: for several threads, and plainly.
+"""Loops that numba compiles by name: once, or twice, for several threads and plainly.
 
-The plain loop runs where numba has one thread, for a few rows, which are done before a second
-thread has woken up, and while another thread of the program is in a loop of several: some of
-numba's thread pools end the process when two loops meet. OpenMP ends a process that was forked from
-one in which it ran, so there it runs as well. No sum is split between threads, so that both give
-the same bits.
+Machine code is kept between runs where a folder can hold it. Of loops that are compiled twice, the
+plain one runs where numba has one thread, for a few rows, which are done before a second thread
+has woken up, and while another thread of the program is in a loop of several: some of numba's
+thread pools end the process when two loops meet. OpenMP ends a process that was forked from one in
+which it ran, so there it runs as well. No sum is split between threads, so that both give the same
+bits.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
 import numba
 
-from ..runtime.compiled import njit
+from ..errors import LLMTokensWarning
 
 _FEW = 32  # rows
+
+_warned = False
+
+
+def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """``numba.njit(cache=True, **options)``; without the cache where no folder can hold it."""
+
+    def compiled(function: Callable[..., Any]) -> Any:
+        try:
+            return numba.njit(cache=True, **options)(function)
+        except RuntimeError as error:  # installation and home are read-only
+            _warn_once(str(error))
+            return numba.njit(**options)(function)
+
+    return compiled
+
+
+def _warn_once(reason: str) -> None:
+    """Every kernel would say the same."""
+    global _warned
+    if not _warned:
+        _warned = True
+        warnings.warn(
+            f"compiled code cannot be kept ({reason}): every process will compile anew, which "
+            "takes seconds; name a folder that can be written to in NUMBA_CACHE_DIR",
+            LLMTokensWarning,
+            stacklevel=4,
+        )
+
 
 _forked = False
 _in_threads = threading.Lock()
