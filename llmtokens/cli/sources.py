@@ -16,7 +16,6 @@ from ..algorithms.content import LLMTokensContent
 from ..algorithms.ease import LLMTokensEASE
 from ..algorithms.svd import LLMTokensSVD
 from ..data.entities import EntityIndex
-from ..data.ids import IdIndex
 from ..datasets import RatingData, load_items, load_movielens, load_ratings, synthetic
 from ..encode import Encoder, HashingEncoder, SentenceEncoder
 from ..errors import DataError, LLMTokensWarning, sample
@@ -147,9 +146,9 @@ def open_model(path: Path) -> TokenAlgoBase:
 
 def raw_id(entities: EntityIndex, text: str) -> Hashable:
     """The id that reads like this, in the type the model knows it by; else the text itself."""
-    row = IdIndex(entities.ids).row(text)
-    if row >= 0:
-        return entities.ids[row]
+    known = entities.as_known(text)
+    if entities.row(known) != entities.unknown:
+        return known
     warnings.warn(
         f"the model knows no {entities.side} {text!r}; it has {sample(entities.ids, 3)}: what "
         f"follows holds for any {entities.side} it does not know",
