@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ..errors import DataError, LLMTokensWarning, sample
-from ..runtime.arrays import Floats, Mask
 
 _MISSING = (
     "",
@@ -52,7 +52,7 @@ _DAY_AND_MONTH = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d{2})((?:,? .*)
 
 def seconds(
     times: Any, what: str = "timestamps", where: Callable[[int], str] | None = None
-) -> Floats:
+) -> NDArray[np.float64]:
     """Seconds since 1970, NaN where there is no time.
 
     Parameters
@@ -91,7 +91,7 @@ def seconds(
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         return _since_1970(column)
     if pd.api.types.is_timedelta64_dtype(column.dtype):
-        since: Floats = np.asarray(column.dt.total_seconds(), np.float64)
+        since: NDArray[np.float64] = np.asarray(column.dt.total_seconds(), np.float64)
         return since
     if isinstance(column.dtype, pd.PeriodDtype):
         return _since_1970(pd.Series(column.dt.to_timestamp()))
@@ -134,14 +134,16 @@ def seconds(
     )
 
 
-def _since_1970(column: pd.Series) -> Floats:
+def _since_1970(column: pd.Series) -> NDArray[np.float64]:
     unit = column.dt.unit  # nanoseconds would end in the year 2262
     epoch, second = pd.Timestamp(0, tz=column.dt.tz).as_unit(unit), pd.Timedelta(1, "s")
     since = (column - epoch) / second.as_unit(unit)
     return np.asarray(since, np.float64)
 
 
-def _in_unit(values: Floats, what: str, place: Callable[[int], str]) -> Floats:
+def _in_unit(
+    values: NDArray[np.float64], what: str, place: Callable[[int], str]
+) -> NDArray[np.float64]:
     """Numbers in seconds, by the unit that their size says."""
     known = ~np.isnan(values)
     size = np.abs(values[known])
@@ -178,7 +180,9 @@ def _in_unit(values: Floats, what: str, place: Callable[[int], str]) -> Floats:
     return values / next(per for name, _, _, per in _UNITS if name == most)
 
 
-def _without_marks(values: Floats, absent: Mask, what: str) -> Floats:
+def _without_marks(
+    values: NDArray[np.float64], absent: NDArray[np.bool_], what: str
+) -> NDArray[np.float64]:
     """NaN for 0 and -1, where all others are times."""
     if not absent.any():
         return values
@@ -195,14 +199,14 @@ def _shown(value: float) -> float | int:
     return int(value) if value == np.floor(value) else float(value)
 
 
-def _reads_as_day(values: Floats) -> Mask:
+def _reads_as_day(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     with np.errstate(invalid="ignore"):
         month, day = values // 100 % 100, values % 100
         right = (values >= 19_000_101) & (values <= 21_001_231)
         return right & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
 
 
-def _calendar(year: Any, month: Any, day: Any) -> Floats:
+def _calendar(year: Any, month: Any, day: Any) -> NDArray[np.float64]:
     """Seconds at the beginning of days."""
     known = ~np.isnan(year)
     parts = pd.DataFrame({"year": year, "month": month, "day": day})[known].astype(np.int64)
@@ -214,7 +218,7 @@ def _calendar(year: Any, month: Any, day: Any) -> Floats:
     return out
 
 
-def _dates(column: pd.Series, what: str, place: Callable[[int], str]) -> Floats:
+def _dates(column: pd.Series, what: str, place: Callable[[int], str]) -> NDArray[np.float64]:
     """Dates and their text; NaN for what is neither."""
     texts = column.map(lambda x: x.removesuffix(" UTC") if isinstance(x, str) else x)
     read = pd.to_datetime(texts, utc=True, format="ISO8601", errors="coerce")

@@ -12,7 +12,7 @@ import pandas as pd
 from ..errors import DataError, FileFormatError, sample
 from ..runtime.arrays import Floats, Rows
 from ..storage.container import jsonable_ids
-from ..storage.models import Array, Layout, check
+from ..storage.layout import Array, Layout, check
 from .ids import IdIndex, plain_id, plain_ids
 from .ratings import Ratings
 from .times import seconds
@@ -109,6 +109,19 @@ class Timestamps:
         at = np.searchsorted(own, keys)
         return Timestamps(
             all_users, all_items, n, np.insert(own, at, keys), np.insert(old, at, times[order])
+        )
+
+    def without_user(self, user: Hashable) -> Timestamps:
+        """Without the times and the id of one user."""
+        gone = self.users.row(user)
+        if gone < 0:
+            return self
+        who, item = np.divmod(self.keys, max(self.n_items, 1))
+        kept = who != gone
+        who = who[kept] - (who[kept] > gone)
+        users = IdIndex([raw for row, raw in enumerate(self.users.exact) if row != gone])
+        return Timestamps(
+            users, self.items, self.n_items, who * self.n_items + item[kept], self.times[kept]
         )
 
     def of_ratings(self, ratings: Ratings) -> Floats:

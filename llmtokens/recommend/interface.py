@@ -17,7 +17,7 @@ from ..data.timestamps import Timestamps
 from ..errors import DataError, DivergenceError, LLMTokensError
 from ..runtime.arrays import Floats, Mask, Rows
 from ..runtime.threads import one_blas_thread
-from ..storage.models import Layout, grown, nested, put
+from ..storage.layout import Layout, grown, nested, put
 from ..tokens import LLMTokens
 
 Scores = tuple[Floats, dict[str, NDArray[Any]]]
@@ -261,6 +261,19 @@ class FittedModel:
                 arrays = grown(layout, arrays, side, source, entities.n_warm)
         made = self.from_arrays(arrays, growth.ratings, growth.users, growth.items)
         return replace(made, timestamps=growth.timestamps)
+
+    def without_row(self, row: int, ratings: Ratings, users: EntityIndex) -> Self:
+        """Without the row of one user; ``ratings`` and ``users`` are those that are left.
+
+        Raises
+        ------
+        LLMTokensError
+            If there is no layout.
+        """
+        source = np.delete(np.arange(self.users.n_rows), row)
+        arrays = grown(self._declared(), self.arrays(), "user", source, users.n_warm)
+        made = self.from_arrays(arrays, ratings, users, self.items)
+        return replace(made, timestamps=self.timestamps)
 
     def _solved(
         self, side: str, rows: Sequence[int], changes: Changes, before: FittedModel

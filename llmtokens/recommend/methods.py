@@ -11,12 +11,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..data.ids import as_column
+from ..data.timestamps import Timestamps
 from ..errors import FileFormatError, NotFittedError
 from ..runtime.locks import writing
 from ..storage import models
 from ..tokens import LLMTokens
 from . import ask, explain, parts, ranking
 from .fold_in import Given, with_batch, with_item, with_user
+from .forget import without_user
 from .interface import FittedModel
 
 if TYPE_CHECKING:
@@ -321,6 +323,44 @@ class Serving:
         """
         with writing(self):
             self.model_ = with_batch(self.model_, ratings)
+        return self
+
+    def forget(self, uid: Hashable) -> Self:
+        """Let go of a user: their id, ratings, times and token, and what was learned of them alone.
+
+        What all users taught together (items, weights between items) stays as it is until the next
+        ``fit``. ``trainset``, where ``fit`` left it, is Surprise's own and still has them; files
+        written from now on have nothing of theirs.
+
+        Parameters
+        ----------
+        uid : raw id
+
+        Raises
+        ------
+        DataError
+            For an unknown user, or the only one there is.
+        NotFittedError
+            Before ``fit``.
+        LLMTokensError
+            If there is no layout of what the algorithm learns.
+
+        Examples
+        --------
+        >>> from llmtokens import LLMTokensEASE
+        >>> from llmtokens.datasets import synthetic
+        >>> data = synthetic(n_users=20, n_items=30, n_ratings=200)
+        >>> algo = LLMTokensEASE().fit(data.dataset.build_full_trainset())
+        >>> algo.forget(1).recommend(1, n=1)["basis"].item()
+        'popular'
+        """
+        with writing(self):
+            model = without_user(self.model_, uid)
+            own: dict[str, Any] = {"model_": model}
+            for name in ("user_tokens", "timestamps"):
+                if isinstance(vars(self).get(name), (LLMTokens, Timestamps)):
+                    own[name] = getattr(model, name)
+            self.__dict__.update(own)  # all or none
         return self
 
     # -- files ---------------------------------------------------------------------------------

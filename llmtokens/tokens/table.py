@@ -18,7 +18,7 @@ from ..errors import DataError, FileFormatError, LLMTokensWarning, sample
 from ..runtime.arrays import Rows, Singles
 from ..runtime.locks import cached_property
 from ..storage import container as store
-from ..storage.models import Array, check
+from ..storage.layout import Array, check
 from .blocks import (
     Block,
     CategoryBlock,
@@ -637,6 +637,21 @@ class LLMTokens:
         if labels is not None:
             labels = [*labels[:at], _label(raw_id, content), *labels[at + 1 :]]
         return replace(self, ids=ids, labels=labels, **changed)
+
+    def without(self, raw_id: Hashable) -> LLMTokens:
+        """The table without one id; itself where it has none."""
+        row = self._index.row(raw_id)
+        if row < 0:
+            return self
+        rest = np.delete(np.arange(len(self)), row)
+        return replace(
+            self,
+            ids=[self.ids[k] for k in rest],
+            vectors=self.vectors[rest],
+            labels=None if self.labels is None else [self.labels[k] for k in rest],
+            embeddings=None if self.embeddings is None else self.embeddings[rest],
+            history=None if self.history is None else self.history[rest],
+        )
 
     def _features(self, content: Any) -> list[Features | None]:
         projection = self.projection

@@ -16,7 +16,7 @@ from ...data.ratings import Ratings
 from ...errors import FileFormatError
 from ...recommend.interface import FittedModel, Growth, Scores
 from ...runtime.arrays import Floats, Rows, Singles
-from ...storage.models import Array, Layout, Scalar, nested
+from ...storage.layout import Array, Layout, Scalar, nested
 from ..rating_scale import bend, mean_influence, user_means
 from .cold_start import USUAL, ColdStart
 from .interactions import (
@@ -170,6 +170,16 @@ class FittedEASE(FittedModel):
     def bounds(self) -> tuple[float, float]:
         """The rating scale; (-inf, inf) if training ratings lie outside it."""
         return self.ratings.scale if self.bounded else (-np.inf, np.inf)
+
+    def without_row(self, row: int, ratings: Ratings, users: EntityIndex) -> Self:
+        rows = learned = interactions(ratings, self.ends, self.implicit)
+        if self.learned is not self.interactions:
+            n = self.learned.shape[0]  # those who came later had no part in the weights
+            learned = sparse.csr_array(self.learned[np.arange(n) != row])
+        return replace(
+            self, ratings=ratings, users=users, interactions=rows, learned=learned,
+            user_mean=np.delete(self.user_mean, row),
+        )  # fmt: skip
 
     # -- predicting ------------------------------------------------------------------------------
 
