@@ -23,7 +23,7 @@ LAYERS = [
     {"curves"},
     {"compare"},
     {"model_selection"},
-    {"controls", "metrics", "distributed"},
+    {"controls", "metrics", "distributed", "serve"},
     {"datasets"},
     {"algorithms"},
     {"recommend"},
@@ -42,8 +42,14 @@ LAZY = {
     "jinja2",
     "dask",
     "distributed",
+    "uvicorn",
 }
-ALONE = {"sentence_transformers": "encode", "transformers": "encode"}
+ALONE = {
+    "sentence_transformers": "encode",
+    "transformers": "encode",
+    "fastapi": "serve",
+    "uvicorn": "serve",
+}
 
 
 def part(path: Path) -> str:

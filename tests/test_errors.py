@@ -61,6 +61,7 @@ from llmtokens.errors import (
 from llmtokens.metrics import rank_all, rank_rated
 from llmtokens.model_selection import ColdItemKFold, TimeSplit, replay
 from llmtokens.report import report
+from llmtokens.serve import create_app, serve
 from llmtokens.tokens.centred import Centred
 
 PUBLIC = callables()
@@ -354,6 +355,7 @@ CASES = [
         "LLMTokensSVD.fold_in": lambda algo: algo.fold_in(1, {1: 3.0}),
         "LLMTokensSVD.fold_in_item": lambda algo: algo.fold_in_item(1, "text"),
         "LLMTokensSVD.partial_fit": lambda algo: algo.partial_fit([(1, 1, 3.0)]),
+        "LLMTokensSVD.forget": lambda algo: algo.forget(1),
         "LLMTokensSVD.save": lambda algo: algo.save("model"),
         "LLMTokensSVD.to_parts": lambda algo: algo.to_parts(),
         "metrics.rank_all": lambda algo: rank_all(algo, [(1, 1, 3.0)]),
@@ -406,6 +408,18 @@ CASES = [
      r"found rows such as \(1, 2\)", r"expected rows of \(user, item, rating\)"),
     ("LLMTokensSVD.partial_fit", LLMTokensError, lambda at: at.mean.partial_fit([(1, 2, 3.0)]),
      NO_CLOSED_FORM, "call fit"),
+    ("LLMTokensSVD.forget", DataError, lambda at: at.algo.forget("nobody"),
+     "found the user 'nobody', who is unknown", "expected one to forget"),
+    ("LLMTokensSVD.forget", LLMTokensError, lambda at: at.mean.forget(DATA.ratings["user"][0]),
+     "cannot be saved or extended", "add the ratings to the trainset and call fit"),
+    ("create_app", StorageError, lambda at: create_app(at.nowhere), *NO_FILE[1:]),
+    ("create_app", FileFormatError, lambda at: create_app(at.folder / "noise"), *DAMAGED[1:]),
+    ("serve", DataError, lambda at: serve("model", "0.0.0.0"),
+     "found host='0.0.0.0', which other machines may reach, and no token", "set LLMTOKENS_TOKEN"),
+    ("serve", StorageError, lambda at: serve(at.nowhere), *NO_FILE[1:]),
+    ("serve", FileFormatError, lambda at: serve(at.folder / "noise"), *DAMAGED[1:]),
+    ("serve", MissingExtraError, lambda at: (at.without("uvicorn"), serve("model")),
+     "needs uvicorn", r"pip install 'llmtokens\[serve\]'"),
     # files
     ("LLMTokensSVD.save", StorageError, lambda at: at.algo.save(at.nowhere), *NO_PLACE[1:]),
     ("LLMTokensSVD.save", DataError, lambda at: at.raw_ids.save(at.folder / "x"), *OTHER_IDS[1:]),

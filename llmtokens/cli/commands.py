@@ -277,6 +277,33 @@ def explain(
             show(frame, False, heading)
 
 
+def serve(
+    model: Model,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; any but the loopback needs a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="LLMTOKENS_TOKEN",
+            show_envvar=True,
+            help="What every request must carry as a bearer token; in the environment it is not "
+            "seen by others.",
+        ),
+    ] = None,
+) -> None:
+    """Serve a fitted model over HTTP, with a page to try it on.
+
+    Feedback is kept in <model>.feedback.jsonl, and learned again from there at the next start.
+
+    Example: llmtokens serve model.safetensors
+    """
+    from ..serve.run import serve
+
+    serve(model, host, port, token=token)
+
+
 def benchmark(
     data: Annotated[
         str | None,

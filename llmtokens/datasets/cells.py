@@ -12,7 +12,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import DataError, LLMTokensWarning
-from ..runtime.arrays import Floats
 
 Where = Callable[[int], str]  # the place of a row, as "line 3"
 
@@ -52,7 +51,7 @@ _LOOKS = (
 )  # fmt: skip
 
 
-def numbers(column: pd.Series, name: str, source: str, where: Where) -> Floats:
+def numbers(column: pd.Series, name: str, source: str, where: Where) -> NDArray[np.float64]:
     """Values as float64, NaN where one is missing.
 
     Text may have decimal commas, if all of a column's numbers read so.

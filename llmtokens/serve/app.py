@@ -1,0 +1,343 @@
+"""The web application: a route for each thing a fitted model answers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import AsyncIterator, Callable
+from importlib.resources import files
+from threading import Thread
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from .. import __version__
+from ..algorithms.base import TokenAlgoBase
+from ..errors import LLMTokensError, MissingExtraError, ModelNotFoundError, StorageError
+from .guard import Guard
+from .live import LiveModel
+
+try:
+    from fastapi import Body, FastAPI, Query, Request
+    from fastapi.exceptions import RequestValidationError
+    from fastapi.responses import Response
+    from pydantic import BaseModel, Field, StrictInt, StrictStr
+    from starlette.exceptions import HTTPException
+except ImportError as error:
+    raise MissingExtraError(
+        f"serving a model needs {error.name}: pip install 'llmtokens[serve]'"
+    ) from error
+
+_SHOWN = 10  # different ratings up to which each is offered to those who rate
+
+Id = Annotated[
+    Annotated[StrictStr, Field(min_length=1, max_length=500)]
+    | Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)],
+    Field(description="A raw id, as a number or as it reads."),
+]
+User = Annotated[str, Query(min_length=1, max_length=500, description="Raw id, known or not.")]
+Item = Annotated[str, Query(min_length=1, max_length=500, description="Raw id.")]
+N = Annotated[int, Query(ge=1, le=1000, description="Length of the list.")]
+
+
+class Model(BaseModel):
+    """What is served."""
+
+    algorithm: str
+    version: str
+    users: int
+    items: int
+    scale: tuple[float, float]
+    ratings: list[float] = Field(description="What people may give: some values of the scale.")
+    implicit: bool = Field(description="Clicks only: ratings carry no opinion.")
+    similar: bool = Field(description="Whether it knows what is like an item.")
+    asks: bool = Field(description="Whether it can be asked in words.")
+
+
+class Line(BaseModel):
+    """An item of a list; what the algorithm cannot say is left out."""
+
+    item: int | float | str
+    label: str | None = None
+    score: float | None = None
+    similarity: float | None = None
+    est: float | None = Field(None, description="The rating to be expected.")
+    std: float | None = None
+    basis: Literal["ratings", "text", "popular"] | None = None
+
+
+class Rated(BaseModel):
+    """What a user has rated."""
+
+    item: int | float | str
+    label: str | None = None
+    rating: float
+
+
+class Reason(Rated):
+    """A rating, and by how much the estimate would fall without it."""
+
+    influence: float | None = None
+    similarity: float | None = None
+
+
+class Why(BaseModel):
+    """Terms add up to the estimate."""
+
+    sentence: str
+    est: float
+    terms: dict[str, float]
+    basis: Literal["ratings", "text", "popular"]
+    rated: list[Reason]
+    nearest: list[Line]
+
+
+class Given(BaseModel):
+    """A rating, or without one a click, which counts as the median of all ratings."""
+
+    user: Id
+    item: Id
+    rating: float | None = Field(None, allow_inf_nan=False)
+
+
+class Learned(BaseModel):
+    """What was learned, and is on disk."""
+
+    user: int | float | str
+    item: int | float | str
+    rating: float
+    click: bool
+
+
+class Forgotten(BaseModel):
+    """How many ratings went."""
+
+    ratings: int
+
+
+class Refused(BaseModel):
+    """Why there is no answer: what was found, what was expected."""
+
+    error: str
+
+
+_ERRORS: dict[int | str, Any] = {
+    422: {"model": Refused, "description": "The request is not one that can be answered."},
+    503: {"model": Refused, "description": "A file or the text encoder is not at hand."},
+}
+
+
+def create_app(
+    path: str | os.PathLike[str], *, token: str | None = None, encoder: Any = None
+) -> FastAPI:
+    """The ASGI application that serves a fitted model, for uvicorn or any other server.
+
+    One process serves one model: it alone knows what it has learned since the file was written.
+
+    Parameters
+    ----------
+    path : str or path
+        A fitted model. Feedback goes to ``<path>.feedback.jsonl``, and is learned again from there
+        at the next start.
+    token : str, optional
+        What every request must carry, as ``Authorization: Bearer <token>``. Without one only
+        requests to ``localhost`` are answered.
+    encoder : Encoder, optional
+        As :func:`llmtokens.load` takes it.
+
+    Returns
+    -------
+    fastapi.FastAPI
+
+    Raises
+    ------
+    StorageError
+        If a file cannot be opened, or another process serves this model.
+    FileFormatError
+        If one is damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from fastapi.testclient import TestClient
+    >>> from llmtokens import LLMTokensEASE
+    >>> from llmtokens.datasets import synthetic
+    >>> from llmtokens.serve import create_app
+    >>> trainset = synthetic(n_users=20, n_items=30, n_ratings=200).dataset.build_full_trainset()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     LLMTokensEASE().fit(trainset).save(f"{folder}/model.safetensors")
+    ...     app = create_app(f"{folder}/model.safetensors")
+    ...     with TestClient(app, base_url="http://localhost") as client:
+    ...         len(client.get("/recommend", params={"user": 1, "n": 3}).json())
+    3
+    """
+    live = LiveModel(path, encoder)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        Thread(target=_prepare, args=(live.algo,), daemon=True).start()
+        yield
+        live.close()
+
+    app = FastAPI(
+        title="llmtokens",
+        version=__version__,
+        description="A fitted recommender: lists, answers, reasons, feedback.",
+        docs_url=None,  # the usual pages load scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+        responses=_ERRORS,
+    )
+    app.add_middleware(Guard, token=token)
+    _answer_errors(app)
+    _add_pages(app)
+    _add_answers(app, live)
+    _add_feedback(app, live)
+    return app
+
+
+def _prepare(algo: TokenAlgoBase) -> None:
+    """Load and compile what the first answers would wait for."""
+    with contextlib.suppress(LLMTokensError):
+        algo.recommend(algo.users_.ids[0], 1)
+        if algo.model_.item_tokens is not None:
+            algo.ask("a wish", 1)  # the text encoder
+
+
+def _add_answers(app: FastAPI, live: LiveModel) -> None:
+    @app.get("/model", response_model=Model)
+    def model() -> Any:
+        """What is served."""
+        algo = live.algo
+        ratings = algo.ratings_
+        values = np.unique(ratings.value).tolist()
+        if len(values) > _SHOWN:
+            values = np.linspace(ratings.scale[0], ratings.scale[1], 5).tolist()
+        return _json(
+            {
+                "algorithm": type(algo).__name__,
+                "version": __version__,
+                "users": ratings.n_users,
+                "items": algo.items_.unknown,
+                "scale": ratings.scale,
+                "ratings": values,
+                "implicit": len(values) == 1 or not algo.model_.has_opinions,
+                "similar": hasattr(algo, "similar_items"),
+                "asks": algo.model_.item_tokens is not None
+                and algo.model_.item_tokens.encoder is not None,
+            }
+        )
+
+    @app.get("/recommend", response_model=list[Line])
+    def recommend(
+        user: User,
+        n: N = 10,
+        diversity: Annotated[float, Query(ge=0, le=1)] = 0.0,
+        popularity_penalty: Annotated[float, Query(ge=-100, le=100)] = 0.0,
+    ) -> Any:
+        """The best items for a user, known or not."""
+        algo = live.algo
+        uid = algo.users_.as_known(user)
+        found = algo.recommend(uid, n, diversity=diversity, popularity_penalty=popularity_penalty)
+        return _json(_rows(found))
+
+    @app.get("/ask", response_model=list[Line])
+    def ask(
+        text: Annotated[str, Query(min_length=1, max_length=2000, description="A wish, in words.")],
+        user: Annotated[User | None, Query(description="Whose taste counts as well.")] = None,
+        n: N = 10,
+    ) -> Any:
+        """Items that fit a description in words."""
+        algo = live.algo
+        uid = None if user is None else algo.users_.as_known(user)
+        return _json(_rows(algo.ask(text, n, uid)))
+
+    @app.get("/explain", response_model=Why)
+    def explain(user: User, item: Item, n: N = 5) -> Any:
+        """Why a prediction is what it is."""
+        algo = live.algo
+        why = algo.explain(algo.users_.as_known(user), algo.items_.as_known(item), n)
+        return _json(
+            {
+                "sentence": why.sentence,
+                "est": why.est,
+                "terms": why.terms,
+                "basis": why.basis,
+                "rated": _rows(why.rated.head(n)),
+                "nearest": _rows(why.nearest),
+            }
+        )
+
+    @app.get("/ratings", response_model=list[Rated])
+    def ratings(user: User) -> Any:
+        """What is known of a user: all their ratings, the newest last."""
+        return _json(_rows(live.ratings_of(user)))
+
+
+def _add_feedback(app: FastAPI, live: LiveModel) -> None:
+    @app.post("/feedback", response_model=Learned)
+    def feedback(given: Given) -> Any:
+        """Take in a rating or a click: learned, and on disk, when this answers."""
+        known = live.learn(given.user, given.item, given.rating)
+        return _json({"user": known.user, "item": known.item, "rating": known.rating,
+                      "click": known.click})  # fmt: skip
+
+    @app.post("/forget", response_model=Forgotten)
+    def forget(user: Annotated[Id, Body(embed=True)]) -> Any:
+        """Forget a user: id and ratings are gone from the model, its file and the log."""
+        return _json({"ratings": live.forget(user)})
+
+
+def _add_pages(app: FastAPI) -> None:
+    """The page, the documentation of the routes, and what they are made of."""
+    kinds = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
+    pages = {"/": "page.html", "/docs": "docs.html"}
+    pages |= {f"/{name}": name for name in ("page.css", "page.js", "docs.js")}
+    for route, name in pages.items():
+        text = files(__package__).joinpath(name).read_bytes()
+        kind = f"{kinds[name.rpartition('.')[2]]}; charset=utf-8"
+        app.add_api_route(route, _constant(text, kind), include_in_schema=False)
+
+
+def _constant(text: bytes, kind: str) -> Callable[[], Any]:
+    async def page() -> Response:
+        return Response(text, media_type=kind)
+
+    return page
+
+
+def _answer_errors(app: FastAPI) -> None:
+    """Whatever is wrong with a request is said in words, in one form."""
+
+    @app.exception_handler(LLMTokensError)
+    async def ours(_: Request, error: LLMTokensError) -> Response:
+        elsewhere = isinstance(error, (StorageError, ModelNotFoundError, MissingExtraError))
+        return _json({"error": str(error)}, 503 if elsewhere else 422)
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(_: Request, error: RequestValidationError) -> Response:
+        places = (
+            ".".join(map(str, found["loc"])) + ": " + found["msg"] for found in error.errors()
+        )
+        return _json({"error": "; ".join(places)}, 422)
+
+    @app.exception_handler(HTTPException)
+    async def other(_: Request, error: HTTPException) -> Response:
+        return _json({"error": str(error.detail)}, error.status_code, error.headers)
+
+
+def _json(content: Any, status: int = 200, headers: Any = None) -> Response:
+    """ASCII, so that there is no text it cannot say."""
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    return Response(text, status, headers, media_type="application/json")
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The lines of a frame; NaN, which JSON has not, as null."""
+    columns = {
+        str(name): [None if x != x else x for x in column.tolist()]
+        for name, column in frame.items()
+    }
+    return [dict(zip(columns, line, strict=True)) for line in zip(*columns.values(), strict=True)]
