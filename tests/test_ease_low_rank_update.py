@@ -11,10 +11,9 @@ from algorithms import DATA, TOKENS, full, make
 from scipy import sparse
 
 import llmtokens
-from llmtokens.algorithms.ease import low_rank_update, solver
+from llmtokens.algorithms.ease import solver
 from llmtokens.algorithms.ease.interactions import used_features
-from llmtokens.algorithms.ease.low_rank_update import relearned
-from llmtokens.algorithms.ease.solver import DenseItems, FactoredItems, solve
+from llmtokens.algorithms.ease.solver import DenseItems, FactoredItems, relearned, solve
 
 RNG = np.random.default_rng(0)
 ROWS = list(DATA.ratings[["user", "item", "rating"]].itertuples(index=False, name=None))
@@ -62,7 +61,7 @@ def test_weights_learned_later_are_those_of_solving_anew(what, n_users, token_we
     assert isinstance(items, FactoredItems if n_users == 4 else DenseItems)
     new = changed(x, t, what)
     expected = solve(*new, token_weight, 0.7, 1000)
-    monkeypatch.setattr(low_rank_update, "solve", None)  # it must not be what it is compared with
+    monkeypatch.setattr(solver, "solve", None)  # it must not be what it is compared with
     found = relearned(items, (x, t), new, token_weight, 0.7, 1000)
     n = new[0].shape[1]
     np.testing.assert_allclose(weights_of(found, n), weights_of(expected, n), atol=2e-5)

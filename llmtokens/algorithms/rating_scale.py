@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..data.ratings import Ratings
-
-Doubles = NDArray[np.float64]
+from ..runtime.arrays import Floats
 
 SHRINK = 5.0  # ratings that the mean of all counts for in a user's mean
 _MARGIN = 0.05  # share of the scale, at either end, in which estimates are bent
 
 
-def user_means(ratings: Ratings) -> Doubles:
+def user_means(ratings: Ratings) -> Floats:
     """Each user's weighted mean rating, shrunk to that of all, shape (n_users,)."""
     value, weight = ratings.value, ratings.weight
     weighted = value if weight is None else weight * value
     sums = np.bincount(ratings.user, weighted, minlength=ratings.n_users)
     counts = np.bincount(ratings.user, weight, minlength=ratings.n_users)
-    means: Doubles = (sums + SHRINK * ratings.global_mean) / (counts + SHRINK)
+    means: Floats = (sums + SHRINK * ratings.global_mean) / (counts + SHRINK)
     return means
 
 
-def mean_influence(mean: float, values: Doubles, weights: Doubles) -> Doubles:
+def mean_influence(mean: float, values: Floats, weights: Floats) -> Floats:
     """By how much such a mean is higher for having each of the user's ratings, shape (n,)."""
-    out: Doubles = weights * (values - mean) / (weights.sum() - weights + SHRINK)
+    out: Floats = weights * (values - mean) / (weights.sum() - weights + SHRINK)
     return out
 
 
-def line(scores: Doubles, residual: Doubles) -> tuple[float, float]:
+def line(scores: Floats, residual: Floats) -> tuple[float, float]:
     """Slope and centre of a regression on scores.
 
     The slope is never 0 or less: higher scores mean higher ratings, whatever the noise says.
@@ -46,7 +44,7 @@ def bounds(ratings: Ratings) -> tuple[float, float]:
     return (low, high) if honest else (-np.inf, np.inf)
 
 
-def bend(est: Doubles, low: float, high: float) -> Doubles:
+def bend(est: Floats, low: float, high: float) -> Floats:
     """Strictly increasing, inside (low, high), and the identity but for the outer twentieths.
 
     >>> bend(np.array([-3.0, 3.0, 7.0, 8.0]), 1.0, 5.0).round(2).tolist()
@@ -58,5 +56,5 @@ def bend(est: Doubles, low: float, high: float) -> Doubles:
     over = np.maximum(est - (high - margin), 0) / margin
     under = np.maximum(low + margin - est, 0) / margin
     inside = np.clip(est, low + margin, high - margin)
-    bent: Doubles = inside + margin * (over / (1 + over) - under / (1 + under))
+    bent: Floats = inside + margin * (over / (1 + over) - under / (1 + under))
     return bent

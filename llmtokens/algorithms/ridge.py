@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..runtime.arrays import Floats
+
 _SATURATION = 200.0  # an id with many more ratings than this is known well enough
 _SIGNIFICANT = 2.0  # standard errors by which tokens must beat the mean
 _STRENGTHS = 10.0 ** np.arange(-3, 5.01, 0.5)  # relative to the mean eigenvalue
@@ -44,7 +46,7 @@ class TokenRidge:
 
     def predict(
         self, targets: NDArray[np.floating], judge: NDArray[np.floating] | None = None
-    ) -> NDArray[np.float64]:
+    ) -> Floats:
         """Targets as the tokens alone would have them, for all rows.
 
         Parameters
@@ -61,7 +63,7 @@ class TokenRidge:
 
     def learn(
         self, targets: NDArray[np.floating], judge: NDArray[np.floating] | None = None
-    ) -> NDArray[np.float64]:
+    ) -> Floats:
         """What :meth:`predict` multiplies ``[token, 1]`` by, shape (d + 1, m)."""
         known = targets[self._rated].astype(np.float64)
         mean = self._share @ known
@@ -76,7 +78,7 @@ class TokenRidge:
 
     def learn_left_out(
         self, targets: NDArray[np.floating], judge: NDArray[np.floating]
-    ) -> tuple[NDArray[np.float64] | None, NDArray[np.float64]]:
+    ) -> tuple[Floats | None, Floats]:
         """What :meth:`learn` gives, and what the other rows say of each, shape (n_rated, m).
 
         The former is None where tokens do not beat the mean.
@@ -94,7 +96,7 @@ class TokenRidge:
         weights = self._axes @ along
         return np.vstack([weights, mean - self._centre @ weights]), known - errors / root
 
-    def _choose(self, scaled: NDArray[np.float64]) -> float | None:
+    def _choose(self, scaled: Floats) -> float | None:
         """The strength of the smallest leave-one-out error, None where the mean does as well."""
         projected = self._scores.T @ scaled
         squares = self._scores**2
@@ -113,13 +115,13 @@ class TokenRidge:
         return float(strengths[best]) if beats_the_mean else None
 
 
-def apply_map(learned: NDArray[np.float64], tokens: NDArray[np.floating]) -> NDArray[np.float64]:
+def apply_map(learned: Floats, tokens: NDArray[np.floating]) -> Floats:
     """``[token, 1] @ learned`` for many tokens, shape (n, m)."""
-    predicted: NDArray[np.float64] = tokens @ learned[:-1] + learned[-1]
+    predicted: Floats = tokens @ learned[:-1] + learned[-1]
     return predicted
 
 
-def _losses(errors: NDArray[np.float64], leverage: NDArray[np.float64]) -> NDArray[np.float64]:
+def _losses(errors: Floats, leverage: Floats) -> Floats:
     """Squared leave-one-out error of each row."""
-    left_out: NDArray[np.float64] = errors / np.maximum(1 - leverage, 1e-9)[:, None]
+    left_out: Floats = errors / np.maximum(1 - leverage, 1e-9)[:, None]
     return np.sum(left_out**2, axis=1)

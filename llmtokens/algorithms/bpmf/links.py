@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels import links as kernels
-from ...runtime.arrays import Floats
+from ...runtime.arrays import Floats, Rows
 from .features import DAMP
 from .reproducible import Purpose, by_block
 
@@ -82,9 +82,7 @@ class LinkCoefficients:
         Coefficients in the scale of the items' rows.
     """
 
-    def __init__(
-        self, ptr: NDArray[np.int64], item: NDArray[np.int32], first: int, seed: int, k: int
-    ) -> None:
+    def __init__(self, ptr: Rows, item: NDArray[np.int32], first: int, seed: int, k: int) -> None:
         self.ptr, self.item, self._first, self._seed = ptr, item, first, seed
         self.plain = np.zeros((len(ptr) - 1, k))
         self._white = np.zeros_like(self.plain)

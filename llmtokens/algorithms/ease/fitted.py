@@ -31,9 +31,8 @@ from .interactions import (
     text_scores,
     used_features,
 )
-from .low_rank_update import relearned
 from .sequence import History, Sequence
-from .solver import DenseItems, FactoredItems, Items
+from .solver import DenseItems, FactoredItems, Items, relearned
 from .text_kernel import Landmarks, TextSmoother
 
 _JUDGES = 500  # users from whom lines are learned anew
@@ -44,7 +43,7 @@ class FittedEASE(FittedModel):
     """Scores ``s_u = x_u B``, and ratings from scores.
 
     A new or changed user is scored by ``B`` as it is. New and changed items enter ``B`` exactly,
-    and with them whatever users have done since: :mod:`~llmtokens.algorithms.ease.low_rank_update`.
+    and with them whatever users have done since: see ``solver.relearned``.
 
     Attributes
     ----------

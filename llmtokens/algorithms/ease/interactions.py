@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from ...data.ratings import Ratings
+from ...runtime.arrays import Floats, Rows, Singles
 from ..rating_scale import line
 from .solver import Items
 from .text_kernel import TextSmoother
 from .tuning import left_out_scores
-
-Floats = NDArray[np.float32]
 
 USERS = 256  # rows of scores made at once
 _FLOOR = 0.05  # what the lowest rating says: it was chosen, and disliked
@@ -40,7 +38,7 @@ def interactions(ratings: Ratings, ends: tuple[float, float], implicit: bool) ->
 def spliced(
     rows: sparse.csr_array,
     ratings: Ratings,
-    users: NDArray[np.int64],
+    users: Rows,
     ends: tuple[float, float],
     implicit: bool,
 ) -> sparse.csr_array:
@@ -51,43 +49,37 @@ def spliced(
     return sparse.vstack([rows, fresh], format="csr")[at]
 
 
-def opinions(
-    values: NDArray[np.float64], ends: tuple[float, float], implicit: bool
-) -> NDArray[np.float64]:
+def opinions(values: Floats, ends: tuple[float, float], implicit: bool) -> Floats:
     """What ratings say of their items, from .05 to 1, shape (n,)."""
     low, high = ends
     if implicit or low == high:
         return np.ones(len(values))
-    opinion: NDArray[np.float64] = np.clip((values - low) / (high - low), 0, 1)
+    opinion: Floats = np.clip((values - low) / (high - low), 0, 1)
     return _FLOOR + (1 - _FLOOR) * opinion
 
 
-def influence_on_row(
-    items: NDArray[np.int64], opinions: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def influence_on_row(items: Rows, opinions: Floats) -> Floats:
     """By how much ``x_ui`` is higher for having each of a user's ratings, shape (n,)."""
     _, at, times = np.unique(items, return_inverse=True, return_counts=True)
     total, n = np.bincount(at, opinions)[at], times[at]
-    out: NDArray[np.float64] = total / n - np.where(n > 1, total - opinions, 0) / np.maximum(
-        n - 1, 1
-    )
+    out: Floats = total / n - np.where(n > 1, total - opinions, 0) / np.maximum(n - 1, 1)
     return out
 
 
-def used_features(smoother: TextSmoother | None, n_items: int) -> Floats:
+def used_features(smoother: TextSmoother | None, n_items: int) -> Singles:
     """``T``, shape (n_items, d)."""
     if smoother is None:
         return np.zeros((n_items, 0), np.float32)
     return smoother.features[:n_items, :_FEATURES]
 
 
-def popularity_of(rows: sparse.csr_array) -> Floats:
+def popularity_of(rows: sparse.csr_array) -> Singles:
     """Mean row of X."""
-    mean: Floats = (rows.sum(axis=0) / rows.shape[0]).astype(np.float32)
+    mean: Singles = (rows.sum(axis=0) / rows.shape[0]).astype(np.float32)
     return mean
 
 
-def text_scores(warm: Floats, smoother: TextSmoother | None, rows: slice, share: float) -> Floats:
+def text_scores(warm: Singles, smoother: TextSmoother | None, rows: slice, share: float) -> Singles:
     """What the text says of item rows, from the scores of warm items, at a cold item's weight."""
     if smoother is None:
         return np.float32(share) * warm.mean(axis=1, keepdims=True)
@@ -96,12 +88,12 @@ def text_scores(warm: Floats, smoother: TextSmoother | None, rows: slice, share:
 
 def rating_lines(
     ratings: Ratings,
-    means: NDArray[np.float64],
+    means: Floats,
     rows: sparse.csr_array,
     items: Items,
-    popularity: Floats,
+    popularity: Singles,
     smoother: TextSmoother | None,
-) -> NDArray[np.float64]:
+) -> Floats:
     """Slopes and centres of ``rating - mean`` on scores, by (unknown user, cold item)."""
     warm = slice(0, ratings.n_items)
     scores = np.empty((2, 2, ratings.n))

@@ -2,6 +2,10 @@
 
 ``G = X'X + a T T' + l I``, ``P = G^-1``, ``B = I - P / diag(P)``: the minimiser of
 ``|X - XB|^2 + a |T' - T'B|^2 + l |B|^2`` under ``diag(B) = 0``.
+
+New ratings and items come in without solving for all of them again: what changes in ``G`` is of low
+rank, ``U S U'`` with few columns U, and so is what changes in its inverse (Woodbury's identity),
+``P - V K V'`` with ``V = P U`` and ``K = (I + S U'V)^-1 S``.
 """
 
 from __future__ import annotations
@@ -10,13 +14,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import linalg
+from scipy import linalg, sparse
 
-Floats = NDArray[np.float32]
+from ...runtime.arrays import Floats, Singles
 
 _EXACT = 3072  # rank up to which a large catalogue is solved exactly
 _RANK = 1024  # directions kept beyond it
+_BLOCK = 512  # rows written at once
+_CHEAPER = 4  # times the rank of the change: with no more items than that, solving anew costs less
+
+Data = tuple[Any, Singles]  # X, sparse (n_users, n_items), and T, (n_items, d)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,17 +38,17 @@ class DenseItems:
         ``diag(P)``.
     """
 
-    weights: Floats
-    precision: Floats
+    weights: Singles
+    precision: Singles
 
-    def scores(self, rows: Any) -> Floats:
+    def scores(self, rows: Any) -> Singles:
         """``X B`` for rows of X (sparse), shape (n, n_items)."""
-        out: Floats = np.asarray(rows @ self.weights)
+        out: Singles = np.asarray(rows @ self.weights)
         return out
 
-    def per_choice(self, counts: Floats) -> Floats:
+    def per_choice(self, counts: Singles) -> Singles:
         """``B counts``: what one choice of each item adds to a sum of scores, (n_items,)."""
-        out: Floats = self.weights @ counts
+        out: Singles = self.weights @ counts
         return out
 
 
@@ -60,30 +67,30 @@ class FactoredItems:
         ``diag(P)``.
     """
 
-    left: Floats
-    right: Floats
-    own_weight: Floats
-    precision: Floats
+    left: Singles
+    right: Singles
+    own_weight: Singles
+    precision: Singles
 
-    def scores(self, rows: Any) -> Floats:
+    def scores(self, rows: Any) -> Singles:
         """``X B`` for rows of X (sparse), shape (n, n_items)."""
-        out: Floats = np.asarray(rows @ self.left) @ self.right.T
+        out: Singles = np.asarray(rows @ self.left) @ self.right.T
         seen = rows.tocoo()
         out[seen.row, seen.col] -= seen.data * self.own_weight[seen.col]
         out /= self.precision
         return out
 
-    def per_choice(self, counts: Floats) -> Floats:
+    def per_choice(self, counts: Singles) -> Singles:
         """``B counts``: what one choice of each item adds to a sum of scores, (n_items,)."""
         scaled = counts / self.precision
-        out: Floats = self.left @ (self.right.T @ scaled) - self.own_weight * scaled
+        out: Singles = self.left @ (self.right.T @ scaled) - self.own_weight * scaled
         return out
 
 
 Items = DenseItems | FactoredItems
 
 
-def solve(rows: Any, features: Floats, token_weight: float, l2: float, max_dense: int) -> Items:
+def solve(rows: Any, features: Singles, token_weight: float, l2: float, max_dense: int) -> Items:
     """Weights between items.
 
     Exact where that is affordable: through the dual if users and features together are fewer than
@@ -116,7 +123,7 @@ def most_directions(n_items: int) -> int:
     return min(n_items // 2, _EXACT + _RANK)
 
 
-def _dense(rows: Any, features: Floats, l2: float) -> DenseItems:
+def _dense(rows: Any, features: Singles, l2: float) -> DenseItems:
     """In place in one n_items x n_items array of float32."""
     gram = (rows.T @ rows).toarray(order="F").astype(np.float32, copy=False)
     if features.shape[1]:
@@ -136,7 +143,7 @@ def _dense(rows: Any, features: Floats, l2: float) -> DenseItems:
     return DenseItems(inverse, precision)
 
 
-def _factored(factor: Floats, ridge: Floats) -> FactoredItems:
+def _factored(factor: Singles, ridge: Singles) -> FactoredItems:
     right = np.ascontiguousarray(factor / ridge[:, None])
     inner = (factor.T @ right).astype(np.float64)
     inner[np.diag_indices_from(inner)] += 1
@@ -145,12 +152,12 @@ def _factored(factor: Floats, ridge: Floats) -> FactoredItems:
     return FactoredItems(left, right, own, 1 / ridge - own)
 
 
-def _leading(rows: Any, features: Floats) -> Floats:
+def _leading(rows: Any, features: Singles) -> Singles:
     """Leading directions of ``X'X + a T T'``, by block power iteration from a fixed start."""
     transposed = rows.T.tocsr()
 
-    def times(block: Floats) -> Floats:
-        out: Floats = features @ (features.T @ block)
+    def times(block: Singles) -> Singles:
+        out: Singles = features @ (features.T @ block)
         for k in range(0, block.shape[1], 128):  # n_users x 128 at a time
             out[:, k : k + 128] += transposed @ (rows @ block[:, k : k + 128])
         return out
@@ -161,3 +168,105 @@ def _leading(rows: Any, features: Floats) -> Floats:
         basis = linalg.qr(times(basis), mode="economic", overwrite_a=True)[0]
     values, vectors = linalg.eigh(basis.T @ times(basis))
     return (basis @ (vectors * np.sqrt(np.maximum(values, 0)))).astype(np.float32)
+
+
+def relearned(
+    items: Items, old: Data, new: Data, token_weight: float, l2: float, max_dense: int
+) -> Items:
+    """The weights that ``solve`` would find for the new data, but for rounding.
+
+    Each item that is new, and each user whose ratings changed, costs a pass over all weights;
+    where that is more than solving anew, they are solved anew.
+
+    Parameters
+    ----------
+    items : DenseItems or FactoredItems
+        Solved from the old data, whose users and items are the first ones of the new.
+    """
+    columns, middle = change(old, new, token_weight)
+    n, rank = columns.shape
+    full = isinstance(items, FactoredItems) and items.right.shape[1] + rank > most_directions(n)
+    if full or _CHEAPER * rank >= n:
+        return solve(*new, token_weight, l2, max_dense)
+    n_old = len(items.precision)
+    lead = np.vstack([_times_precision(items, columns[:n_old]), columns[n_old:] / l2])
+    inner = linalg.solve(np.eye(rank) + middle @ (columns.T @ lead), middle)
+    precision = np.append(items.precision, np.full(n - n_old, 1 / l2, np.float32))
+    return _less(items, precision, lead, (inner + inner.T) / 2)
+
+
+def change(old: Data, new: Data, token_weight: float) -> tuple[Floats, Floats]:
+    """``U`` (n_items, r) and ``S`` (r, r) by which the Gram matrix changes.
+
+    New items, and those with other features, are taken by column: where ``[X', sqrt(a) T]'``
+    changes by D there, ``C = X'D + a T D_T'`` and E has the unit columns, the Gram matrix changes
+    by ``C E' + E C' + E D'D E'``. The rest is taken by column or by user, whichever are fewer: a
+    user's new row comes in, the old one goes out.
+    """
+    (before, known), (rows, features) = old, new
+    n, n_old = rows.shape[1], before.shape[1]
+    before = before.copy()
+    before.resize(rows.shape)
+    delta = sparse.csc_array((rows - before).astype(np.float64))
+    delta.eliminate_zeros()
+
+    taken = np.ones(n, bool)
+    taken[:n_old] = np.any(features[:n_old] != known, axis=1)
+    rated = np.diff(delta.indptr) > 0
+    if 2 * np.sum(rated & ~taken) <= len(np.unique(delta[:, ~taken].tocoo().row)):
+        taken |= rated
+    at = np.flatnonzero(taken)
+    text = np.sqrt(token_weight) * features[at].astype(np.float64)
+    text[at < n_old] -= np.sqrt(token_weight) * known[at[at < n_old]]
+    cross = before.T.astype(np.float64) @ delta[:, at].toarray()
+    cross[:n_old] += np.sqrt(token_weight) * (known @ text.T)
+    within = (delta[:, at].T @ delta[:, at]).toarray() + text @ text.T
+    one = np.eye(len(at))
+    units = np.zeros((n, len(at)))
+    units[at] = one
+
+    rest = sparse.csr_array(delta @ sparse.diags_array((~taken).astype(np.float64)))
+    rest.eliminate_zeros()
+    users = np.flatnonzero(np.diff(rest.indptr))
+    come = rows[users].toarray().astype(np.float64)
+    go = come - rest[users].toarray()
+    go = go[go.any(axis=1)]
+    signs = np.append(np.ones(len(come)), -np.ones(len(go)))
+    middle = linalg.block_diag(np.block([[0 * one, one], [one, within]]), np.diag(signs))
+    return np.hstack([cross, units, come.T, go.T]), middle
+
+
+def _times_precision(items: Items, columns: Floats) -> Floats:
+    """``P U``."""
+    rows: Singles = columns.T.astype(np.float32)
+    if isinstance(items, DenseItems):
+        scores: Singles = rows @ items.weights
+    else:
+        scores = (rows @ items.left) @ items.right.T - rows * items.own_weight
+        scores /= items.precision
+    out: Floats = items.precision[:, None].astype(np.float64) * (columns - scores.T)
+    return out
+
+
+def _less(items: Items, precision: Singles, lead: Floats, inner: Floats) -> Items:
+    """The weights of ``P - V K V'``, where the diagonal of P is ``precision``."""
+    n_old, n = len(items.precision), len(precision)
+    back, front = (lead @ inner).astype(np.float32), lead.astype(np.float32)
+    taken = np.einsum("ir,ir->i", lead, lead @ inner)
+    left_over = (precision - taken).astype(np.float32)
+    if isinstance(items, FactoredItems):
+        rank, sides = items.right.shape[1], []
+        for side, more in ((items.left, back), (items.right, front)):
+            sides.append(np.zeros((n, rank + more.shape[1]), np.float32))
+            sides[-1][:n_old, :rank], sides[-1][:, rank:] = side, more
+        own = np.pad(items.own_weight, (0, n - n_old)) + taken
+        return FactoredItems(sides[0], sides[1], own.astype(np.float32), left_over)
+    kept, scaled = (precision / left_over)[:n_old], front.T / left_over
+    weights = np.empty((n, n), np.float32)
+    for start in range(0, n, _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        np.matmul(back[rows], scaled, out=weights[rows])
+        if start < n_old:
+            weights[start : min(start + _BLOCK, n_old), :n_old] += items.weights[rows] * kept
+    np.fill_diagonal(weights, 0)
+    return DenseItems(weights, left_over)

@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import linalg
 
 from ...data.entities import EntityIndex
-from ...runtime.arrays import Rows
-
-Floats = NDArray[np.float32]
+from ...runtime.arrays import Rows, Singles
 
 _LANDMARKS = 2000
 _RIDGE = 0.3
@@ -35,14 +32,14 @@ class Landmarks:
         Brings the tokens of the items to mean square norm 1.
     """
 
-    tokens: Floats
-    root: Floats
+    tokens: Singles
+    root: Singles
     scale: float
 
     @classmethod
-    def of(cls, items: EntityIndex, counts: NDArray[np.int64]) -> Landmarks:
+    def of(cls, items: EntityIndex, counts: Rows) -> Landmarks:
         """The most rated items that have tokens; none where all tokens are zero."""
-        tokens: Floats = items.tokens
+        tokens: Singles = items.tokens
         rated = np.flatnonzero(items.has_token[: items.n_warm])
         energy = float(np.mean(np.sum(tokens[rated] ** 2, axis=1))) if len(rated) else 0.0
         if energy == 0:
@@ -56,13 +53,13 @@ class Landmarks:
         root = linalg.cholesky(among, lower=True, overwrite_a=True)
         return cls(marks, np.ascontiguousarray(root, np.float32), scale)
 
-    def features(self, tokens: Floats) -> Floats:
+    def features(self, tokens: Singles) -> Singles:
         """Features of tokens (n, d), shape (n, m)."""
         if len(self.tokens) == 0:
             return np.zeros((len(tokens), 0), np.float32)
         kernel = _kernel(self.tokens, _scaled(tokens, self.scale))
         made = linalg.solve_triangular(self.root, kernel, lower=True).T
-        out: Floats = np.ascontiguousarray(made)
+        out: Singles = np.ascontiguousarray(made)
         return out
 
 
@@ -86,12 +83,12 @@ class TextSmoother:
         What makes features of tokens.
     """
 
-    features: Floats
-    mixing: Floats
+    features: Singles
+    mixing: Singles
     landmarks: Landmarks
 
     @classmethod
-    def learn(cls, items: EntityIndex, counts: NDArray[np.int64]) -> TextSmoother:
+    def learn(cls, items: EntityIndex, counts: Rows) -> TextSmoother:
         """From the tokens of all items and the number of ratings of the warm ones."""
         landmarks = Landmarks.of(items, counts)
         features = landmarks.features(items.tokens) * items.has_token[:, None]
@@ -101,21 +98,21 @@ class TextSmoother:
         """The same map, but from the values of these rows alone."""
         return TextSmoother(self.features, _mixing(self.features[rows]), self.landmarks)
 
-    def smooth(self, values: Floats, rows: slice) -> Floats:
+    def smooth(self, values: Singles, rows: slice) -> Singles:
         """Values (n, n_warm) of the warm items as text alone has them for ``rows``."""
         means = values.mean(axis=1, keepdims=True)
-        loads: Floats = (values - means) @ self.mixing
-        by_text: Floats = loads @ self.features[rows].T
+        loads: Singles = (values - means) @ self.mixing
+        by_text: Singles = loads @ self.features[rows].T
         by_text += means
         return by_text
 
-    def mean_of(self, row: int) -> Floats:
+    def mean_of(self, row: int) -> Singles:
         """How much each warm item's value counts in what :meth:`smooth` gives a row."""
-        counts: Floats = self.mixing @ self.features[row]
+        counts: Singles = self.mixing @ self.features[row]
         counts += (1 - counts.sum()) / len(counts)
         return counts
 
-    def relearned(self, features: Floats, n_warm: int) -> TextSmoother:
+    def relearned(self, features: Singles, n_warm: int) -> TextSmoother:
         """With further warm items, and other features of some, the landmarks as they were.
 
         The old warm items are the first ones of the new. ``(Phi_w' Phi_w + r I)^-1`` changes by
@@ -142,17 +139,17 @@ class TextSmoother:
         return TextSmoother(features, mixing, self.landmarks)
 
 
-def _mixing(warm: Floats) -> Floats:
+def _mixing(warm: Singles) -> Singles:
     inner = (warm.T @ warm).astype(np.float64) + _RIDGE * np.eye(warm.shape[1])
-    mixing: Floats = warm @ linalg.inv(inner).astype(np.float32)
+    mixing: Singles = warm @ linalg.inv(inner).astype(np.float32)
     return mixing
 
 
-def _scaled(tokens: Floats, scale: float) -> Floats:
+def _scaled(tokens: Singles, scale: float) -> Singles:
     return (tokens * np.float32(scale)).astype(np.float32)
 
 
-def _kernel(a: Floats, b: Floats) -> Floats:
+def _kernel(a: Singles, b: Singles) -> Singles:
     distance = np.sum(a**2, axis=1)[:, None] + np.sum(b**2, axis=1)[None] - 2 * (a @ b.T)
-    out: Floats = np.exp(-np.maximum(distance, 0))
+    out: Singles = np.exp(-np.maximum(distance, 0))
     return out

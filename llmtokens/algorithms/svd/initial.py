@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from ...data.ratings import Ratings
 from ...kernels import sgd
+from ...runtime.arrays import Floats, Mask, Singles
 from ...tokens.reducer import unit_rows
 from ..ridge import TokenRidge
-
-Floats = NDArray[np.float32]
 
 _ALS_EPOCHS, _ALS_USERS, _ALS_ITEMS = 3, 15.0, 10.0  # Surprise's own ALS baselines
 _DAMP_RATERS = 20.0  # ratings at which half of an item's raters are believed
@@ -26,9 +25,9 @@ _FARTHEST = 10.0  # standard deviations
 class Baselines:
     """Biases, their residuals, and the residuals' standard deviation, on the ratings' scale."""
 
-    bu: NDArray[np.float64]
-    bi: NDArray[np.float64]
-    residual: NDArray[np.float64]
+    bu: Floats
+    bi: Floats
+    residual: Floats
     std: float
 
 
@@ -62,7 +61,7 @@ def baselines(ratings: Ratings, ridge: TokenRidge, of_users: TokenRidge) -> Base
     return Baselines(bu, bi, residual, step_scale(residual, y))
 
 
-def step_scale(residual: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+def step_scale(residual: Floats, y: Floats) -> float:
     """What to divide ratings by, so that one step size fits every scale.
 
     The standard deviation of the residuals; where a few ratings stand far outside of an otherwise
@@ -74,12 +73,12 @@ def step_scale(residual: NDArray[np.float64], y: NDArray[np.float64]) -> float:
 
 def seed_factors(
     ratings: Ratings,
-    tokens: Floats,
-    residual: NDArray[np.float64],
+    tokens: Singles,
+    residual: Floats,
     n_factors: int,
     norm: float,
     rng: np.random.RandomState,
-) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+) -> tuple[Singles, Singles, Mask]:
     r"""Where item and user factors start, and which of them mean something.
 
     Two thirds of the factors are the leading entries of the item's token, one third says who rated
@@ -116,7 +115,7 @@ def seed_factors(
     return qi, pu, anchored
 
 
-def _rater_scores(ratings: Ratings, n_dims: int) -> Floats:
+def _rater_scores(ratings: Ratings, n_dims: int) -> Singles:
     r"""Leading singular scores of who rated an item, centred and damped.
 
     :math:`H_i = (\text{raters of } i - n_i p) / (n_i + 20)`, with p the share of each user in all
@@ -129,14 +128,14 @@ def _rater_scores(ratings: Ratings, n_dims: int) -> Floats:
     trust = counts[:, None].astype(np.float32) * weight
     share = (ratings.user_counts / ratings.n).astype(np.float32)
 
-    def times(v: Floats) -> Floats:
+    def times(v: Singles) -> Singles:
         out = np.zeros((ratings.n_items, n_dims), np.float32)
         sgd.sum_over_users_fast(ratings.user_ptr, ratings.item, v, out)
         out *= weight
         out -= trust * (share @ v)
         return out
 
-    def transposed_times(u: Floats) -> Floats:
+    def transposed_times(u: Singles) -> Singles:
         out = np.zeros((ratings.n_users, n_dims), np.float32)
         sgd.sum_over_items_fast(ratings.user_ptr, ratings.item, weight * u, out)
         out -= share[:, None] * (trust[:, 0] @ u)
@@ -146,9 +145,9 @@ def _rater_scores(ratings: Ratings, n_dims: int) -> Floats:
     v = _orthonormal(start)
     for _ in range(_POWER_ITERATIONS):
         v = _orthonormal(transposed_times(_orthonormal(times(v))))
-    scores: Floats = unit_rows(times(v)) * np.sqrt(trust)
+    scores: Singles = unit_rows(times(v)) * np.sqrt(trust)
     return scores
 
 
-def _orthonormal(a: NDArray[np.floating]) -> Floats:
+def _orthonormal(a: NDArray[np.floating]) -> Singles:
     return np.ascontiguousarray(np.linalg.qr(a)[0], dtype=np.float32)
