@@ -26,6 +26,7 @@ def user_products(
     (n_users, s, d), ``size`` (n_users, s).
     """
     for u in prange(ptr.shape[0] - 1):
+        # X'X, its lower triangle, X'y and y'y
         square[u] = 0.0
         along[u] = 0.0
         size[u] = 0.0
@@ -69,6 +70,7 @@ def expected_rows(
     right, z, open_ = np.empty((d, _LANES)), np.empty((d, _LANES)), np.empty(_LANES)
     for first in range(0, n, _LANES):
         n_users = min(_LANES, n - first)
+        # root = Lambda + X'X / noise, right = Lambda m + X'y / noise
         for k in range(_LANES):  # beyond the last user, this one once more
             u = min(first + k, n - 1)
             for i in range(d):
@@ -76,8 +78,9 @@ def expected_rows(
                 for j in range(i + 1):
                     root[i, j, k] = precision[i, j] + square[u, i, j] / noise
         _invert_roots(root, half)
+        # z = V right, with V = half' half
         z[:] = 0.0
-        for i in range(d):  # z = half' half right
+        for i in range(d):
             open_[:] = 0.0
             for j in range(i + 1):
                 for k in range(_LANES):
@@ -88,7 +91,8 @@ def expected_rows(
         for j in range(d):
             for k in range(n_users):
                 rows[first + k, j] = z[j, k]
-            for h in range(j + 1):  # V = half' half
+            # the sum of all V
+            for h in range(j + 1):
                 open_[:] = 0.0
                 for i in range(j, d):
                     for k in range(_LANES):
@@ -104,6 +108,7 @@ def expected_rows(
 def _invert_roots(root: np.ndarray, half: np.ndarray) -> None:
     """Inverses of Cholesky factors, of lower triangles (d, d, _LANES), which are overwritten."""
     for i in range(root.shape[0]):
+        # row i of the factor C; half_ii = 1 / C_ii
         for j in range(i + 1):
             for h in range(j):
                 for k in range(_LANES):
@@ -114,6 +119,7 @@ def _invert_roots(root: np.ndarray, half: np.ndarray) -> None:
             else:
                 for k in range(_LANES):
                     half[i, i, k] = 1.0 / np.sqrt(root[i, i, k])
+        # half_ij = -sum_h C_ih half_hj / C_ii, from C half = I
         for j in range(i):
             half[i, j] = 0.0
             for h in range(j, i):

@@ -1,7 +1,6 @@
 """Kernels of biased matrix factorisation: baselines, user profiles, gradient descent.
 
-Every kernel is an ordinary function of arrays and scalars; the compiled versions are made from it
-by name at the end of the file. Ratings are grouped by user: those of user ``u`` are the entries
+Ratings are grouped by user: those of user ``u`` are the entries
 ``user_ptr[u]`` to ``user_ptr[u + 1] - 1`` of ``item`` and ``value``. A user's factors stay in
 cache while that user's ratings are visited: memory, not arithmetic, limits these loops.
 """
@@ -13,6 +12,7 @@ import numpy as np
 from .compiled import njit
 
 
+@njit(nogil=True, fastmath=True)
 def sgd_epoch(
     order: np.ndarray,
     user_ptr: np.ndarray,
@@ -71,6 +71,12 @@ def sgd_epoch(
         bu[u] = b
 
 
+# Sums in the order written, equal to surprise.SVD to the last bit; those of sgd_epoch, in any
+# order, run on vector registers and are meant for float32.
+sgd_epoch_exact = njit(nogil=True)(sgd_epoch.py_func)
+
+
+@njit(nogil=True)
 def als_baselines(
     user_ptr: np.ndarray,
     item: np.ndarray,
@@ -95,12 +101,14 @@ def als_baselines(
         count[i] += 1.0
     total = np.empty(n_items)
     for _ in range(n_epochs):
+        # b_i = sum_u (y_ui - b_u) / (reg_i + n_i)
         total[:] = 0.0
         for u in range(n_users):
             for e in range(user_ptr[u], user_ptr[u + 1]):
                 total[item[e]] += value[e] - bu[u]
         for i in range(n_items):
             bi[i] = total[i] / (reg_i + count[i])
+        # b_u = sum_i (y_ui - b_i) / (reg_u + n_u)
         for u in range(n_users):
             rest = 0.0
             for e in range(user_ptr[u], user_ptr[u + 1]):
@@ -108,6 +116,7 @@ def als_baselines(
             bu[u] = rest / (reg_u + user_ptr[u + 1] - user_ptr[u])
 
 
+@njit(nogil=True, fastmath=True)
 def user_profiles(
     user_ptr: np.ndarray,
     item: np.ndarray,
@@ -132,10 +141,12 @@ def user_profiles(
     for u in range(user_ptr.shape[0] - 1):
         p = pu[u]
         weight = 1.0 / (user_ptr[u + 1] - user_ptr[u] + damp)
+        # sum_i e_ui T_i, to be divided by n_u + d
         for e in range(user_ptr[u], user_ptr[u + 1]):
             t, r = seeds[item[e]], residual[e]
             for f in range(n_factors):
                 p[f] += r * t[f]
+        # s_ui = (p_u less the rating's own part) . T_i, and its moments with e_ui
         for e in range(user_ptr[u], user_ptr[u + 1]):
             t, r = seeds[item[e]], residual[e]
             text = r - r
@@ -148,10 +159,12 @@ def user_profiles(
             moments[0, 1] += (weight * text) ** 2
             moments[1, 0] += weight * rest * r
             moments[1, 1] += (weight * rest) ** 2
+        # p_u = sum_i e_ui T_i / (n_u + d)
         for f in range(n_factors):
             p[f] *= weight
 
 
+@njit(nogil=True)
 def sum_over_users(
     user_ptr: np.ndarray, item: np.ndarray, rows: np.ndarray, out: np.ndarray
 ) -> None:
@@ -164,6 +177,7 @@ def sum_over_users(
                 target[f] += row[f]
 
 
+@njit(nogil=True)
 def sum_over_items(
     user_ptr: np.ndarray, item: np.ndarray, rows: np.ndarray, out: np.ndarray
 ) -> None:
@@ -176,6 +190,7 @@ def sum_over_items(
                 target[f] += row[f]
 
 
+@njit(nogil=True, fastmath=True)
 def pair_dots(
     user: np.ndarray, item: np.ndarray, pu: np.ndarray, qi: np.ndarray, out: np.ndarray
 ) -> None:
@@ -186,14 +201,3 @@ def pair_dots(
         for f in range(p.shape[0]):
             dot += p[f] * q[f]
         out[e] = dot
-
-
-# Sequential sums in the order written: equal to surprise.SVD to the last bit.
-sgd_epoch_exact = njit(nogil=True)(sgd_epoch)
-# Sums in any order, which lets them run on vector registers; meant for float32.
-sgd_epoch_fast = njit(nogil=True, fastmath=True)(sgd_epoch)
-als_baselines_fast = njit(nogil=True)(als_baselines)
-user_profiles_fast = njit(nogil=True, fastmath=True)(user_profiles)
-sum_over_users_fast = njit(nogil=True)(sum_over_users)
-sum_over_items_fast = njit(nogil=True)(sum_over_items)
-pair_dots_fast = njit(nogil=True, fastmath=True)(pair_dots)

@@ -118,8 +118,8 @@ def _said(
     def said(at: NDArray[np.int64]) -> Said:
         user, item = ratings.user[at].astype(np.int64), ratings.item[at].astype(np.int64)
         learned, gap = np.zeros(len(at), kind), np.zeros(len(at), kind)
-        sgd.pair_dots_fast(user, item, f.pu, f.qi, learned)
-        sgd.pair_dots_fast(user, item, f.pu, better, gap)
+        sgd.pair_dots(user, item, f.pu, f.qi, learned)
+        sgd.pair_dots(user, item, f.pu, better, gap)
         gap = gap + b_better[item]
         return item, gap, y[at] - learned - f.bu[user] - f.bi[item] + gap
 

@@ -109,7 +109,7 @@ class FittedSVD(CorrectedModel):
 
     def score(self, users: Rows, items: Rows) -> Scores:
         dots = np.zeros(len(users), self.pu.dtype)
-        sgd.pair_dots_fast(users, items, self.pu, self.qi, dots)
+        sgd.pair_dots(users, items, self.pu, self.qi, dots)
         est = dots.astype(np.float64)
         est += self.mean + self.bu[users] + self.bi[items]
         if self.text_share.any():
@@ -159,7 +159,7 @@ class FittedSVD(CorrectedModel):
 
     def terms(self, user: int, item: int) -> dict[str, float]:
         factors = np.zeros(1, self.pu.dtype)
-        sgd.pair_dots_fast(np.array([user]), np.array([item]), self.pu, self.qi, factors)
+        sgd.pair_dots(np.array([user]), np.array([item]), self.pu, self.qi, factors)
         terms = {
             "mean": self.mean,
             "user bias": float(self.bu[user]),

@@ -41,7 +41,7 @@ def baselines(ratings: Ratings, ridge: TokenRidge, of_users: TokenRidge) -> Base
     y = ratings.deviation
     user, item, n = ratings.user, ratings.item, ratings.item_counts
     bu, bi = np.zeros(ratings.n_users), np.zeros(ratings.n_items)
-    sgd.als_baselines_fast(ratings.user_ptr, item, y, bu, bi, _ALS_USERS, _ALS_ITEMS, _ALS_EPOCHS)
+    sgd.als_baselines(ratings.user_ptr, item, y, bu, bi, _ALS_USERS, _ALS_ITEMS, _ALS_EPOCHS)
     less_user = y - bu[user]
     mean = np.bincount(item, less_user, minlength=ratings.n_items) / np.maximum(n, 1)
     from_text = ridge.predict(mean[:, None])[: ratings.n_items, 0]
@@ -101,7 +101,7 @@ def seed_factors(
     qi[:, :n_seeded] = norm * unit_rows(np.hstack([text, raters]))
     pu = np.zeros((ratings.n_users, n_factors), np.float32)
     moments = np.zeros((2, 2))
-    sgd.user_profiles_fast(
+    sgd.user_profiles(
         ratings.user_ptr, ratings.item, residual.astype(np.float32), qi, n_text,
         _DAMP_PROFILE, pu, moments,
     )  # fmt: skip
@@ -130,14 +130,14 @@ def _rater_scores(ratings: Ratings, n_dims: int) -> Singles:
 
     def times(v: Singles) -> Singles:
         out = np.zeros((ratings.n_items, n_dims), np.float32)
-        sgd.sum_over_users_fast(ratings.user_ptr, ratings.item, v, out)
+        sgd.sum_over_users(ratings.user_ptr, ratings.item, v, out)
         out *= weight
         out -= trust * (share @ v)
         return out
 
     def transposed_times(u: Singles) -> Singles:
         out = np.zeros((ratings.n_users, n_dims), np.float32)
-        sgd.sum_over_items_fast(ratings.user_ptr, ratings.item, weight * u, out)
+        sgd.sum_over_items(ratings.user_ptr, ratings.item, weight * u, out)
         out -= share[:, None] * (trust[:, 0] @ u)
         return out
 

@@ -275,7 +275,7 @@ class LLMTokensSVD(TokenAlgoBase):
         """
         kind = np.dtype(self.dtype).type
         fast = kind is np.float32
-        epoch = sgd.sgd_epoch_fast if fast else sgd.sgd_epoch_exact
+        epoch = sgd.sgd_epoch if fast else sgd.sgd_epoch_exact
         pu, qi = (_padded(f, _LANE if fast else 1) for f in (start.pu, start.qi))
         bu, bi = start.bu.copy(), start.bi.copy()
         lr, reg = self._rates("lr"), self._rates("reg")

@@ -99,7 +99,7 @@ def _products(ratings: Ratings, of_users: NDArray[np.floating], of_items: Single
     """Inner products of rows, for all ratings."""
     out = np.zeros(ratings.n, np.float32)
     user, item = ratings.user.astype(np.int64), ratings.item.astype(np.int64)
-    sgd.pair_dots_fast(user, item, np.ascontiguousarray(of_users, np.float32), of_items, out)
+    sgd.pair_dots(user, item, np.ascontiguousarray(of_users, np.float32), of_items, out)
     return out.astype(np.float64)
 
 
