@@ -101,6 +101,15 @@ def test_influence_on_a_mean_of_samples_is_that_of_the_users_row_without_the_rat
     items, values, weights = algo.ratings_.of_user(user)
     prior = f.prior("user", np.array([user]))[:, 0]
     every = np.arange(len(items))
+    c, k = f.lead.shape[1], f.item_samples.shape[2] - 1
+    blur, lead = np.zeros((c + k + 1, c + k + 1)), np.zeros(c + k + 1)
+    for item in items:  # whose rows are known up to these covariances
+        covariance = np.zeros((k + 1, k + 1))
+        covariance[np.triu_indices(k + 1)] = f.item_open[item, 1:-2]
+        covariance += np.triu(covariance, 1).T
+        alpha = 1 / (f.user_open[user, 0] * f.item_open[item, 0])
+        blur[c : c + k, c : c + k] += alpha * covariance[:k, :k]
+        lead[c : c + k] += alpha * covariance[:k, k]
 
     def estimate(item, keep):
         """By the inverse of the posterior precision, sample by sample."""
@@ -114,8 +123,8 @@ def test_influence_on_a_mean_of_samples_is_that_of_the_users_row_without_the_rat
             y = y - usual[items[keep]] - f.newness[user] * f.newcomer_gap[items[keep]]
             alpha = weights[keep] / (f.user_open[user, 0] * f.item_open[items[keep], 0])
             precision = np.linalg.inv(f.user_spread[s].astype(float))
-            posterior = precision + (design * alpha[:, None]).T @ design
-            right = precision @ prior[s] + design.T @ (alpha * y)
+            posterior = precision + (design * alpha[:, None]).T @ design + blur
+            right = precision @ prior[s] + design.T @ (alpha * y) - lead
             query = np.concatenate([f.lead[item], f.item_samples[item, s, :-1], [1.0]])
             total += float(query @ np.linalg.solve(posterior, right))
         return f.std * total / len(prior)

@@ -167,6 +167,17 @@ def test_learning_in_batches_approaches_the_refit_and_is_never_worse_than_before
     assert errors[-1] < refit + 0.5 * (errors[0] - refit)
 
 
+@pytest.mark.parametrize("n_factors", [4, 12])
+def test_users_learned_again_by_a_bayesian_model_fit_their_ratings_no_closer(n_factors):
+    """Of items it keeps means, whose errors would pass for taste if they were taken for true."""
+    model = make("LLMTokensBPMF, no tokens", n_factors=n_factors).fit(full(ROWS)).model_
+    users = range(model.ratings.n_users)
+    rated = [model.ratings.of_user(user) for user in users]
+    again = [model.user_entries(u, r, r)["user_samples"] for u, r in zip(users, rated, strict=True)]
+    before = model.user_samples[: len(users), :, :-1]
+    assert np.mean(np.array(again)[:, :, :-1] ** 2) < np.mean(before**2)
+
+
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_a_batch_that_says_nothing_new_changes_nothing(name, fitted):
     algo = fitted(name)

@@ -15,6 +15,7 @@ def conditional(
     prior: Floats,
     spread: NDArray[np.floating],
     normals: Floats | None,
+    blur: tuple[Floats, Floats] | None = None,
 ) -> tuple[Floats, Floats]:
     r"""Gaussian rows given their ratings, one for each sample: draws (or means) and covariances.
 
@@ -22,14 +23,21 @@ def conditional(
               z | y \sim N(m + (I + S G)^{-1} S D^T A (y - D m), \; (I + S G)^{-1} S), \;
               G = D^T A D
 
+    Where the designs themselves are known up to a covariance alone, ``blur`` holds what that adds
+    to G, (k, k), and takes from the right side, (k,): the best Gaussian given the others', as in
+    variational Bayes (Lim & Teh 2007).
+
     Shapes: ``design`` (s, n, k), ``open_`` (s, n), ``precision`` (n,), ``prior`` (s, k),
     ``spread`` (s, k, k), ``normals`` (s, k).
     """
     weighted = (design * precision[:, None]).transpose(0, 2, 1)
     spread = spread.astype(np.float64)
     residual = open_ - np.einsum("snk,sk->sn", design, prior)
-    system = np.eye(prior.shape[1]) + spread @ (weighted @ design)
-    right = np.concatenate([spread @ (weighted @ residual[:, :, None]), spread], axis=2)
+    gram, side = weighted @ design, weighted @ residual[:, :, None]
+    if blur is not None:
+        gram, side = gram + blur[0], side - (prior @ blur[0] + blur[1])[:, :, None]
+    system = np.eye(prior.shape[1]) + spread @ gram
+    right = np.concatenate([spread @ side, spread], axis=2)
     solved = np.linalg.solve(system, right)
     out, left = prior + solved[:, :, 0], solved[:, :, 1:]
     if normals is not None:
@@ -56,6 +64,7 @@ def influence(
     prior: Floats,
     spread: NDArray[np.floating],
     query: Floats,
+    blur: tuple[Floats, Floats],
 ) -> Floats:
     r"""By how much ``query @ E[z | y]`` is higher for having each rating, shape (s, n).
 
@@ -65,9 +74,9 @@ def influence(
               h_j = \alpha_j d_j^T C d_j
 
     with C the posterior covariance and e what the posterior mean leaves open (Cook & Weisberg
-    1982). Shapes as in :func:`conditional`; ``query`` (s, k).
+    1982); ``blur`` is held. Shapes as in :func:`conditional`; ``query`` (s, k).
     """
-    mean, covariance = conditional(design, open_, precision, prior, spread, None)
+    mean, covariance = conditional(design, open_, precision, prior, spread, None, blur)
     ahead = design @ covariance
     leverage = precision * np.einsum("snk,snk->sn", ahead, design)
     residual = open_ - np.einsum("snk,sk->sn", design, mean)

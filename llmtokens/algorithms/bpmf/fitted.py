@@ -219,7 +219,9 @@ class FittedBPMF(CorrectedModel):
             times = self.timestamps.of_pairs([uid] * len(items), iids)
             values = values - self.std * self.drift_at(np.full(len(items), user), times)[0]
         evidence = self._user_evidence(user, items, values, weights)
-        out: Floats = self.std * influence(*evidence, prior, self.user_spread, query).mean(axis=0)
+        blur = self._blur(items, evidence[2])
+        found = influence(*evidence, prior, self.user_spread, query, blur)
+        out: Floats = self.std * found.mean(axis=0)
         return out
 
     # -- learning newcomers --------------------------------------------------------------------
@@ -250,13 +252,25 @@ class FittedBPMF(CorrectedModel):
         precision = weights / (self.user_open[row, 0] * self.item_open[items, 0])
         return design, open_, precision
 
+    def _blur(self, items: Rows, precision: Floats) -> tuple[Floats, Floats]:
+        """What the covariances of rated items' rows, kept as means, add to a user's precision."""
+        c, k = self.lead.shape[1], self.item_samples.shape[2] - 1
+        total = precision @ self.item_open[items, 1:-2].astype(np.float64)
+        square = np.zeros((k + 1, k + 1))
+        square[np.triu_indices(k + 1)] = total
+        square = square + np.triu(square, 1).T
+        added, taken = np.zeros((c + k + 1, c + k + 1)), np.zeros(c + k + 1)
+        added[c:-1, c:-1], taken[c:-1] = square[:-1, :-1], square[:-1, -1]
+        return added, taken
+
     def user_entries(self, row: int, rated: Rated, changes: Rated) -> dict[str, Any]:
         items, values, weights = rated
         prior = self.prior("user", np.array([row]))[:, 0]
         n, c = len(prior), self.lead.shape[1]
         design, open_, precision = self._user_evidence(row, items, values, weights)
         known = prior, self.user_spread, antithetic(*prior.shape)
-        drawn, _ = conditional(design, open_, precision, *known)
+        blur = self._blur(items, precision)
+        drawn, _ = conditional(design, open_, precision, *known, blur)
         if self.timestamps is not None and self.drift_variance:
             uid, iids = self.users.ids[row], [self.items.ids[k] for k in items]
             s = Sequence.of(
@@ -268,7 +282,7 @@ class FittedBPMF(CorrectedModel):
                 drift[s.at] = s.smoothed(
                     left[s.at], precision[s.at], DriftScale(self.drift_variance, self.drift_tau)
                 )[0]
-                drawn, _ = conditional(design, open_ - drift, precision, *known)
+                drawn, _ = conditional(design, open_ - drift, precision, *known, blur)
             values = values - self.std * drift
         taste = np.column_stack([drawn[:, c:-1], np.ones(n)])
         learned = np.einsum("snk,sk->sn", design, drawn).mean(axis=0)
