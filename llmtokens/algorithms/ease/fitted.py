@@ -36,6 +36,7 @@ from .solver import DenseItems, FactoredItems, Items, relearned
 from .text_kernel import Landmarks, TextSmoother
 
 _JUDGES = 500  # users from whom lines are learned anew
+_TOGETHER = 32  # users whose scores are one product
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,11 +186,11 @@ class FittedEASE(FittedModel):
     def score(self, users: Rows, items: Rows) -> Scores:
         est = np.empty(len(users))
         distinct, at = np.unique(users, return_inverse=True)
-        order = np.argsort(at, kind="stable")
+        order, cold = np.argsort(at, kind="stable"), bool(np.any(items >= self.items.n_warm))
         cuts = np.searchsorted(at[order], np.arange(0, len(distinct) + USERS, USERS))
         for k, (start, stop) in enumerate(pairwise(cuts)):
             pairs = order[start:stop]
-            block = self._tastes(distinct[k * USERS : (k + 1) * USERS])
+            block = self._tastes(distinct[k * USERS : (k + 1) * USERS], cold)
             est[pairs] = block[at[pairs] - k * USERS, items[pairs]]
         return self._as_ratings(users, items, est, self.user_mean[users]), {}
 
@@ -203,13 +204,25 @@ class FittedEASE(FittedModel):
             out[known] = self._next(users[known])
         return out
 
-    def _tastes(self, users: Rows) -> Singles:
-        """What ratings follow from: all that a user did counts alike."""
-        known = users < self.users.n_warm
-        warm = np.empty((len(users), self.items.n_warm), np.float32)
-        warm[known] = self.weights.scores(self.interactions[users[known]])
-        warm[~known] = self.popularity
-        return self._with_cold_items(warm, warm, COLD_SHARE)
+    def _tastes(self, users: Rows, cold: bool = True) -> Singles:
+        """What ratings follow from: all that a user did counts alike; of ``cold`` items if asked.
+
+        BLAS rounds products by the number of their rows, which is therefore always the same: what
+        is said of a user does not depend on who else is asked for.
+        """
+        n_warm = self.items.n_warm
+        out = np.zeros((len(users), self.items.n_rows), np.float32)
+        for k in range(0, len(users), _TOGETHER):
+            some = users[k : k + _TOGETHER]
+            known = np.flatnonzero(some < self.users.n_warm)
+            rows = self.interactions[some[known]]
+            rows.resize((_TOGETHER, n_warm))
+            warm = np.tile(self.popularity, (_TOGETHER, 1))
+            warm[known] = self.weights.scores(rows)[: len(known)]
+            if cold:
+                warm = self._with_cold_items(warm, warm, COLD_SHARE)
+            out[k : k + _TOGETHER, : warm.shape[1]] = warm[: len(some)]
+        return out
 
     def _next(self, users: Rows) -> Singles:
         rows, cold = self.interactions[users], self.cold_start
