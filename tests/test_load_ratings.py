@@ -338,3 +338,17 @@ def test_ratings_of_two_kinds_or_from_minus_one_to_one_are_what_they_are() -> No
     assert load_ratings(thumbs).rating_scale == (-1, 1)
     liked = thumbs.assign(rating=[0, 1, 1, 0])
     assert load_ratings(liked).rating_scale == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("column", "what"),
+    [
+        (pd.to_datetime([5, 3], unit="s"), "dates"),
+        (pd.to_timedelta([5, 3], unit="s"), "lengths of time"),
+        ([5 + 0j, 3 + 1j], "complex numbers"),
+    ],
+)
+def test_ratings_that_are_times_or_complex_are_refused(column, what):
+    frame = pd.DataFrame({"user": [1, 2], "item": [3, 4], "rating": column})
+    with pytest.raises(DataError, match=f"'rating' holds {what}; expected numbers"):
+        load_ratings(frame)

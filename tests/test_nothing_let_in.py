@@ -20,6 +20,7 @@ import llmtokens
 from llmtokens import HashingEncoder, LLMTokens
 from llmtokens.compare.trial import Outcome
 from llmtokens.datasets import archive, load_items, load_movielens, load_ratings
+from llmtokens.datasets.titles import split_titles
 from llmtokens.errors import DataError, FileFormatError, LLMTokensError, StorageError
 from llmtokens.storage import container as store
 
@@ -337,6 +338,15 @@ def frame():
 
     k = np.arange(20_000)
     return pd.DataFrame({"user": k % 50, "item": k % 3001, "rating": k % 5 + 1.0})
+
+
+@pytest.mark.parametrize(
+    "title", [" " * 100_000, "(" + " " * 100_000, "x" + " " * 100_000 + "(", ", The" * 20_000,
+              "(" * 50_000 + ")" * 50_000, " (1999)" * 15_000, "a.k.a. " * 15_000]
+)  # fmt: skip
+def test_a_title_takes_no_more_than_its_length_in_time(title):
+    with guarded():
+        assert split_titles([title, "Matrix, The (1999)"])[0][1] == "The Matrix"
 
 
 # -- found by reading and by fuzzing -------------------------------------------------------------

@@ -5,7 +5,7 @@ from algorithms import ALGORITHMS, full, make
 from surprise import Dataset, Reader
 
 from llmtokens.data.ratings import Ratings
-from llmtokens.errors import DataError
+from llmtokens.errors import DataError, LLMTokensWarning
 
 
 def trainset(rows, scale=(1, 5)):
@@ -118,3 +118,23 @@ def test_a_broken_rating_scale_is_named():
 
 def test_duplicate_pairs_are_kept_as_surprise_keeps_them():
     assert Ratings.from_trainset(trainset([("a", 1, 3.0), ("a", 1, 5.0)])).n == 2
+
+
+@pytest.mark.parametrize(
+    "value", [np.complex128(3 + 1j), np.complex64(3), np.datetime64("2020-01-01"), "4 stars"]
+)
+def test_ratings_that_are_no_numbers_are_refused(value, interleaved):
+    for user in interleaved.ur:
+        interleaved.ur[user] = [(item, value) for item, _ in interleaved.ur[user]]
+    with pytest.raises(DataError, match="found ratings that are no numbers, such as"):
+        Ratings.from_trainset(interleaved)
+
+
+@pytest.mark.parametrize("none", [None, np.nan, pd.NA, pd.NaT])
+@pytest.mark.parametrize("side", ["user", "item"])
+def test_ratings_of_nobody_or_nothing_are_told(none, side):
+    frame = pd.DataFrame({"user": [1, 2, 2], "item": [7, 8, 9], "rating": [1.0, 2.0, 3.0]})
+    frame[side] = pd.Series([1, none, 3], dtype=object)
+    trainset = Dataset.load_from_df(frame, Reader()).build_full_trainset()
+    with pytest.warns(LLMTokensWarning, match=f"1 of 3 ratings have no {side} id"):
+        Ratings.from_trainset(trainset)

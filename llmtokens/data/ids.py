@@ -104,7 +104,7 @@ def plain_ids(ids: Iterable[Hashable]) -> list[Hashable]:
         an id, such as a list.
     """
     plain = list(map(plain_id, ids))
-    missing = [k for k, raw in enumerate(plain) if raw is None or _is_nan(raw)]
+    missing = [k for k, raw in enumerate(plain) if is_missing(raw)]
     if missing:
         raise DataError(f"found rows without an id, at positions {sample(missing)}; drop them")
     seen: set[Hashable] = set()
@@ -232,8 +232,12 @@ def as_column(values: Iterable[Hashable]) -> pd.Series:
         return column
 
 
-def _is_nan(raw: Hashable) -> bool:
-    return (isinstance(raw, float) and math.isnan(raw)) or type(raw).__name__ in (
-        "NAType",
-        "NaTType",
-    )
+def is_missing(raw: Hashable) -> bool:
+    """Whether an id is none: None, NaN, or what pandas has for them.
+
+    >>> [is_missing(raw) for raw in (None, float("nan"), pd.NA, 0, "")]
+    [True, True, True, False, False]
+    """
+    if raw is None or (isinstance(raw, float) and math.isnan(raw)):
+        return True
+    return type(raw).__name__ in ("NAType", "NaTType")

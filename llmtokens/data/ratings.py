@@ -18,6 +18,7 @@ from scipy import sparse
 
 from ..errors import DataError, LLMTokensWarning, sample
 from ..runtime.locks import cached_property
+from .ids import is_missing
 
 if TYPE_CHECKING:
     from surprise import Trainset
@@ -192,7 +193,12 @@ class Ratings:
         Raises
         ------
         DataError
-            If the trainset is empty, or holds a rating that is NaN or infinite.
+            If the trainset is empty, or holds a rating that is NaN, infinite or no number.
+
+        Warns
+        -----
+        LLMTokensWarning
+            Of ratings outside the scale, and of those without the id of their user or item.
         """
         _require_trainset(trainset)
         if trainset.n_ratings == 0:
@@ -207,9 +213,7 @@ class Ratings:
         counts = np.zeros(trainset.n_users, np.int64)
         counts[users] = [len(ratings) for ratings in lists]
         n = int(counts.sum())
-        flat = np.fromiter(
-            chain.from_iterable(chain.from_iterable(lists)), np.float64, count=2 * n
-        ).reshape(n, 2)
+        flat = _numbers(lists, 2 * n).reshape(n, 2)
         ratings = cls(
             user=np.repeat(np.arange(trainset.n_users, dtype=np.int32), counts),
             item=flat[:, 0].astype(np.int32),
@@ -221,6 +225,7 @@ class Ratings:
         )
         ratings.check()
         ratings.warn_of_scale()
+        ratings.warn_of_missing_ids()
         return ratings
 
     def warn_of_scale(self) -> None:
@@ -240,6 +245,19 @@ class Ratings:
                 LLMTokensWarning,
                 stacklevel=4,
             )
+
+    def warn_of_missing_ids(self) -> None:
+        """Warn where None or NaN is a user or an item, as after a merge of frames."""
+        sides = ("user", self.user_ids, self.user), ("item", self.item_ids, self.item)
+        for side, ids, rows in sides:
+            missing = [row for row, raw in enumerate(ids) if is_missing(raw)]
+            if missing:
+                warnings.warn(
+                    f"{int(np.isin(rows, missing).sum())} of {self.n} ratings have no {side} id "
+                    f"({ids[missing[0]]!r}) and are taken for those of one {side}; drop them",
+                    LLMTokensWarning,
+                    stacklevel=4,
+                )
 
     def check(self) -> None:
         """Raise DataError for ratings that cannot be computed with, naming the first."""
@@ -338,6 +356,20 @@ def _require_trainset(given: Any) -> None:
     else:
         remedy = "make one with Surprise's Dataset and its build_full_trainset()"
     raise DataError(f"found a {name} to fit on; expected a Surprise Trainset: {remedy}")
+
+
+def _numbers(lists: Sequence[Sequence[tuple[int, float]]], n: int) -> NDArray[np.float64]:
+    """Items and ratings in turn."""
+    first = lists[0][0][1]
+    try:
+        if np.asarray(first).dtype.kind in "cmM":
+            raise TypeError(type(first).__name__)
+        return np.fromiter(chain.from_iterable(chain.from_iterable(lists)), np.float64, count=n)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(
+            f"found ratings that are no numbers, such as {first!r} ({error}); expected numbers, as "
+            "of frame[rating].astype(float)"
+        ) from error
 
 
 def _raw_ids(raw2inner: dict[Hashable, int], n: int) -> list[Hashable]:

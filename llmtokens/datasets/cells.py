@@ -35,6 +35,11 @@ _WHOLE = re.compile(r"-?\d+", re.ASCII)
 _LEADING_ZERO = re.compile(r"[+-]?0\d|\+", re.ASCII)
 _ENTITY = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|[A-Za-z][A-Za-z0-9]*);")
 
+_NO_NUMBERS = {
+    "dates": pd.api.types.is_datetime64_any_dtype,
+    "lengths of time": pd.api.types.is_timedelta64_dtype,
+    "complex numbers": pd.api.types.is_complex_dtype,
+}
 _LOOKS = (
     (re.compile(r"[+-]?\d{1,3}(?:,\d{3})+$"), "a sign between thousands, or a decimal comma?"),
     (re.compile(r"[+-]?\d*,\d+$"), "a decimal comma?"),
@@ -61,10 +66,13 @@ def numbers(column: pd.Series, name: str, source: str, where: Where) -> NDArray[
     DataError
         Naming the first cell that is no number, its place, and what it looks like.
     """
+    for what, holds in _NO_NUMBERS.items():
+        if holds(column.dtype):
+            raise DataError(
+                f"{source}: {name!r} holds {what}; expected numbers. Name another column"
+            )
     if pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype):
         return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
-    if pd.api.types.is_datetime64_any_dtype(column.dtype):
-        raise DataError(f"{source}: {name!r} holds dates; expected numbers. Name another column")
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)
         return numbers(column, name, source, where)

@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 
 # "(1995)", "(2006-2007)", "(2006-)", and ml-100k's "(1995) (V)" for a video; \u2013 is a dash
-_YEAR = re.compile(
-    r"\s*\((\d{4})(?:\s*[-\u2013]\s*(?:\d{4})?)?\)\s*(?:\((?:V|TV|VG|TV Series)\))?\s*$"
-)
+_YEAR = re.compile(r"\((\d{4})(?:\s*[-\u2013]\s*(?:\d{4})?)?\)\s*(?:\((?:V|TV|VG|TV Series)\))?$")
+_LAST = 60  # characters in which a year may stand
 
 _ARTICLES = (
     "The|An|A|"  # English
@@ -24,7 +23,7 @@ _ARTICLES = (
 )
 # A title, or a bracketed alternative title, that ends in ", Article"
 _ARTICLE = re.compile(
-    rf"(?P<lead>(?:^|\()\s*(?:a\.k\.a\.\s+)?)(?P<words>[^()]*[^()\s]),\s(?P<article>{_ARTICLES})"
+    rf"(?P<lead>(?:^|\()\s*(?:a\.k\.a\.\s+)?)(?P<words>[^()\s](?:[^()]*[^()\s])?),\s(?P<article>{_ARTICLES})"
     r"(?=\s*(?:\(|\)|$))"
 )
 
@@ -38,11 +37,11 @@ def split_titles(raw: Iterable[str]) -> tuple[list[str], np.ndarray]:
     (['The Matrix', 'Les Amants (The Lovers)'], array([1999., 1958.]))
     """
     titles, years = [], []
-    for text in raw:
-        year = _YEAR.search(text)
+    for text in map(str.strip, raw):
+        year = _YEAR.search(text, max(len(text) - _LAST, 0))
         years.append(float(year[1]) if year else np.nan)
-        title = text[: year.start()] if year and year.start() else text
-        titles.append(_ARTICLE.sub(_article_first, title.strip()))
+        title = text[: year.start()].rstrip() if year else text
+        titles.append(_ARTICLE.sub(_article_first, title or text))
     return titles, np.array(years, dtype=np.float64)
 
 
