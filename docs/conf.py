@@ -21,6 +21,7 @@ html_title = "llmtokens"
 html_static_path = ["static"]
 html_theme_options = {"navigation_with_keys": True}
 exclude_patterns = ["build"]
+smartquotes = False  # options of the command line begin with two hyphens
 nitpicky = False
 
 myst_enable_extensions = ["colon_fence", "dollarmath", "deflist"]
@@ -34,3 +35,20 @@ autodoc_member_order = "bysource"
 autoclass_content = "class"
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
+
+
+def _commands(app, docname, source):
+    """The reference of the command line, written by Typer from the commands themselves."""
+    if docname == "reference/command-line":
+        import typer
+        from typer.cli import get_docs_for_click
+
+        from llmtokens.cli import app as commands
+
+        click = typer.main.get_command(commands)
+        text = get_docs_for_click(obj=click, ctx=click.context_class(click), name="llmtokens")
+        source[0] = source[0].replace("<!-- commands -->", text.partition("\n")[2])
+
+
+def setup(app):
+    app.connect("source-read", _commands)

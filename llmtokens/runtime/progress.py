@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -37,7 +38,7 @@ def progress(what: str, total: int | None = None, shown: bool = True) -> Iterato
     """
     if not shown:
         yield lambda: None
-    elif sys.stderr.isatty() or "ipykernel" in sys.modules:
+    elif _can_draw():
         with _bar(what, total) as advance:
             yield advance
     else:
@@ -46,6 +47,13 @@ def progress(what: str, total: int | None = None, shown: bool = True) -> Iterato
             yield lines.advance
         finally:
             lines.last()
+
+
+def _can_draw() -> bool:
+    """Whether a bar can be shown: on a terminal, or in a notebook with what rich needs there."""
+    if type(sys.stderr).__module__.startswith("ipykernel"):  # which says that it is a terminal
+        return importlib.util.find_spec("ipywidgets") is not None
+    return sys.stderr.isatty()
 
 
 @contextlib.contextmanager
