@@ -215,7 +215,7 @@ WITH_ITEM_TEXTS = [name for name in PICKS if "item_tokens" in ALGORITHMS[name][1
 
 @given(written=st.lists(long_texts, min_size=2, max_size=6), data=st.data())
 @seeded
-@settings(any_case, max_examples=max(CASES // 5, 100))
+@settings(any_case, max_examples=max(CASES // 10, 50))
 def test_any_text_becomes_a_finite_token_or_an_error_of_ours(written, data):
     n = len(written)
     frame = pd.DataFrame({

@@ -1,10 +1,14 @@
-"""The command line, as its users call it: in another process, with files."""
+"""The command line, as its users call it, with files."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
+import warnings
+from unittest import mock
 
 import pandas as pd
 import pytest
@@ -12,19 +16,37 @@ from algorithms import DATA
 
 import llmtokens
 from llmtokens import LLMTokens
-from llmtokens.cli import choices, output, sources
+from llmtokens.cli import choices, main, output, sources
 
 
 def run(*arguments, cwd, ok=True):
-    """Run ``llmtokens`` and give back what it printed."""
-    code = "from llmtokens.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)], cwd=cwd, capture_output=True, text=True
-    )
+    """Run ``llmtokens`` as a process would, in this one, and give back what it printed."""
+    code, printed, said = 0, io.StringIO(), io.StringIO()
+    with (
+        contextlib.chdir(cwd),
+        mock.patch.object(sys, "argv", ["llmtokens", *map(str, arguments)]),
+        mock.patch.object(warnings, "formatwarning"),
+        warnings.catch_warnings(record=True) as warned,
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(said),
+    ):
+        warnings.simplefilter("default")
+        try:
+            main()
+        except SystemExit as stopped:
+            code = stopped.code or 0
+        for w in warned:
+            said.write(warnings.formatwarning(w.message, w.category, w.filename, w.lineno))
     if ok:
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-    return done
+        assert code == 0, said.getvalue()
+        return printed.getvalue()
+    return subprocess.CompletedProcess(arguments, code, printed.getvalue(), said.getvalue())
+
+
+def spawn(*arguments, cwd):
+    """Run ``llmtokens`` in a process of its own."""
+    command = [sys.executable, "-m", "llmtokens", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -170,8 +192,7 @@ def test_recommend_leads_to_the_model_for_lists(folder):
 
 
 def test_python_m_is_the_command_line(folder):
-    command = [sys.executable, "-m", "llmtokens", "predict", "absent", "1", "2"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    done = spawn("predict", "absent", 1, 2, cwd=folder)
     assert (done.returncode, done.stderr[:29]) == (1, "llmtokens: could not read 'ab")
 
 
@@ -317,7 +338,7 @@ def test_a_warning_is_one_line(folder):
 def test_debug_shows_the_traceback_wherever_it_stands(folder, at):
     arguments = ["predict", "absent.safetensors", 1, 2]
     arguments.insert(at, "--debug")
-    done = run(*arguments, cwd=folder, ok=False)
+    done = spawn(*arguments, cwd=folder)
     assert "Traceback" in done.stderr
     assert done.returncode == 1
 

@@ -23,7 +23,7 @@ import llmtokens
 from llmtokens import HashingEncoder, LLMTokens, LLMTokensContent, LLMTokensEASE
 from llmtokens.compare import Comparison, PeakMemory, compare, full_ranking
 from llmtokens.compare.digest import digest
-from llmtokens.compare.folds import Fold
+from llmtokens.compare.trial import Fold
 from llmtokens.controls import UserMean, shuffled
 from llmtokens.datasets import synthetic
 from llmtokens.errors import DataError, LLMTokensWarning, StorageError

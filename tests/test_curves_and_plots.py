@@ -17,8 +17,8 @@ from llmtokens.controls import UserMean
 from llmtokens.curves import LearningCurve, learning_curve
 from llmtokens.datasets import synthetic
 from llmtokens.errors import DataError, MissingExtraError
+from llmtokens.plots.results import far_apart
 from llmtokens.plots.style import PALETTE, styles
-from llmtokens.plots.tokens import far_apart
 
 HOSTILE = "_a $x$ <b>"
 

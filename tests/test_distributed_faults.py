@@ -22,7 +22,7 @@ from llmtokens.distributed import cluster, disk, fit, fit_bpmf
 from llmtokens.distributed.disk import opened
 from llmtokens.errors import DataError, FileFormatError, LLMTokensError, StorageError
 
-KILLS = int(os.environ.get("LLMTOKENS_KILLS", 3))
+KILLS = int(os.environ.get("LLMTOKENS_KILLS", 2))
 
 
 @pytest.fixture(autouse=True)

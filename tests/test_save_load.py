@@ -15,7 +15,7 @@ import llmtokens
 from llmtokens import HashingEncoder, LLMTokens, LLMTokensSVD
 from llmtokens.errors import DataError, FileFormatError, LLMTokensError, NotFittedError
 from llmtokens.storage import container as store
-from llmtokens.storage.layout import Array, Scalar, check
+from llmtokens.storage.models import Array, Scalar, check
 
 ROWS = list(DATA.ratings[["user", "item", "rating"]].itertuples(index=False, name=None))
 TRAIN = full([row for k, row in enumerate(ROWS) if k % 5])

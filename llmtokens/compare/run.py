@@ -25,11 +25,10 @@ from ..runtime.progress import Advance
 from ..runtime.progress import progress as progress_bar
 from ..runtime.threads import Shared
 from .digest import digest
-from .folds import Fold
 from .measures import Measure, Measures, better, named_measures
 from .results import Comparison
 from .settings import settings, versions
-from .trial import Outcome, Work, forget, run
+from .trial import Fold, Outcome, Work, forget, run
 
 if TYPE_CHECKING:
     from ..datasets import RatingData

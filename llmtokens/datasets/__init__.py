@@ -9,12 +9,11 @@ the day. All but the last give a :class:`RatingData`.
 from __future__ import annotations
 
 from .events import EventData, load_events
-from .feed import news_feed
 from .generate import synthetic
 from .load import load_items, load_ratings
 from .movielens import load_movielens
 from .ratings import RatingData
-from .shop import shop_events
+from .streams import news_feed, shop_events
 
 __all__ = [
     "EventData",

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import DataError, LLMTokensWarning
+from ..runtime.arrays import Floats
 
 Where = Callable[[int], str]  # the place of a row, as "line 3"
 
@@ -56,7 +57,7 @@ _LOOKS = (
 )  # fmt: skip
 
 
-def numbers(column: pd.Series, name: str, source: str, where: Where) -> NDArray[np.float64]:
+def numbers(column: pd.Series, name: str, source: str, where: Where) -> Floats:
     """Values as float64, NaN where one is missing.
 
     Text may have decimal commas, if all of a column's numbers read so.

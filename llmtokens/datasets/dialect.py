@@ -30,7 +30,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import DataError, FileFormatError, LLMTokensWarning, sample
-from .scan import Bytes, Column, Quoting, Scan, row_offset, scan
+from ..runtime.arrays import Bytes
+from .scan import Column, Quoting, Scan, row_offset, scan
 
 Header = bool | Sequence[str] | None
 

@@ -1,17 +1,22 @@
-"""synthetic: a generated set of ratings in the manner of MovieLens, with written texts."""
+"""synthetic: a generated set of ratings in the manner of MovieLens, and the texts it is written in.
+
+The words, what a story of each genre is about and how it is told, are in ``vocabulary.json``.
+"""
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from importlib.resources import files
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from ..errors import DataError
-from .prose import write_full_profiles, write_items, write_profiles
 from .ratings import RatingData
-from .topics import TOPICS
 
 _DAY, _YEAR = 86_400, 365 * 86_400  # seconds
 _FIRST_RATING = datetime(2015, 1, 1, tzinfo=UTC)
@@ -27,6 +32,36 @@ _TASTE, _TONE, _HIDDEN_TASTE, _NOISE = 0.48, 0.28, 0.30, 0.70
 
 _MEAN = 2.9  # of an item picked blindly; people pick better
 _PICKINESS = 1.1  # added log odds of being picked, per star of expected liking
+_Pick = Callable[[Sequence[str]], str]
+
+_EASY = "I enjoy nearly everything and praise it freely."
+_STRICT = "I am hard to please and rarely give full marks."
+
+
+class Topic(NamedTuple):
+    """One genre's words. ``heroes`` and ``deeds`` make a sentence with ``places``."""
+
+    genre: str
+    fans: str
+    adjectives: list[str]
+    nouns: list[str]
+    heroes: list[str]
+    deeds: list[str]
+    places: list[str]
+    themes: list[str]
+
+
+_WORDS: dict[str, Any] = json.loads(
+    files(__package__).joinpath("vocabulary.json").read_text(encoding="utf-8")
+)
+TOPICS = [Topic(**words) for words in _WORDS["topics"]]
+GOODS: dict[str, list[str]] = _WORDS["goods"]
+"""A kind of a shop's goods, and the kinds that people need next."""
+MAKERS: list[str] = _WORDS["makers"]
+FEATURES: list[str] = _WORDS["features"]
+
+# The two ways of telling, each from one end of a scale of taste to the other.
+_MOODS, _PACES = _WORDS["moods"], _WORDS["paces"]
 
 
 def synthetic(
@@ -216,3 +251,109 @@ def _check_sizes(n_users: int, n_items: int, n_ratings: int, n_topics: int) -> N
         raise DataError(
             f"n_ratings={n_ratings} is less than one for each of {n_users} users. Ask for more."
         )
+
+
+def write_items(
+    rng: np.random.Generator,
+    topics: Sequence[Topic],
+    main: np.ndarray,
+    second: np.ndarray,
+    tone: np.ndarray,
+    years: np.ndarray,
+) -> pd.DataFrame:
+    """Titles and descriptions of items by their topics, tone (n, 2) of -1 and 1, and year.
+
+    The description tells hero and deed of the main topic, place and theme of the second, and
+    mood and pace; the genres are the main topic and, for half of the items, the second.
+    """
+
+    def pick(words: Sequence[str]) -> str:
+        return words[int(rng.integers(len(words)))]
+
+    rows = []
+    for k, k2, (mood, pace) in zip(main.tolist(), second.tolist(), tone.tolist(), strict=True):
+        topic, other = topics[k], topics[k2]
+        feeling = pick(_MOODS[mood > 0])
+        theme = pick(other.themes)
+        start = f"{pick(topic.heroes)} {pick(topic.deeds)} {pick(other.places)}."
+        description = (
+            f"{start[0].upper()}{start[1:]} A {feeling} story of {theme}, "
+            f"told {pick(_PACES[pace > 0])}."
+        )
+        genres = {topic.genre, other.genre} if rng.random() < 0.5 else {topic.genre}
+        rows.append(
+            (_title(rng, topic, other, pick), tuple(sorted(genres)), (feeling, theme), description)
+        )
+    items = pd.DataFrame(rows, columns=["title", "genres", "tags", "description"])
+    items["title"] = _numbered(items["title"].tolist(), years)
+    items.insert(0, "item", np.arange(len(items), dtype=np.int64) + 1)
+    items.insert(3, "year", years)
+    return items
+
+
+def _title(rng: np.random.Generator, topic: Topic, other: Topic, pick: _Pick) -> str:
+    noun = pick(topic.nouns)
+    kind = int(rng.integers(5))
+    if kind == 0:
+        return f"The {noun} and the {pick(other.nouns)}"
+    if kind == 1:
+        return f"{pick(other.adjectives)} {noun}"
+    if kind == 2:
+        return f"{noun} of the {pick(topic.adjectives)} {pick(other.nouns)}"
+    return f"The {pick(topic.adjectives)} {noun}"
+
+
+def _numbered(titles: list[str], years: np.ndarray) -> list[str]:
+    """A title that comes again is a sequel: "The Last Harbour 2", in order of year."""
+    seen: Counter[str] = Counter()
+    unique = list(titles)
+    for row in np.argsort(years, kind="stable").tolist():
+        seen[titles[row]] += 1
+        if seen[titles[row]] > 1:
+            unique[row] = f"{titles[row]} {seen[titles[row]]}"
+    return unique
+
+
+def write_profiles(topics: Sequence[Topic], taste: np.ndarray) -> list[str]:
+    """A sentence on each user's two favourite topics; ``taste`` is (n_users, n_topics)."""
+    order = np.argsort(-taste, axis=1, kind="stable").tolist()
+    profiles = []
+    for first, *rest in order:
+        likes = topics[first].fans
+        profiles.append(
+            f"Likes {likes}, and sometimes {topics[rest[0]].fans}." if rest else f"Likes {likes}."
+        )
+    return profiles
+
+
+def write_full_profiles(
+    rng: np.random.Generator,
+    topics: Sequence[Topic],
+    taste: np.ndarray,
+    tone_taste: np.ndarray,
+    generosity: np.ndarray,
+) -> list[str]:
+    """A few sentences on each user, in the words that stories of these topics are told with.
+
+    ``taste`` is (n_users, n_topics), ``tone_taste`` (n_users, 2), ``generosity`` (n_users,).
+    """
+
+    def pick(words: Sequence[str]) -> str:
+        return words[int(rng.integers(len(words)))]
+
+    order = np.argsort(-taste, axis=1, kind="stable").tolist()
+    profiles = []
+    for ranked, (mood, pace), ease in zip(
+        order, tone_taste.tolist(), generosity.tolist(), strict=True
+    ):
+        liked = [f"{topics[k].genre}: {pick(topics[k].themes)}" for k in ranked[:3]]
+        sentences = [
+            f"My favourites are {topics[ranked[0]].fans}.",
+            f"I look for {'; '.join(liked)}.",
+            f"I want a {pick(_MOODS[mood > 0])} story, told {pick(_PACES[pace > 0])}.",
+        ]
+        if len(ranked) > 3:
+            sentences.insert(2, f"I avoid {topics[ranked[-1]].fans}.")
+        sentences.append(_EASY if ease > 0 else _STRICT)
+        profiles.append(" ".join(sentences))
+    return profiles

@@ -12,10 +12,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
-from numpy.typing import NDArray
 
-Bytes = NDArray[np.uint8]
-Offsets = NDArray[np.int64]
+from ..runtime.arrays import Bytes, Mask, Rows
 
 _CHUNK = 1 << 18  # bytes looked at together
 _SHOWN = 6  # faults that are kept
@@ -110,14 +108,14 @@ class _Piece:
 
     at: int
     data: Bytes
-    starts: Offsets
-    ends: Offsets
-    first: Offsets
-    widths: Offsets
-    breaks: Offsets
-    opens: Offsets
-    closes: Offsets
-    quotes: Offsets
+    starts: Rows
+    ends: Rows
+    first: Rows
+    widths: Rows
+    breaks: Rows
+    opens: Rows
+    closes: Rows
+    quotes: Rows
     inner: int  # of the breaks, those in quoted cells
 
 
@@ -226,8 +224,8 @@ def _pieces(
 
 
 def _cells_in_quotes(
-    chunk: Bytes, quotes: Offsets, sep: int, quoting: Quoting, padded: bool
-) -> tuple[Offsets, Offsets, tuple[int, bool] | None]:
+    chunk: Bytes, quotes: Rows, sep: int, quoting: Quoting, padded: bool
+) -> tuple[Rows, Rows, tuple[int, bool] | None]:
     """Where quoted cells open and close, and the first that does not.
 
     Of that one, also whether it is known for sure, as what follows cannot close it any more.
@@ -274,11 +272,11 @@ def _cells_in_quotes(
     return _offsets(opened), _offsets(closed), None
 
 
-def _offsets(values: list[int]) -> Offsets:
+def _offsets(values: list[int]) -> Rows:
     return np.array(values, np.int64)
 
 
-def _hollow(piece: _Piece, sep: int) -> NDArray[np.bool_]:
+def _hollow(piece: _Piece, sep: int) -> Mask:
     """Rows that hold nothing but separators and spaces."""
     begin, end = piece.starts[piece.first], piece.ends[piece.first + piece.widths - 1]
     head = piece.data[np.minimum(begin, len(piece.data) - 1)]
@@ -289,7 +287,7 @@ def _hollow(piece: _Piece, sep: int) -> NDArray[np.bool_]:
     return maybe
 
 
-def _count(found: Scan, piece: _Piece, sep: int, width: int) -> NDArray[np.bool_]:
+def _count(found: Scan, piece: _Piece, sep: int, width: int) -> Mask:
     """Which rows hold a value; blank, short and long ones are noted."""
     hollow = _hollow(piece, sep)
     begin, end = piece.starts[piece.first], piece.ends[piece.first + piece.widths - 1]
@@ -319,7 +317,7 @@ def _count(found: Scan, piece: _Piece, sep: int, width: int) -> NDArray[np.bool_
     return ~hollow
 
 
-def _look(column: Column, data: Bytes, start: Offsets, end: Offsets, quoting: Quoting) -> None:
+def _look(column: Column, data: Bytes, start: Rows, end: Rows, quoting: Quoting) -> None:
     """Note of which kind these cells are."""
     if not len(start):
         return
@@ -343,11 +341,11 @@ def _look(column: Column, data: Bytes, start: Offsets, end: Offsets, quoting: Qu
         column.plain = bool((ones | ((head == _ZERO) & (size == 1) & ~minus)).all())
 
 
-def _judge(found: Scan, piece: _Piece, quoted: Offsets, needless: Offsets) -> None:
+def _judge(found: Scan, piece: _Piece, quoted: Rows, needless: Rows) -> None:
     """Note which quoted cells must be, and which need not."""
     opens, closes = piece.opens, piece.closes
 
-    def inside(places: Offsets) -> Offsets:
+    def inside(places: Rows) -> Rows:
         return np.searchsorted(places, closes) - np.searchsorted(places, opens, side="right")
 
     must = np.zeros(len(opens), bool)

@@ -1,4 +1,4 @@
-"""A Dask cluster: its client, and shards on its workers, which never move.
+"""A Dask cluster: its client, shards on its workers, which never move, and tokens on them.
 
 Only sums over users and items' rows go to and from the workers.
 """
@@ -9,8 +9,9 @@ import contextlib
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any, Concatenate, ParamSpec, TypeVar
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from ..algorithms.bpmf.shards import Shard, Team
 from ..errors import DataError, LLMTokensError, MissingExtraError, StorageError
 from ..runtime.arrays import Floats, Singles
 from ..runtime.threads import one_blas_thread
+from ..tokens import LLMTokens
 from . import sources
 from .disk import ROWS, DiskShards, Where, collected
 
@@ -29,6 +31,7 @@ S = TypeVar("S")
 _PATIENCE = 60.0  # seconds in which workers may come, or lost ones be replaced
 _POLL = 0.5  # seconds between two looks at whether all workers are there
 _hosts: dict[str, DiskShards] = {}  # of this process, where it is a worker
+_HERE: MutableMapping[str, LLMTokens] = WeakValueDictionary()
 
 
 class WorkerLostError(LLMTokensError):
@@ -279,3 +282,97 @@ def _call(key: str, method: Callable[..., None], *args: Any) -> None:
 
 def _close(key: str) -> None:
     _hosts.pop(key, None)
+
+
+def on_workers(tokens: LLMTokens, client: Any) -> LLMTokens:
+    """The same tokens, sent to every worker of a Dask cluster once, and to tasks by name.
+
+    Surprise's ``GridSearchCV`` makes an algorithm for every task, with all its tokens; of these
+    ones a task takes a name of a few bytes. Workers that come later get them too. Only processes
+    of this cluster know the name: save an algorithm with ``save``, and pickle it with the tokens
+    that this function was given.
+
+    Parameters
+    ----------
+    tokens : LLMTokens
+        Also those that this function returned for another cluster.
+    client : distributed.Client
+
+    Returns
+    -------
+    LLMTokens
+
+    Raises
+    ------
+    DataError
+        If the tokens are none; if the client is none, or not connected.
+    MissingExtraError
+        Without the extra ``distributed``.
+    LLMTokensError
+        When the result is used in a process that is no worker of the cluster.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dask.distributed import Client
+    >>> from llmtokens import LLMTokens
+    >>> from llmtokens.distributed import on_workers
+    >>> tokens = LLMTokens.from_embeddings([1, 2, 3], np.eye(3))
+    >>> with Client(processes=False, dashboard_address=":0") as client:
+    ...     there = on_workers(tokens, client)
+    ...     client.submit(lambda known: known.n_dims, there).result() == tokens.n_dims
+    True
+    """
+    if not isinstance(tokens, LLMTokens):
+        raise DataError(
+            f"found tokens of type {type(tokens).__name__}; expected LLMTokens: build them with "
+            "LLMTokens.from_frame, from_texts or from_embeddings"
+        )
+    check_client(client)
+    from distributed import WorkerPlugin
+
+    name = f"llmtokens-{uuid.uuid4()}"
+    sent, made = object.__new__(LLMTokens), _named(name)
+    sent.__dict__.update(tokens.__dict__)
+    sent.__dict__.pop("_name", None)  # by which these workers may not know them
+
+    class Place(WorkerPlugin):
+        """Holds the tokens where a worker's tasks find them."""
+
+        def setup(self, worker: Any) -> None:
+            _place(name, sent)
+
+    client.register_plugin(Place(), name=name)
+    made.__dict__.update(sent.__dict__)
+    _place(name, made)
+    return made
+
+
+class PlacedTokens(LLMTokens):
+    """Tokens that go to another process as a name. Where there are none of that name they may be
+    handed on, as a scheduler does, but not be used."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        name = self.__dict__.get("_name")  # tokens made from these have none
+        return (_named, (name,)) if name else super().__reduce_ex__(protocol)
+
+    def __getattr__(self, attribute: str) -> Any:
+        name = self.__dict__.get("_name")
+        if attribute.startswith("__") or name is None or "vectors" in self.__dict__:
+            raise AttributeError(attribute)
+        raise LLMTokensError(
+            "these tokens are on the workers of a Dask cluster, and this process is none of them; "
+            "send it the tokens that on_workers was given"
+        )
+
+
+def _place(name: str, tokens: LLMTokens) -> None:
+    _HERE[name] = tokens
+
+
+def _named(name: str) -> PlacedTokens:
+    made = object.__new__(PlacedTokens)
+    made.__dict__["_name"] = name
+    if name in _HERE:
+        made.__dict__.update(_HERE[name].__dict__)
+    return made

@@ -33,8 +33,7 @@ from .beyond import (
     novelty,
     popularity_lift,
 )
-from .full import rank_all
-from .lists import Rankings, rank_rated
+from .lists import Rankings, rank_all, rank_rated
 from .ranking import (
     auc,
     f1_at_k,

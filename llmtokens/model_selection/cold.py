@@ -7,11 +7,11 @@ from operator import itemgetter
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import DataError
 from ..runtime.arguments import generator
-from .split import SIDES, Mask, Split, require_at_least, sorted_codes
+from ..runtime.arrays import Mask, Rows
+from .split import SIDES, Split, require_at_least, sorted_codes
 
 
 class _KFold(Split):
@@ -152,8 +152,8 @@ class FewShotUserKFold(_FewShotKFold):
 
 
 def _places(
-    own: NDArray[np.int64], raw: Sequence[tuple[Any, ...]], side: str, rng: np.random.RandomState
-) -> NDArray[np.int64]:
+    own: Rows, raw: Sequence[tuple[Any, ...]], side: str, rng: np.random.RandomState
+) -> Rows:
     """Place of each rating, from 0, in a random order of those of its id."""
     other, _ = sorted_codes(raw, 1 - SIDES.index(side))
     value = np.fromiter(map(itemgetter(2), raw), np.float64, len(raw))

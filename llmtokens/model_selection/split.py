@@ -9,13 +9,12 @@ from operator import itemgetter
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from surprise import Dataset, Trainset
 
 from ..errors import DataError
+from ..runtime.arrays import Mask, Rows
 
 Testset = list[tuple[Hashable, Hashable, float]]
-Mask = NDArray[np.bool_]
 SIDES = ("user", "item")  # the first two columns of Surprise's raw_ratings
 
 
@@ -85,7 +84,7 @@ def require_at_least(name: str, value: object, least: int) -> None:
         raise DataError(f"found {name}={value!r}; expected an integer of at least {least}")
 
 
-def sorted_codes(raw: Sequence[tuple[Any, ...]], column: int) -> tuple[NDArray[np.int64], int]:
+def sorted_codes(raw: Sequence[tuple[Any, ...]], column: int) -> tuple[Rows, int]:
     """Each rating's id as its place among the distinct ids, and how many those are.
 
     The ids are in the order of their text: this is what makes the folds independent of the order

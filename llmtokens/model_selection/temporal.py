@@ -7,10 +7,10 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import DataError, sample
-from .split import SIDES, Mask, Split, sorted_codes
+from ..runtime.arrays import Floats, Mask
+from .split import SIDES, Split, sorted_codes
 
 
 class TimeSplit(Split):
@@ -191,7 +191,7 @@ class GlobalTimeSplit(Split):
         return "nobody rated something new both before and after the cut; change share"
 
 
-def timestamps(raw: Sequence[tuple[Any, ...]]) -> NDArray[np.float64]:
+def timestamps(raw: Sequence[tuple[Any, ...]]) -> Floats:
     values = [row[3] for row in raw]
     try:
         time = np.array(values, np.float64)  # Surprise reads them from files as text

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ..plots.results import map_points
 from ..plots.style import GRID, INK, PALETTE
-from ..plots.tokens import map_points
 from ..runtime.arrays import Floats
 from ..tokens import LLMTokens
 

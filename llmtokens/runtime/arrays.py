@@ -10,3 +10,4 @@ Singles = NDArray[np.float32]
 Rows = NDArray[np.int64]
 """Whole numbers of 64 bits: rows of a table, counts, positions."""
 Mask = NDArray[np.bool_]
+Bytes = NDArray[np.uint8]
