@@ -20,7 +20,7 @@ import llmtokens
 from llmtokens import HashingEncoder, LLMTokens
 from llmtokens.compare.trial import Outcome
 from llmtokens.datasets import archive, load_items, load_movielens, load_ratings
-from llmtokens.datasets.titles import split_titles
+from llmtokens.datasets.movielens import split_titles
 from llmtokens.errors import DataError, FileFormatError, LLMTokensError, StorageError
 from llmtokens.storage import container as store
 

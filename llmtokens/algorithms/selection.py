@@ -14,7 +14,7 @@ from ..data.ratings import Ratings
 from ..kernels import selection as kernels
 from ..recommend.interface import FittedModel, Growth
 from ..runtime.arrays import Floats, Rows, Singles
-from ..storage.layout import Array, Layout, Scalar, nested
+from ..storage.models import Array, Layout, Scalar, nested
 from . import newcomers
 
 Said = tuple[Any, Any, Any]  # of ratings: items, gaps and rests

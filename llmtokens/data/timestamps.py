@@ -12,7 +12,7 @@ import pandas as pd
 from ..errors import DataError, FileFormatError, sample
 from ..runtime.arrays import Floats, Rows
 from ..storage.container import jsonable_ids
-from ..storage.layout import Array, Layout, check
+from ..storage.models import Array, Layout, check
 from .ids import IdIndex, plain_id, plain_ids
 from .ratings import Ratings
 from .times import seconds

@@ -17,7 +17,7 @@ from ..data.timestamps import Timestamps
 from ..errors import DataError, DivergenceError, LLMTokensError
 from ..runtime.arrays import Floats, Mask, Rows
 from ..runtime.threads import one_blas_thread
-from ..storage.layout import Layout, grown, nested, put
+from ..storage.models import Layout, grown, nested, put
 from ..tokens import LLMTokens
 
 Scores = tuple[Floats, dict[str, NDArray[Any]]]

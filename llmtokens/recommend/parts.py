@@ -22,7 +22,7 @@ from ..data.ratings import Ratings
 from ..data.timestamps import Timestamps
 from ..errors import FileFormatError
 from ..storage.container import jsonable_ids
-from ..storage.layout import Array, Layout, check
+from ..storage.models import Array, Layout, check
 from ..tokens import LLMTokens
 from .interface import FittedModel
 

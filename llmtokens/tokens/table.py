@@ -18,7 +18,7 @@ from ..errors import DataError, FileFormatError, LLMTokensWarning, sample
 from ..runtime.arrays import Rows, Singles
 from ..runtime.locks import cached_property
 from ..storage import container as store
-from ..storage.layout import Array, check
+from ..storage.models import Array, check
 from .blocks import (
     Block,
     CategoryBlock,

@@ -15,7 +15,7 @@ from ...kernels import gibbs
 from ...recommend.interface import Scores, require_finite
 from ...runtime.arrays import Floats, Rows, Singles
 from ...runtime.locks import cached_property
-from ...storage.layout import Array, Layout, Scalar
+from ...storage.models import Array, Layout, Scalar
 from ..drift import DriftScale, Sequence, smoothed_at
 from ..selection import CORRECTED, CorrectedModel
 from .cold_start import EVEN_ODDS

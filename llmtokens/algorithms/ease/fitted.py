@@ -16,7 +16,7 @@ from ...data.ratings import Ratings
 from ...errors import FileFormatError
 from ...recommend.interface import FittedModel, Growth, Scores
 from ...runtime.arrays import Floats, Rows, Singles
-from ...storage.layout import Array, Layout, Scalar, nested
+from ...storage.models import Array, Layout, Scalar, nested
 from ..rating_scale import bend, mean_influence, user_means
 from .cold_start import USUAL, ColdStart
 from .interactions import (

@@ -15,7 +15,7 @@ from ...kernels import sgd
 from ...recommend.interface import Scores
 from ...runtime.arrays import Floats, Rows, Singles
 from ...runtime.locks import cached_property
-from ...storage.layout import Array, Layout, Scalar, nested
+from ...storage.models import Array, Layout, Scalar, nested
 from .. import fold_in as fold
 from ..drift import DriftScale, Sequence, smoothed_at
 from ..ridge import apply_map
