@@ -22,7 +22,7 @@ from surprise.model_selection import KFold, PredefinedKFold, cross_validate
 import llmtokens
 from llmtokens import HashingEncoder, LLMTokens, LLMTokensContent, LLMTokensEASE
 from llmtokens.compare import Comparison, PeakMemory, compare, full_ranking
-from llmtokens.compare.digest import digest
+from llmtokens.compare.settings import digest
 from llmtokens.compare.trial import Fold
 from llmtokens.controls import UserMean, shuffled
 from llmtokens.datasets import synthetic
@@ -649,7 +649,7 @@ def test_a_measure_whose_length_changed_is_taken_anew(data, tmp_path, monkeypatc
 
 def test_digests_are_the_same_in_every_process():
     program = (
-        "from surprise import SVD; from llmtokens.compare.digest import digest;"
+        "from surprise import SVD; from llmtokens.compare.settings import digest;"
         "f = lambda x: x in {'a', 'b', 'c', 'd'};"
         "print(digest(SVD(), f, {'x', 'y', 'z'}, {'k': 1, 'j': [2, (3,)]}))"
     )

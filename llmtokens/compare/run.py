@@ -24,10 +24,9 @@ from ..runtime.arguments import require_jobs
 from ..runtime.progress import Advance
 from ..runtime.progress import progress as progress_bar
 from ..runtime.threads import Shared
-from .digest import digest
 from .measures import Measure, Measures, better, named_measures
 from .results import Comparison
-from .settings import settings, versions
+from .settings import digest, settings, versions
 from .trial import Fold, Outcome, Work, forget, run
 
 if TYPE_CHECKING:

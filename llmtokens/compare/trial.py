@@ -36,8 +36,8 @@ from ..runtime.threads import most_threads, one_blas_thread
 from ..storage import container as store
 from ..storage.files import write_text
 from ..tokens import LLMTokens
-from .digest import digest
 from .measures import Measure, take
+from .settings import digest
 
 Testset = list[tuple[Hashable, Hashable, float]]
 
