@@ -23,8 +23,7 @@ on to the end of the data.
 from __future__ import annotations
 
 from .cold import ColdItemKFold, ColdUserKFold, FewShotItemKFold, FewShotUserKFold
-from .replay import replay
-from .temporal import ColdItemTimeSplit, GlobalTimeSplit, NextItemSplit, TimeSplit
+from .temporal import ColdItemTimeSplit, GlobalTimeSplit, NextItemSplit, TimeSplit, replay
 
 __all__ = [
     "ColdItemKFold",

@@ -14,9 +14,9 @@ from ...data.entities import EntityIndex
 from ...errors import LLMTokensWarning
 from ...runtime.arrays import Floats, Singles
 from .cold_start import ColdStart, Sample, sample_without_tokens
+from .conditional import item_left_open, open_width, user_left_open
 from .drift import DriftPrior, DriftScale
 from .features import Known
-from .left_open import item_left_open, open_width, user_left_open
 from .sampler import Sampler, Size
 from .shards import Shard, Team
 

@@ -19,9 +19,8 @@ from ...storage.models import Array, Layout, Scalar
 from ..drift import DriftScale, Sequence, smoothed_at
 from ..selection import CORRECTED, CorrectedModel
 from .cold_start import EVEN_ODDS
-from .conditional import antithetic, conditional, influence
+from .conditional import antithetic, conditional, influence, products
 from .features import LEAD, TextFeatures
-from .left_open import products
 
 Evidence = tuple[Floats, Floats, Floats]
 

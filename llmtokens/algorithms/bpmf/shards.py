@@ -19,9 +19,9 @@ from ...data.ratings import Ratings
 from ...kernels import drift as drift_kernels
 from ...kernels import gibbs
 from ...runtime.arrays import Floats, Rows, Singles
+from .conditional import open_width, user_left_open
 from .drift import Drift, DriftScale
 from .features import histories, one_over
-from .left_open import open_width, user_left_open
 from .links import Carry, LinkCoefficients, Links, LinkShares
 from .priors import FeatureSums, Moments, draw_precisions
 from .reproducible import BLOCK, OrderedSum, Purpose, by_block
