@@ -4,6 +4,7 @@ from algorithms import ALGORITHMS, DATA, TOKENS, full, make
 
 from llmtokens import HashingEncoder, LLMTokens, LLMTokensSVD
 from llmtokens.errors import DataError, LLMTokensWarning
+from llmtokens.recommend.ask import least_similar
 
 ROWS = list(DATA.ratings[["user", "item", "rating"]].itertuples(index=False, name=None))
 TRAIN = full(ROWS)
@@ -39,32 +40,143 @@ def test_the_words_of_an_item_find_it(algo):
         assert item["item"] in found["item"].tolist()
 
 
-def test_answers_are_sorted_by_cosine(algo):
+def test_answers_are_sorted_by_cosine_in_the_encoders_own_space(algo):
     frame = algo.ask("a storm at sea", n=6)
-    query = TOKENS.query("a storm at sea")
-    vectors = TOKENS.vectors[TOKENS.align(frame["item"])]
-    cosine = vectors @ query / np.linalg.norm(vectors, axis=1) / np.linalg.norm(query)
-    np.testing.assert_allclose(frame["similarity"], cosine, rtol=1e-4)
+    texts = [f"{t}. {d}" for t, d in DATA.items[["title", "description"]].itertuples(index=False)]
+    rows = HashingEncoder().encode([*texts, "a storm at sea"]).astype(float)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    cosine = dict(zip(DATA.items["item"], rows[:-1] @ rows[-1], strict=True))
+    np.testing.assert_allclose(frame["similarity"], [cosine[i] for i in frame["item"]], atol=2e-3)
     assert (np.diff(frame["score"]) <= 0).all()
+    best = sorted(cosine, key=cosine.get, reverse=True)[: len(frame)]
+    assert [round(cosine[i], 2) for i in frame["item"]] == [round(cosine[i], 2) for i in best]
 
 
-def test_the_weight_goes_from_words_alone_to_taste_alone(algo):
+def test_years_and_categories_are_not_what_a_question_is_about(algo):
+    bare = LLMTokens.from_frame(DATA.items, "{title}. {description}", encoder=HashingEncoder())
+    other = make("LLMTokensSVD", item_tokens=bare).fit(TRAIN)
+    for question in ("a storm at sea", "the winter garden", "a detective"):
+        found = [one.ask(question, n=5)["similarity"].tolist() for one in (algo, other)]
+        assert found[0] == found[1]
+
+
+def test_what_is_not_similar_is_not_listed():
+    rows = [(u, i, 3 + (u + i) % 3) for u in range(10) for i in range(40)]
+    goods = ["running shoes", "sports shoes", "tennis shoes"]
+    texts = goods + [f"garden tool number {k}" for k in range(37)]
+    tokens = LLMTokens.from_texts(range(40), texts, encoder=HashingEncoder())
+    fitted = LLMTokensSVD(item_tokens=tokens, n_factors=2, n_epochs=2, random_state=0)
+    found = fitted.fit(full(rows)).ask("sports shoes", n=10)
+    assert sorted(found["item"]) == [0, 1, 2]
+    assert found["item"][0] == 1
+    for uid, weight in ((0, 1.0), ("nobody", 0.5)):  # 0 has rated them all
+        listed = fitted.ask("sports shoes", n=10, uid=uid, weight=weight)["item"]
+        assert set(listed) == (set() if uid == 0 else {0, 1, 2})
+
+
+def test_the_bound_of_what_is_similar_follows_the_distribution():
+    noise = np.append(np.random.default_rng(0).normal(0.2, 0.05, 20_000), 0.9)
+    for scale in (0.5, 1.0):
+        bound = least_similar(noise * scale)
+        assert 1 <= np.sum(noise * scale >= bound) < 8
+        assert bound == pytest.approx(scale * (0.2 + 3.89 * 0.05), abs=0.01)
+    few, many = least_similar(noise[-100:]), least_similar(noise)
+    assert few < many
+    assert least_similar(np.zeros(5)) > 0
+    two_halves = np.repeat([0.1, 0.4], 50) + np.linspace(0, 0.1, 100)
+    assert two_halves.max() > least_similar(two_halves)
+
+
+def test_the_question_comes_first_and_taste_orders_what_is_near():
+    some = ROWS[::3]
+    algo = make("LLMTokensSVD").fit(full(some))
     uid = ROWS[0][0]
-    rated = {i for u, i, _ in ROWS if u == uid}
-    words = [i for i in algo.ask("a storm at sea", n=len(TOKENS))["item"] if i not in rated]
-    assert algo.ask("a storm at sea", n=9, uid=uid, weight=0.0)["item"].tolist() == words[:9]
-    taste = algo.recommend(uid, n=9)["item"].tolist()
-    assert algo.ask("a storm at sea", n=9, uid=uid, weight=1.0)["item"].tolist() == taste
-    between = algo.ask("a storm at sea", n=9, uid=uid)
-    assert set(between["basis"]) == {"ratings"}
-    assert not rated & set(between["item"])
+    rated = {i for u, i, _ in some if u == uid}
+    question = "a storm at sea"
+    words = [i for i in algo.ask(question, n=len(TOKENS))["item"] if i not in rated]
+    assert algo.ask(question, n=9, uid=uid, weight=0.0)["item"].tolist() == words[:9]
+    scores = dict(zip(algo.items_.ids, algo.model_.list_scores(algo.users_.rows([uid]))[0],
+                      strict=False))  # fmt: skip
+    whole = algo.ask(question, n=99, uid=uid, weight=1.0)
+    assert whole["item"].tolist() == sorted(words, key=scores.get, reverse=True)
+    mixed = algo.ask(question, n=99, uid=uid)
+    pool = [i for i, s in zip(mixed["item"], mixed["score"], strict=True) if s > 1]
+    assert 0 < len(pool) < len(words)
+    assert set(pool) == set(words[: len(pool)])
+    assert pool == sorted(pool, key=scores.get, reverse=True)
+    assert mixed["item"].tolist()[len(pool) :] == words[len(pool) :]
+    assert set(mixed["basis"]) == {"ratings"}
+    assert (np.diff(mixed["score"]) <= 0).all()
+
+
+def test_two_wishes_are_both_served_and_one_with_an_and_in_it_stays_one():
+    sea = [f"ships and sailors on the sea {word}" for word in ["one", "two", "three", "four"]]
+    law = [f"a judge and a trial in court {word}" for word in ["five", "six", "seven", "eight"]]
+    rest = [f"cooking with {k} onions" for k in range(40)]
+    tokens = LLMTokens.from_texts(range(48), sea + law + rest, encoder=HashingEncoder())
+    rows = [(u, i, 3 + (u + i) % 3) for u in range(10) for i in range(48)]
+    fitted = LLMTokensSVD(item_tokens=tokens, n_factors=2, n_epochs=2, random_state=0)
+    fitted.fit(full(rows))
+    both = fitted.ask("sailors on the sea and a trial in court", n=4)
+    assert both["wish"].tolist() == ["sailors on the sea", "a trial in court"] * 2
+    assert [i < 4 for i in both["item"]] == [True, False] * 2
+    assert both["item"].is_unique
+    one = fitted.ask("ships and sailors", n=4)
+    assert "wish" not in one
+    assert set(one["item"]) == {0, 1, 2, 3}
+
+
+def test_several_questions_are_answered_one_after_the_other():
+    algo = make("LLMTokensSVD").fit(full(ROWS[::3]))
+    questions = ["a storm at sea", "the winter garden"]
+    frame = algo.ask(questions, n=3, uid=ROWS[0][0])
+    for question in questions:
+        mine = frame[frame["question"] == question].drop(columns="question")
+        alone = algo.ask(question, n=3, uid=ROWS[0][0])
+        assert mine.to_dict("records") == alone.to_dict("records")
+    assert list(dict.fromkeys(frame["question"])) == questions
+    with pytest.raises(DataError, match="found no question"):
+        algo.ask([])
+
+
+def test_answers_are_of_the_candidates_and_of_what_a_condition_holds_for(algo):
+    every = algo.ask("a storm at sea", n=90)
+    some = every["item"].tolist()[1::2]
+    assert algo.ask("a storm at sea", n=90, candidates=some)["item"].tolist() == some
+    year = DATA.items.set_index("item")["year"]
+    old = algo.ask("a storm at sea", n=90, where="year < 1990")["item"].tolist()
+    assert old == [i for i in every["item"] if year[i] < 1990]
+    assert 0 < len(old) < len(every)
+
+
+def test_diversity_spreads_the_answers(algo):
+    texts = dict(zip(TOKENS.ids, TOKENS.embeddings.astype(float), strict=True))
+
+    def likeness(diversity):
+        rows = np.array(
+            [texts[i] for i in algo.ask("a storm at sea", 5, diversity=diversity)["item"]]
+        )
+        return float(np.mean((rows @ rows.T)[np.triu_indices(len(rows), 1)]))
+
+    assert likeness(0.9) < likeness(0.0)
+
+
+def test_tokens_without_embeddings_are_asked_by_their_vectors():
+    bare = LLMTokens.from_frame(DATA.items, "{title}", encoder=HashingEncoder(),
+                                keep_embeddings=False)  # fmt: skip
+    fitted = make("LLMTokensSVD", item_tokens=bare).fit(TRAIN)
+    title = DATA.items["title"][4]
+    assert DATA.items["item"][4] in fitted.ask(title, n=3)["item"].tolist()
 
 
 @pytest.mark.parametrize("name", [n for n in ALGORITHMS if "item_tokens" in ALGORITHMS[n][1]])
 def test_every_algorithm_with_item_tokens_can_be_asked(name):
-    fitted = make(name).fit(TRAIN)
-    assert len(fitted.ask("a storm at sea", n=4, uid=ROWS[0][0])) <= 4
-    assert len(fitted.ask("a storm at sea", n=4, uid="nobody")) == 4
+    fitted = make(name).fit(full(ROWS[::3]))
+    title = DATA.items["title"][4]
+    for uid in (ROWS[0][0], "nobody"):
+        found = fitted.ask(title, n=4, uid=uid)
+        assert 0 < len(found) <= 4
+    assert DATA.items["item"][4] in found["item"].tolist()
 
 
 def test_asking_without_tokens_or_words_is_refused(algo):
@@ -78,6 +190,8 @@ def test_asking_without_tokens_or_words_is_refused(algo):
             algo.ask(text)
     with pytest.raises(DataError, match="weight"):
         algo.ask("x", weight=2)
+    with pytest.raises(DataError, match="diversity"):
+        algo.ask("x", diversity=2)
 
 
 def test_films_about_toys_are_found_by_what_they_are_about(ml_small_folder):

@@ -96,11 +96,39 @@ def test_recommend_prints_titles_for_people_and_records_for_programs(folder):
     assert not seen & {row["item"] for row in rows}
 
 
+def test_several_users_and_questions_are_served_in_one_run(folder):
+    rows = json.loads(run("recommend", "model.safetensors", 1, 2, "-n", 3, "--json", cwd=folder))
+    assert [row["user"] for row in rows] == [1, 1, 1, 2, 2, 2]
+    asked = ("the winter garden", "a storm at sea")
+    rows = json.loads(run("ask", "model.safetensors", *asked, "-n", 2, "--json", cwd=folder))
+    assert list(dict.fromkeys(row["question"] for row in rows)) == list(asked)
+
+
+@pytest.mark.parametrize("command", [("recommend", 1), ("ask", "a storm at sea")])
+def test_lists_can_be_restricted_by_a_condition(command, folder):
+    name, what = command
+    done = run(name, "model.safetensors", what, "--where", "year < 1990", "--json", cwd=folder)
+    year = DATA.items.set_index("item")["year"]
+    found = [year[row["item"]] for row in json.loads(done)]
+    assert found
+    assert max(found) < 1990
+
+
 def test_ask_finds_an_item_by_its_words(folder):
     wanted = DATA.items.iloc[5]
     query = wanted["description"].split(".")[0]
     rows = json.loads(run("ask", "model.safetensors", query, "-n", 5, "--json", cwd=folder))
     assert wanted["item"] in [row["item"] for row in rows]
+
+
+def test_similar_items_and_users_are_found_by_text_and_by_ratings(folder):
+    rows = json.loads(run("similar", "model.safetensors", 5, "-n", 3, "--json", cwd=folder))
+    assert len(rows) == 3
+    assert {"item", "label", "similarity"} == rows[0].keys()
+    by = run("similar", "model.safetensors", 5, "--by", "ratings", "--json", cwd=folder)
+    assert json.loads(by)[0]["common"] > 0
+    users = run("similar", "model.safetensors", 1, "--users", "--json", cwd=folder)
+    assert 1 not in [row["user"] for row in json.loads(users)]
 
 
 def test_explain_gives_terms_that_add_up(folder):
@@ -356,5 +384,14 @@ def test_help_names_all_there_is_to_choose_from(folder):
 
 
 def test_help_has_an_example_for_every_command(folder):
-    for command in ("embed", "fit", "predict", "recommend", "ask", "explain", "benchmark"):
+    for command in (
+        "embed",
+        "fit",
+        "predict",
+        "recommend",
+        "ask",
+        "similar",
+        "explain",
+        "benchmark",
+    ):
         assert f"Example: llmtokens {command}" in run(command, "--help", cwd=folder)

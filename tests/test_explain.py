@@ -235,9 +235,9 @@ def test_rated_items_are_listed_the_most_telling_first(name, fitted):
     assert len(fitted(name).explain("nobody", ROWS[0][1]).rated) == 0
 
 
-def test_nearest_items_are_those_of_the_highest_cosine(fitted):
+def test_nearest_items_are_those_whose_texts_have_the_highest_cosine(fitted):
     nearest = fitted("LLMTokensSVD").explain(ROWS[0][0], TOKENS.ids[3], n=4).nearest
-    unit = TOKENS.vectors / np.linalg.norm(TOKENS.vectors, axis=1, keepdims=True)
+    unit = TOKENS.embeddings.astype(np.float32)
     order = [k for k in np.argsort(-(unit @ unit[3]), kind="stable") if k != 3][:4]
     assert nearest["item"].tolist() == [TOKENS.ids[k] for k in order]
     assert len(fitted("LLMTokensSVD, no tokens").explain(1, 2).nearest) == 0

@@ -9,7 +9,7 @@ import typer
 
 from .. import __version__
 from ..errors import LLMTokensError, LLMTokensWarning
-from .commands import ask, benchmark, embed, explain, fit, predict, recommend, serve
+from .commands import ask, benchmark, embed, explain, fit, predict, recommend, serve, similar
 from .output import plain
 
 app = typer.Typer(
@@ -39,7 +39,7 @@ def _options(
     _state["debug"] = debug
 
 
-for command in (embed, fit, predict, recommend, ask, explain, serve, benchmark):
+for command in (embed, fit, predict, recommend, ask, similar, explain, serve, benchmark):
     app.command()(command)
 
 

@@ -51,6 +51,11 @@ EncoderName = Annotated[
 ]
 Model = Annotated[Path, typer.Argument(help="A fitted model, as `llmtokens fit` writes it.")]
 User = Annotated[str, typer.Argument(help="Raw id of a user.")]
+Where = Annotated[
+    str | None,
+    typer.Option(help="Only such items, as \"year < 1990 and 'Comedy' in genres\"."),
+]
+Diversity = Annotated[float, typer.Option(min=0, max=1, help="0: none, 1: most.")]
 Number = Annotated[int, typer.Option("-n", min=1, help="Length of the list.")]
 
 
@@ -203,24 +208,32 @@ def predict(
 
 def recommend(
     model: Model,
-    user: User,
+    user: Annotated[list[str], typer.Argument(help="Raw ids of users.")],
     n: Number = 10,
-    diversity: Annotated[float, typer.Option(min=0, max=1, help="0: none, 1: most.")] = 0.0,
+    where: Where = None,
+    diversity: Diversity = 0.0,
     popularity_penalty: Annotated[float, typer.Option(help="Above 0: less of the known.")] = 0.0,
     json: Json = False,
 ) -> None:
-    """The best items for a user, known or not; best asked of a model of LLMTokensEASE.
+    """The best items for users, known or not; best asked of a model of LLMTokensEASE.
 
-    Example: llmtokens recommend model.safetensors 1 -n 5 --diversity 0.3
+    Example: llmtokens recommend model.safetensors 1 -n 5 --where "year < 1990"
     """
     from ..algorithms.bpmf import LLMTokensBPMF
     from ..algorithms.svd import LLMTokensSVD
     from . import sources
 
     algo = sources.open_model(model)
-    uid = sources.raw_id(algo.users_, user)
-    found = algo.recommend(uid, n, diversity=diversity, popularity_penalty=popularity_penalty)
-    show(found, json, f"For user {uid}, by {type(algo).__name__}")
+    uids = [sources.raw_id(algo.users_, each) for each in user]
+    found = algo.recommend(
+        uids if len(uids) > 1 else uids[0],
+        n,
+        diversity=diversity,
+        popularity_penalty=popularity_penalty,
+        where=where,
+    )
+    whom = ", ".join(map(str, uids))
+    show(found, json, f"For user {whom}, by {type(algo).__name__}")
     if not json and isinstance(algo, (LLMTokensSVD, LLMTokensBPMF)):
         echo(
             f"\n{type(algo).__name__} is made to predict ratings; for lists, fit --algo "
@@ -231,13 +244,16 @@ def recommend(
 
 def ask(
     model: Model,
-    text: Annotated[str, typer.Argument(help="What you are looking for, in words.")],
+    text: Annotated[list[str], typer.Argument(help="What you are looking for, in words.")],
     n: Number = 10,
     user: Annotated[str | None, typer.Option(help="Whose taste counts as well.")] = None,
-    weight: Annotated[float, typer.Option(min=0, max=1, help="Share of the taste.")] = 0.5,
+    weight: Annotated[float, typer.Option(min=0, max=1, help="How far taste reaches.")] = 0.75,
+    where: Where = None,
+    diversity: Diversity = 0.0,
     json: Json = False,
 ) -> None:
-    """Items that fit a description in words.
+    """Items that fit a description in words; several descriptions, each in quotes, are answered
+    one after the other.
 
     Example: llmtokens ask model.safetensors "a quiet film about loneliness in space" --user 1
     """
@@ -245,7 +261,34 @@ def ask(
 
     algo = sources.open_model(model)
     uid = None if user is None else sources.raw_id(algo.users_, user)
-    show(algo.ask(text, n, uid, weight), json, f"Nearest to: {text}")
+    asked: str | list[str] = text if len(text) > 1 else text[0]
+    found = algo.ask(asked, n, uid, weight, where=where, diversity=diversity)
+    show(found, json, f"Nearest to: {'; '.join(text)}")
+
+
+def similar(
+    model: Model,
+    id: Annotated[str, typer.Argument(help="Raw id of an item, or with --users of a user.")],
+    n: Number = 10,
+    by: Annotated[
+        str | None,
+        typer.Option(help="text or ratings. Default: of items text, of users ratings."),
+    ] = None,
+    users: Annotated[bool, typer.Option("--users", help="Users, not items.")] = False,
+    json: Json = False,
+) -> None:
+    """The items most like an item, or the users most like a user.
+
+    Example: llmtokens similar model.safetensors 318 --by ratings
+    """
+    from . import sources
+
+    algo = sources.open_model(model)
+    if users:
+        found = algo.similar_users(sources.raw_id(algo.users_, id), n, by or "ratings")
+    else:
+        found = algo.similar_items(sources.raw_id(algo.items_, id), n, by or "text")
+    show(found, json, f"Most like {'user' if users else 'item'} {id}")
 
 
 def explain(

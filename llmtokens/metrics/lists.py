@@ -17,6 +17,7 @@ from surprise import AlgoBase, Prediction, Trainset
 
 from ..algorithms.base import TokenAlgoBase
 from ..errors import DataError, NotFittedError, sample
+from ..recommend.ranking import relevance
 from ..runtime.arrays import Floats, Mask, Rows
 
 _PAIRS = 1 << 16  # scored at once: bounds the memory, whatever the catalogue
@@ -411,9 +412,9 @@ def _scorer(algo: AlgoBase, items: list[Hashable]) -> _Scorer:
 def _row_scorer(algo: TokenAlgoBase, items: list[Hashable]) -> _Scorer:
     model = algo.model_
     rows = model.items.rows(items)
+    every = np.arange(model.items.n_rows)
 
     def score(users: Sequence[Hashable]) -> Floats:
-        scores = np.asarray(model.rank_scores(model.users.rows(users)), np.float64)[:, rows]
-        return np.where(np.isnan(scores), model.ratings.global_mean, scores)
+        return relevance(model, model.users.rows(users), every, False)[:, rows]
 
     return score

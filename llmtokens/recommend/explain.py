@@ -13,9 +13,9 @@ from ..data.ids import as_column
 from ..errors import DataError
 from ..runtime.arguments import require_length
 from ..runtime.arrays import Floats, Rows
-from .ask import cosines
 from .interface import FittedModel
-from .ranking import basis, labels
+from .nearness import to_item
+from .ranking import basis, labels, top_rows
 
 _WORDS = {
     "user bias": "how this user rates in general",
@@ -29,6 +29,7 @@ _WORDS = {
 _UNKNOWN = {
     "text": "the user is known by a description alone",
     "popular": "nothing is known of the user",
+    "unread": "the user is known by a description alone, of which this model makes nothing",
 }
 _SPEAKS = 0.005  # influence, as a share of the rating scale, that is worth a word
 _WRITTEN = 0.05  # what is less is 0 as it is written
@@ -85,12 +86,14 @@ def explain(model: FittedModel, uid: Hashable, iid: Hashable, n: int) -> Explana
     rounding = _ROUNDING * max(map(abs, model.ratings.scale))
     name = "end of the rating scale" if abs(excess) > rounding else list(terms)[-1]
     terms[name] = terms.get(name, 0.0) + excess
-    similar = cosines(model.items.tokens, model.items.tokens[item])
+    similar = to_item(model, item)
     rated = _rated(model, user, item, similar)
     how = basis(model, user)
     return Explanation(
         uid, iid, float(est[0]), terms, how, rated, _nearest(model, item, similar, n),
-        _sentence(model, iid, float(est[0]), terms, how, rated),
+        _sentence(
+            model, iid, float(est[0]), terms, how, bool(model.users.has_token[user]), rated
+        ),
     )  # fmt: skip
 
 
@@ -120,11 +123,9 @@ def _rated(model: FittedModel, user: int, item: int, similar: Floats) -> pd.Data
 
 
 def _nearest(model: FittedModel, item: int, similar: Floats, n: int) -> pd.DataFrame:
-    others = similar.copy()
+    others = np.where(np.isnan(similar), -np.inf, similar)
     others[item] = -np.inf
-    others[~model.items.has_token] = -np.inf
-    order = np.argsort(-others, kind="stable")[:n]
-    order = order[np.isfinite(others[order])] if model.items.has_token[item] else order[:0]
+    order = top_rows(others, n)
     return _frame(model, order, {"similarity": others[order]})
 
 
@@ -134,6 +135,7 @@ def _sentence(
     est: float,
     terms: dict[str, float],
     how: str,
+    described: bool,
     rated: pd.DataFrame,
 ) -> str:
     low, high = model.ratings.scale
@@ -148,7 +150,10 @@ def _sentence(
     else:
         words = f"{name} has a score of {est:.2f} on a scale from {low:g} to {high:g}"
     least = _SPEAKS * (high - low)
-    said = _because(rated, least, opinions) if how == "ratings" else [_UNKNOWN[how]]
+    if how == "ratings":
+        said = _because(rated, least, opinions)
+    else:
+        said = [_UNKNOWN["unread" if how == "popular" and described else how]]
     return "; ".join([words + _mostly(terms, est - usual), *said]) + "."
 
 

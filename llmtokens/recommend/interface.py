@@ -16,12 +16,14 @@ from ..data.times import moment
 from ..data.timestamps import Timestamps
 from ..errors import DataError, DivergenceError, LLMTokensError
 from ..runtime.arrays import Floats, Mask, Rows
+from ..runtime.cached import cached_property
 from ..runtime.threads import one_blas_thread
 from ..storage.models import Layout, grown, nested, put
 from ..tokens import LLMTokens
 
 Scores = tuple[Floats, dict[str, NDArray[Any]]]
 
+_SOME = 8  # users with a token and no ratings, whose scores tell whether tokens are read
 _BLOCK = 1 << 16  # pairs scored at once: bounds the memory of gathered factors
 
 
@@ -144,12 +146,33 @@ class FittedModel:
         return self.moments(uids, iids, at)
 
     def rank_scores(self, users: Rows) -> NDArray[np.floating]:
-        """What lists are sorted by, for all items: shape (n_users, n_item_rows), NaN: unknown."""
+        """How well all items suit users: shape (n_users, n_item_rows), NaN: unknown."""
         every = np.arange(self.items.n_rows)
         out = np.empty((len(users), len(every)))
         for k, row in enumerate(users):
             out[k] = self.score(np.full(len(every), row), every)[0]
         return out
+
+    def list_scores(self, users: Rows) -> NDArray[np.floating]:
+        """What lists are sorted by, in the shape of :meth:`rank_scores`, which they are unless the
+        algorithm is one that predicts ratings well and ranks badly by them."""
+        return self.rank_scores(users)
+
+    @cached_property
+    def text_rows(self) -> Rows:
+        """Row in the table of item tokens of every item row, -1 without a token."""
+        tokens = self.item_tokens
+        if tokens is None:
+            return np.full(self.items.n_rows, -1)
+        return np.append(tokens.align(self.items.ids), -1)
+
+    @cached_property
+    def reads_user_tokens(self) -> bool:
+        """Whether what is known of users by their tokens alone changes anything."""
+        some = np.arange(self.users.n_warm, self.users.unknown)[:_SOME]
+        of_unknown = self.rank_scores(np.array([self.users.unknown]))
+        made = self.rank_scores(some)
+        return not np.allclose(made, np.tile(of_unknown, (len(some), 1)), equal_nan=True)
 
     def estimates(
         self, users: Rows, items: Rows, clip: bool = True, times: Floats | None = None

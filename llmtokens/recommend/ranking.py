@@ -20,6 +20,7 @@ from ..runtime.arrays import Floats, Rows
 from ..runtime.threads import Shared, one_blas_thread
 from ..tokens.reducer import unit_rows
 from .interface import FittedModel
+from .where import Where, fitting
 
 Lists = tuple[Rows, Rows, Floats]
 
@@ -114,8 +115,17 @@ def liked_in_general(model: FittedModel) -> Floats:
     return mean + sums / (counts + _LIKED)
 
 
-def candidate_rows(model: FittedModel, candidates: Iterable[Hashable] | None) -> Rows:
+def candidate_rows(
+    model: FittedModel, candidates: Iterable[Hashable] | None, where: Where | None = None
+) -> Rows:
     """Ascending item rows that may be listed."""
+    if where is None:
+        return _named(model, candidates)
+    rows = fitting(model, where)
+    return rows if candidates is None else np.intersect1d(rows, _named(model, candidates))
+
+
+def _named(model: FittedModel, candidates: Iterable[Hashable] | None) -> Rows:
     entities = model.items
     if candidates is None:
         return np.arange(entities.unknown)
@@ -137,21 +147,37 @@ def candidate_rows(model: FittedModel, candidates: Iterable[Hashable] | None) ->
             f"{len(unknown)} of {len(wanted)} candidates are unknown and left out: "
             f"{sample(unknown)}",
             LLMTokensWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     return np.unique(rows[rows != entities.unknown])
 
 
 def relevance(model: FittedModel, users: Rows, items: Rows, exclude_seen: bool) -> Floats:
-    """What lists are sorted by, shape (n_users, n_items); -inf for what was seen."""
-    scores = np.array(model.rank_scores(users), np.float64)
+    """What lists are sorted by, shape (n_users, n_items); -inf for what was seen.
+
+    For users of whom nothing is known it is the number of ratings; where these are equal, what the
+    model says of such users decides.
+    """
+    scores = np.array(model.list_scores(users), np.float64)
     unknown = np.isnan(scores)
     if unknown.any():
         scores = np.where(unknown, liked_in_general(model), scores)
-    if exclude_seen:
-        for k, user in enumerate(users):
-            scores[k, model.ratings.of_user(int(user))[0]] = -np.inf
+    for k, user in enumerate(users.tolist()):
+        if basis(model, user) == "popular":
+            scores[k] = _by_count(model, scores[k])
+        elif exclude_seen:
+            scores[k, model.ratings.of_user(user)[0]] = -np.inf
     return scores if len(items) == scores.shape[1] else scores[:, items]
+
+
+def _by_count(model: FittedModel, scores: Floats) -> Floats:
+    """Numbers of ratings, and less than 1 by the order of the scores."""
+    from scipy.stats import rankdata
+
+    counts = np.zeros(len(scores))
+    counts[: model.ratings.n_items] = model.ratings.item_counts
+    out: Floats = counts + (rankdata(scores) - 1) / len(scores)
+    return out
 
 
 def lists(model: FittedModel, users: Rows, items: Rows, wish: Wish) -> Lists:
@@ -179,13 +205,14 @@ def recommend(
     users: Rows,
     candidates: Iterable[Hashable] | None,
     wish: Wish,
+    where: Where | None = None,
     n_jobs: int | None = 1,
     at: Any = None,
 ) -> tuple[Rows, pd.DataFrame]:
     """Lists for rows of users: the position of the user of each line, and the lines."""
     wish.check(model)
     require_jobs(n_jobs)
-    items = candidate_rows(model, candidates)
+    items = candidate_rows(model, candidates, where)
     size = max(1, CELLS // model.items.n_rows)
     starts = range(0, len(users), size)
     blocks = _by_workers(model, [users[s : s + size] for s in starts], items, wish, n_jobs)
@@ -261,4 +288,5 @@ def basis(model: FittedModel, user: int) -> str:
     """How a row of users is known: by "ratings", by "text", or not at all: "popular"."""
     if user < model.users.n_warm:
         return "ratings"
-    return "text" if model.users.has_token[user] else "popular"
+    reads = model.users.has_token[user] and model.reads_user_tokens
+    return "text" if reads else "popular"

@@ -106,6 +106,14 @@ class CategoryBlock:
         shape = (len(frame), len(position))
         return sparse.csr_array((values, at, ptr), shape=shape), np.diff(ptr) > 0
 
+    def values(self, frame: pd.DataFrame) -> list[list[str]]:
+        """The labels of every row, those too that were not there when this was learned."""
+        one = {label: label for label in self.vocabulary}  # one object for all rows
+        return [
+            [one.get(label, label) for label in labels(cell, self.separator, one)]
+            for cell in frame[self.column]
+        ]
+
 
 @dataclass(frozen=True)
 class NumberBlock:
@@ -123,6 +131,11 @@ class NumberBlock:
         return cls(
             column, tuple(np.unique(np.quantile(finite, np.linspace(0, 1, n_knots))).tolist())
         )
+
+    def values(self, frame: pd.DataFrame) -> list[float]:
+        """The number of every row, NaN where there is none."""
+        found: list[float] = self._values(frame, self.column).tolist()
+        return found
 
     @staticmethod
     def _values(frame: pd.DataFrame, column: str) -> NDArray[np.float64]:

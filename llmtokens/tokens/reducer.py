@@ -146,3 +146,11 @@ def _whitening(variance: NDArray[np.float64], power: float) -> NDArray[np.float6
         carries, np.where(carries, relative, 1.0) ** (-power / 2), 0.0
     )
     return factor
+
+
+def cosines(vectors: NDArray[np.floating], vector: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Cosine of every row with one vector; 0 where either has no length."""
+    lengths = np.linalg.norm(vectors, axis=1)
+    products = (vectors @ unit_rows(vector[None])[0]).astype(np.float64)
+    cosine: NDArray[np.float64] = products / np.where(lengths > 0, lengths, 1)
+    return cosine

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..data.ids import IdIndex, id_text, plain_ids
+from ..data.ids import IdIndex, as_column, id_text, plain_ids
 from ..data.ratings import Ratings
 from ..errors import DataError, FileFormatError, LLMTokensWarning, sample
+from ..runtime.arguments import require_length
 from ..runtime.arrays import Rows, Singles
 from ..runtime.locks import cached_property
 from ..storage import container as store
@@ -32,7 +33,7 @@ from .blocks import (
 from .history import History
 from .labels import as_text, require_separator
 from .projection import Projection
-from .reducer import unit_rows
+from .reducer import cosines, unit_rows
 
 if TYPE_CHECKING:
     from typing import Self
@@ -75,6 +76,9 @@ class LLMTokens:
         10,000 ids and all-MiniLM-L6-v2.
     history : ndarray of int64, shape (n,), or None
         How many ratings each token was made of, for those of :meth:`from_history`.
+    columns : dict of str to list, or None
+        What the categorical and numeric columns say of each id: lists of labels, and numbers (NaN
+        where missing). They are what lists can be restricted by.
 
     Examples
     --------
@@ -95,6 +99,7 @@ class LLMTokens:
     labels: list[str] | None = None
     embeddings: NDArray[np.float16] | None = None
     history: Rows | None = None
+    columns: dict[str, list[Any]] | None = None
 
     def __post_init__(self) -> None:
         for array in (self.vectors, self.embeddings, self.history):
@@ -228,9 +233,12 @@ class LLMTokens:
             *(CategoryBlock.learn(frame, column, separator) for column in categorical),
             *(NumberBlock.learn(frame, column) for column in numeric),
         ]
-        return cls._fit(
+        made = cls._fit(
             ids, blocks, frame, encoder, n_components, whiten, shown, 2, keep_embeddings
         )
+        if len(made) < len(ids):
+            frame = frame.iloc[IdIndex(ids).rows(made.ids)]
+        return replace(made, columns=made._columns_of(frame))
 
     @classmethod
     def from_texts(
@@ -325,7 +333,7 @@ class LLMTokens:
                 rows = part.align(ids)
                 total[rows >= 0] += np.asarray(part.embeddings)[rows[rows >= 0]]
             embeddings = unit_rows(total).astype(np.float16)
-        return cls(ids, vectors, projection, labels, embeddings)
+        return cls(ids, vectors, projection, labels, embeddings, columns=_joined(parts, ids))
 
     @classmethod
     def from_history(
@@ -598,6 +606,62 @@ class LLMTokens:
         assert row is not None  # there is one text encoder
         return row[0]
 
+    def similar(self, raw_id: Hashable, n: int = 10) -> pd.DataFrame:
+        """The ids whose texts are nearest to that of one id.
+
+        Categories, numbers and the like do not count, as they do in tokens: what is near in a token
+        may be of one year. Where there are no :attr:`embeddings`, tokens are compared.
+
+        Parameters
+        ----------
+        raw_id : hashable
+        n : int, default=10
+
+        Returns
+        -------
+        DataFrame
+            The nearest first: id, label (where there are labels) and similarity (cosine).
+
+        Raises
+        ------
+        DataError
+            For an id without a token, or ``n`` out of range.
+
+        Examples
+        --------
+        >>> from llmtokens import HashingEncoder
+        >>> titles = ["Alien", "A love story", "Alien and robots on the moon"]
+        >>> tokens = LLMTokens.from_texts(list("abc"), titles, encoder=HashingEncoder())
+        >>> tokens.similar("a", n=1)["id"].tolist()
+        ['c']
+        """
+        require_length(n)
+        near = self.similarities(raw_id)
+        near[self._index.row(raw_id)] = np.nan
+        rows = np.argsort(-near, kind="stable")[:n]  # NaN comes last
+        rows = rows[~np.isnan(near[rows])]
+        columns: dict[str, Any] = {"id": as_column([self.ids[row] for row in rows])}
+        if self.labels is not None:
+            columns["label"] = as_column([self.labels[row] for row in rows])
+        return pd.DataFrame(columns | {"similarity": near[rows]})
+
+    def similarities(self, raw_id: Hashable) -> NDArray[np.float64]:
+        """Cosine of the text of every id with that of one, shape (n,); NaN where there is none.
+
+        As in :meth:`similar`.
+
+        Raises
+        ------
+        DataError
+            For an id without a token.
+        """
+        vector, row = self[raw_id], self._index.row(raw_id)
+        if self.embeddings is None:
+            return cosines(self.vectors, vector)
+        some = np.asarray(self.embeddings.any(axis=1))
+        near = self.embeddings @ self.embeddings[row].astype(np.float32)
+        return np.where(some & some[row], near.astype(np.float64), np.nan)
+
     def with_content(self, raw_id: Hashable, content: Any) -> LLMTokens:
         """The table with a token of this content for one id, which may be new.
 
@@ -636,6 +700,12 @@ class LLMTokens:
         labels = self.labels
         if labels is not None:
             labels = [*labels[:at], _label(raw_id, content), *labels[at + 1 :]]
+        if self.columns is not None:
+            said_of = self._columns_of(_one_row(content)) or {}
+            changed["columns"] = {
+                name: [*old[:at], *said_of.get(name, [_missing(old)]), *old[at + 1 :]]
+                for name, old in self.columns.items()
+            }
         return replace(self, ids=ids, labels=labels, **changed)
 
     def without(self, raw_id: Hashable) -> LLMTokens:
@@ -651,7 +721,18 @@ class LLMTokens:
             labels=None if self.labels is None else [self.labels[k] for k in rest],
             embeddings=None if self.embeddings is None else self.embeddings[rest],
             history=None if self.history is None else self.history[rest],
+            columns=None
+            if self.columns is None
+            else {name: [x[k] for k in rest] for name, x in self.columns.items()},
         )
+
+    def _columns_of(self, frame: pd.DataFrame) -> dict[str, list[Any]] | None:
+        """What a frame says in the columns of the categorical and numeric blocks."""
+        read: dict[str, list[Any]] = {}
+        for block in self.projection.blocks:
+            if isinstance(block, (CategoryBlock, NumberBlock)) and block.column in frame:
+                read[block.column] = block.values(frame)
+        return read or None
 
     def _features(self, content: Any) -> list[Features | None]:
         projection = self.projection
@@ -721,7 +802,8 @@ class LLMTokens:
         ids = store.jsonable_ids(self.ids)
         own = {name: getattr(self, name) for name in ("vectors", "embeddings", "history")}
         arrays |= {name: array for name, array in own.items() if array is not None}
-        return payload | {"ids": ids, "labels": self.labels}, arrays
+        columns = {} if self.columns is None else {"columns": _without_nan(self.columns)}
+        return payload | {"ids": ids, "labels": self.labels} | columns, arrays
 
     @classmethod
     def from_parts(
@@ -755,7 +837,8 @@ class LLMTokens:
             raise FileFormatError("the embeddings are not as long as those of the text encoder")
         if history is not None and np.any(history < 0):
             raise FileFormatError("'history' holds a number of ratings below zero")
-        return cls(ids, arrays["vectors"], projection, labels, embeddings, history)
+        columns = _checked_columns(payload.get("columns"), len(ids))
+        return cls(ids, arrays["vectors"], projection, labels, embeddings, history, columns)
 
 
 def _listed(names: str | Sequence[str]) -> list[str]:
@@ -778,3 +861,61 @@ def _label(raw: Hashable, content: Any) -> str:
             value = content[name]
             return as_text(value.iloc[0] if isinstance(value, pd.Series) else value)
     return str(raw)
+
+
+def _one_row(content: Any) -> pd.DataFrame:
+    """Content of one id as a frame; a text or an array has no columns."""
+    if isinstance(content, pd.DataFrame):
+        return content
+    if isinstance(content, (Mapping, pd.Series)):
+        return pd.DataFrame({name: [value] for name, value in content.items()})
+    return pd.DataFrame(index=[0])
+
+
+def _missing(column: list[Any]) -> Any:
+    """What stands in such a column where nothing is known."""
+    return [] if any(isinstance(value, list) for value in column) else float("nan")
+
+
+def _joined(parts: Sequence[LLMTokens], ids: list[Hashable]) -> dict[str, list[Any]] | None:
+    """The columns of several tables, those of the first where two have one name."""
+    found: dict[str, list[Any]] = {}
+    for part in parts:
+        rows = part.align(ids)
+        for name, values in (part.columns or {}).items():
+            gap = _missing(values)
+            found.setdefault(name, [values[row] if row >= 0 else gap for row in rows])
+    return found or None
+
+
+def _without_nan(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Columns as JSON has them: null for NaN."""
+    return {
+        name: [None if isinstance(x, float) and x != x else x for x in values]
+        for name, values in columns.items()
+    }
+
+
+def _checked_columns(columns: Any, n: int) -> dict[str, list[Any]] | None:
+    """Columns from a file.
+
+    Raises
+    ------
+    FileFormatError
+        Unless each holds one number or list of labels per id.
+    """
+    if columns is None:
+        return None
+    right = isinstance(columns, Mapping) and all(
+        isinstance(values, list)
+        and len(values) == n
+        and (
+            all(x is None or type(x) in (int, float) for x in values)
+            or all(isinstance(x, list) and all(isinstance(y, str) for y in x) for x in values)
+        )
+        for values in columns.values()
+    )
+    if not right:
+        raise FileFormatError("the columns of the tokens are not numbers or labels, one per id")
+    nan = float("nan")
+    return {name: [nan if x is None else x for x in values] for name, values in columns.items()}

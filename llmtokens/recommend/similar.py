@@ -1,0 +1,111 @@
+"""What is like an item, and who is like a user: by texts, or by ratings."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from ..data.ids import as_column
+from ..errors import DataError, sample
+from ..runtime.arguments import require_length
+from ..runtime.arrays import Floats, Rows
+from ..tokens import LLMTokens
+from .interface import FittedModel
+from .ranking import labels, top_rows
+
+_LEAST = 0.05  # what the lowest rating counts: that something was chosen says something, too
+_DAMPING = 20.0  # added to the product of lengths: few ratings in common say little
+
+
+def similar_items(model: FittedModel, iid: Hashable, n: int, by: str) -> pd.DataFrame:
+    """See :meth:`Serving.similar_items`."""
+    require_length(n)
+    row = _known(model.items.row(iid), model.items.unknown, "item", iid, model.items.ids)
+    if _by(by) == "text":
+        found = _by_text(model.item_tokens, "item_tokens", model.items.ids[row], n)
+        names = labels(model, found.index.tolist())
+        return _frame("item", found.index.tolist(), names, {"similarity": found.to_numpy()})
+    near, common = _by_ratings(model, row, "item", iid)
+    rows = top_rows(np.where(near > 0, near, -np.inf), n)
+    raw = [model.items.ids[row] for row in rows]
+    return _frame(
+        "item", raw, labels(model, raw), {"similarity": near[rows], "common": common[rows]}
+    )
+
+
+def similar_users(model: FittedModel, uid: Hashable, n: int, by: str) -> pd.DataFrame:
+    """See :meth:`Serving.similar_users`."""
+    require_length(n)
+    row = _known(model.users.row(uid), model.users.unknown, "user", uid, model.users.ids)
+    if _by(by) == "text":
+        found = _by_text(model.user_tokens, "user_tokens", model.users.ids[row], n)
+        return _frame("user", found.index.tolist(), None, {"similarity": found.to_numpy()})
+    near, common = _by_ratings(model, row, "user", uid)
+    rows = top_rows(np.where(near > 0, near, -np.inf), n)
+    raw = [model.users.ids[row] for row in rows]
+    return _frame("user", raw, None, {"similarity": near[rows], "common": common[rows]})
+
+
+def _by(by: Any) -> str:
+    if by not in ("text", "ratings"):
+        raise DataError(f"found by={by!r:.60}; expected 'text' or 'ratings'")
+    return str(by)
+
+
+def _known(row: int, unknown: int, side: str, raw: Hashable, ids: list[Hashable]) -> int:
+    if row == unknown:
+        raise DataError(
+            f"found the {side} {raw!r:.60}, which is unknown; expected one with ratings or a "
+            f"token, such as {sample(ids, 3)}"
+        )
+    return row
+
+
+def _by_text(tokens: LLMTokens | None, parameter: str, raw: Hashable, n: int) -> pd.Series:
+    """Similarities by id, the nearest first."""
+    if tokens is None or raw not in tokens:
+        raise DataError(
+            f"found {raw!r:.60}, which has no token to be near to others; expected {parameter} "
+            "with it in them, or by='ratings'"
+        )
+    found = tokens.similar(raw, n)
+    return pd.Series(found["similarity"].to_numpy(), index=pd.Index(found["id"], dtype=object))
+
+
+def _by_ratings(model: FittedModel, row: int, side: str, raw: Hashable) -> tuple[Floats, Rows]:
+    """Similarity to all rows with ratings, 0 for itself, and how many ratings both have.
+
+    The damped cosine of who chose both (for users: of what both chose), where a choice counts from
+    little, for the lowest rating, to 1, for the highest.
+    """
+    ratings = model.ratings
+    n_warm = ratings.n_items if side == "item" else ratings.n_users
+    if row >= n_warm:
+        raise DataError(
+            f"found the {side} {raw!r:.60}, which has no ratings; expected one that has, or "
+            "by='text'"
+        )
+    low, high = float(ratings.value.min()), float(ratings.value.max())
+    liked = np.ones(ratings.n)
+    if high > low:
+        liked = _LEAST + (1 - _LEAST) * (ratings.value - low) / (high - low)
+    shape = (ratings.n_users, ratings.n_items)
+    chosen = sparse.csr_array((liked, ratings.item, ratings.user_ptr), shape=shape)
+    columns = chosen.T.tocsr() if side == "item" else chosen
+    mine = columns[[row]].toarray()[0]
+    lengths = np.sqrt(columns.multiply(columns).sum(axis=1))
+    near = columns @ mine / (lengths * lengths[row] + _DAMPING)
+    near[row] = 0.0
+    common = columns.astype(bool).astype(np.int64) @ (mine > 0).astype(np.int64)
+    return near, common
+
+
+def _frame(
+    side: str, raw: list[Hashable], names: list[str] | None, columns: dict[str, Any]
+) -> pd.DataFrame:
+    shown = {} if names is None else {"label": as_column(names)}
+    return pd.DataFrame({side: as_column(raw)} | shown | columns)
