@@ -16,7 +16,7 @@ from ..data.times import moment
 from ..data.timestamps import Timestamps
 from ..errors import DataError, DivergenceError, LLMTokensError
 from ..runtime.arrays import Floats, Mask, Rows
-from ..runtime.cached import cached_property
+from ..runtime.locks import cached_property
 from ..runtime.threads import one_blas_thread
 from ..storage.models import Layout, grown, nested, put
 from ..tokens import LLMTokens
