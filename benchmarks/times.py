@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import replace
+from itertools import islice, product
 from typing import Any
 
 import numpy as np
@@ -22,40 +22,52 @@ from common import load, movie_tokens, parser, save
 from quality import SEED, SPLITS
 from surprise import Prediction, accuracy
 
-from llmtokens import LLMTokensBPMF
+from llmtokens import LLMTokensBPMF, LLMTokensSVD
+from llmtokens.algorithms.drift import DriftScale, smoothed_at
 from llmtokens.metrics import interval_coverage
 from llmtokens.model_selection import TimeSplit
 
 KINDS = ("warm", "cold-item", "few-shot-item")
+CONTROLLED = ("warm",)  # splits with shuffled times, and with the past only
 
 
 def past_only(algo: LLMTokensBPMF, test: list[Any]) -> list[Prediction]:
-    """Predictions, each from a model whose user's later ratings have no time."""
-    model, when = algo.model_, algo.model_.timestamps
-    assert when is not None
-    found: list[Prediction] = []
-    by_user = pd.Series(range(len(test))).groupby([row[0] for row in test])
-    for uid, places in by_user:
-        row = int(model.users.rows([uid])[0])
-        items = [model.items.ids[k] for k in model.ratings.of_user(row)[0]]
-        own = when.of_pairs([uid] * len(items), items)
-        for place in places:
-            moment = float(when.of_pairs([uid], [test[place][1]])[0])
-            later = {(uid, iid): moment for iid, t in zip(items, own, strict=True) if t <= moment}
-            later[uid, test[place][1]] = moment
-            trial = object.__new__(LLMTokensBPMF)
-            trial.__dict__ |= vars(algo)
-            trial.model_ = replace(model, timestamps=type(when).of(later))
-            found += trial.test([test[place]])
-    return found
+    """Predictions of what users are like just now from their ratings before that moment alone.
+
+    The processes are smoothed for a copy of the user a prediction, who has earlier ratings only.
+    """
+    model = algo.model_
+    assert model.timestamps is not None
+    uids, iids, truths = zip(*test, strict=True)
+    users, items = model.users.rows(uids), model.items.rows(iids)
+    times = model.timestamps.of_pairs(uids, iids)
+    est, details = model.score(users, items)
+    variance = (details["std"] / model.std) ** 2
+    scale = DriftScale(model.drift_variance, model.drift_tau)
+    for user in np.unique(users[users < model.users.n_warm]) if scale.variance else ():
+        asked, known = np.flatnonzero(users == user), model.ratings.only(np.array([user]))
+        rated = np.full(known.n, user), known.item.astype(np.int64)
+        left = (known.value - model.score(*rated)[0]) / model.std
+        sure = 1.0 / (model.user_open[rated[0], 0] * model.item_open[rated[1], 0])
+        then, now = model.timestamps.of_ratings(known), times[asked]
+        copy, before = np.nonzero(then[None] <= now[:, None])
+        mean, spread = smoothed_at(
+            copy, then[before], left[before], sure[before], scale, np.arange(len(asked)), now
+        )
+        est[asked] += model.std * mean
+        variance[asked] += spread
+    est, std = np.clip(est, *model.ratings.scale), model.std * np.sqrt(variance)
+    return [
+        Prediction(*row, float(e), {"was_impossible": False, "std": float(d)})
+        for row, e, d in zip(zip(uids, iids, truths, strict=True), est, std, strict=True)
+    ]
 
 
 def measured(predictions: list[Prediction]) -> dict[str, float]:
-    covered = interval_coverage(predictions, levels=(0.8,))
-    return {
-        "rmse": accuracy.rmse(predictions, verbose=False),
-        "coverage 80%": float(covered.iloc[0]),
-    }
+    found = {"rmse": float(accuracy.rmse(predictions, verbose=False))}
+    if "std" not in predictions[0].details:
+        return found
+    return found | {"coverage 80%": float(interval_coverage(predictions, levels=(0.8,)).iloc[0])}
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
@@ -66,28 +78,30 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     splits = {name: SPLITS[name] for name in KINDS} | {"TimeSplit": TimeSplit()}
     whole = data.dataset.build_full_trainset()
     LLMTokensBPMF(tokens, n_samples=1, burn_in=0, timestamps=times).fit(whole)  # compile
+    LLMTokensSVD(tokens, n_epochs=1, timestamps=times).fit(whole)
     rows: list[dict[str, Any]] = []
     for split, cv in splits.items():
-        for fold, (train, test) in enumerate(cv.split(data.dataset)):
-            if fold == options.folds:
-                break
-            for name, given in {"none": None, "times": times, "shuffled times": shuffled}.items():
-                algo, start = (
-                    LLMTokensBPMF(tokens, random_state=SEED, timestamps=given),
-                    time.time(),
-                )
+        given: dict[str, Any] = {"none": None, "times": times}
+        if split in CONTROLLED:
+            given["shuffled times"] = shuffled
+        folds = islice(cv.split(data.dataset), options.folds)
+        for (fold, (train, test)), (name, when) in product(enumerate(folds), given.items()):
+            for algo in (
+                LLMTokensBPMF(tokens, random_state=SEED, timestamps=when),
+                LLMTokensSVD(tokens, random_state=SEED, timestamps=when),
+            ):
                 cpu = time.process_time()
                 algo.fit(train)
-                about = {"split": split, "fold": fold, "timestamps": name}
-                about |= {"seconds": time.time() - start, "cpu": time.process_time() - cpu}
+                about = {"split": split, "fold": fold, "algorithm": type(algo).__name__}
+                about |= {"timestamps": name, "cpu": time.process_time() - cpu}
                 about |= {"variance": algo.model_.drift_variance, "tau": algo.model_.drift_tau}
                 rows.append(about | {"known": "both sides"} | measured(algo.test(test)))
                 print(rows[-1], flush=True)
-                if name == "times" and split in options.past:
+                if name == "times" and split in CONTROLLED and isinstance(algo, LLMTokensBPMF):
                     rows.append(about | {"known": "past only"} | measured(past_only(algo, test)))
                     print(rows[-1], flush=True)
     table = pd.DataFrame(rows)
-    keys = ["split", "timestamps", "known"]
+    keys = ["algorithm", "split", "timestamps", "known"]
     summary = table.groupby(keys, sort=False).mean(numeric_only=True).drop(columns="fold")
     print(summary.round(4).to_string())
     return {
@@ -101,7 +115,6 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     arguments = parser(__doc__ or "")
     arguments.add_argument("--folds", type=int, default=5)
-    arguments.add_argument("--past", nargs="*", default=["warm"], help="splits with past only")
     print(save("times", run(arguments.parse_args())))
 
 

@@ -38,8 +38,13 @@ ALGORITHMS = {
     "LLMTokensBPMF, only users": (LLMTokensBPMF, BPMF | {"user_tokens": USER_TOKENS}),
     "LLMTokensBPMF, no tokens": (LLMTokensBPMF, BPMF),
     "LLMTokensEASE": (LLMTokensEASE, {"item_tokens": TOKENS}),
+    "LLMTokensEASE, users": (LLMTokensEASE, {"item_tokens": TOKENS, "user_tokens": USER_TOKENS}),
     "LLMTokensEASE, no tokens": (LLMTokensEASE, {"l2": 50.0}),
     "LLMTokensContent": (LLMTokensContent, {"item_tokens": TOKENS}),
+    "LLMTokensContent, users": (
+        LLMTokensContent,
+        {"item_tokens": TOKENS, "user_tokens": USER_TOKENS},
+    ),
     "LLMTokensContent, cosine": (
         LLMTokensContent,
         {"item_tokens": TOKENS, "method": "cosine"},

@@ -115,6 +115,34 @@ def test_lists_can_be_restricted_by_a_condition(command, folder):
     assert max(found) < 1990
 
 
+def test_newcomers_are_told_from_their_words(folder):
+    """Tokens of users in the items' space, a model that knows them, and lists for nobody known."""
+    DATA.users.rename(columns={"user": "userId"}).to_csv(folder / "users.csv", index=False)
+    run(
+        *("embed", "users.csv", "--id", "userId", "--like", "tokens.safetensors"),
+        *("-o", "users.safetensors"),
+        cwd=folder,
+    )
+    assert set(LLMTokens.load(folder / "users.safetensors").template) == {"{profile}"}
+    run(
+        *("fit", "ratings.csv", "--user", "userId", "--item", "movieId", "-o", "told.safetensors"),
+        *("--tokens", "tokens.safetensors", "--user-tokens", "users.safetensors"),
+        cwd=folder,
+    )
+    asked = ("recommend", "told.safetensors", "--about", DATA.users["profile"].iloc[0])
+    rows = json.loads(run(*asked, "-n", 4, "--json", cwd=folder))
+    assert [row["basis"] for row in rows] == ["text"] * 4
+    assert "somebody who says" in run(*asked, cwd=folder)
+    refused = run("recommend", "model.safetensors", "--about", "storms", cwd=folder, ok=False)
+    assert "user_tokens" in refused.stderr
+    run(
+        *("fit", "ratings.csv", "--user", "userId", "--item", "movieId", "-o", "past.safetensors"),
+        *("--tokens", "tokens.safetensors", "--user-tokens", "history"),
+        cwd=folder,
+    )
+    assert llmtokens.load(folder / "past.safetensors").user_tokens.history.sum() > 0
+
+
 def test_ask_finds_an_item_by_its_words(folder):
     wanted = DATA.items.iloc[5]
     query = wanted["description"].split(".")[0]

@@ -127,6 +127,28 @@ def test_user_tokens_predict_users_without_ratings():
     assert np.corrcoef(est, np.clip(3 + about[200:, 0], 1, 5))[0, 1] > 0.9
 
 
+def test_user_tokens_tell_the_taste_of_users_without_ratings():
+    """What the text of a user says of the taste, and shuffled text does not."""
+    rng = np.random.default_rng(6)
+    about, x = rng.normal(size=(220, 2)), TOKENS.vectors[TOKENS.align(range(N_ITEMS))]
+    x = (x - x.mean(axis=0)) / x.std(axis=0)
+    taste = about @ rng.normal(size=(2, 2)) * 0.5
+    rows = [
+        (u, int(i), float(np.clip(3 + taste[u] @ x[i, :2] + 0.3 * rng.normal(), 1, 5)))
+        for u in range(200)
+        for i in rng.choice(N_ITEMS, 20, replace=False)
+    ]
+    truth = [np.clip(3 + taste[u] @ x[i, :2], 1, 5) for u in range(200, 220) for i in range(60)]
+    told = {}
+    for name, vectors in {"own": about, "of others": rng.permutation(about)}.items():
+        users = LLMTokens.from_embeddings(range(220), vectors)
+        algo = LLMTokensContent(TOKENS, user_tokens=users).fit(train(rows))
+        est = [algo.predict(u, i).est for u in range(200, 220) for i in range(60)]
+        told[name] = np.corrcoef(est, truth)[0, 1]
+    assert told["own"] > 0.9
+    assert abs(told["of others"]) < 0.3
+
+
 @pytest.mark.parametrize("method", ["ridge", "cosine"])
 def test_strangers_get_what_everybody_likes(method):
     rows, _ = ratings()

@@ -367,7 +367,7 @@ def test_an_algorithm_without_a_closed_form_says_so(fitted):
 @pytest.mark.parametrize(
     ("ratings", "message"),
     [
-        ([], "no ratings"),
+        ([], "neither ratings nor content"),
         ([("nothing", 3.0)], "unknown item ids: 'nothing'"),
         ([(TOKENS.ids[0], np.nan)], "NaN"),
         ([(TOKENS.ids[0], 3.0), (TOKENS.ids[0], 4.0)], "duplicate"),

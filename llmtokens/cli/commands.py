@@ -61,7 +61,7 @@ Number = Annotated[int, typer.Option("-n", min=1, help="Length of the list.")]
 
 def embed(
     items: Annotated[
-        str, typer.Argument(help="Table of items (CSV, Parquet) or MovieLens folder.")
+        str, typer.Argument(help="Table of items or users (CSV, Parquet) or MovieLens folder.")
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Where to write the tokens.")],
     item: Annotated[str, typer.Option("--id", "--item", help="Column of raw ids.")] = "item",
@@ -69,7 +69,7 @@ def embed(
         list[str] | None,
         typer.Option(
             help='Template such as "{title}. {plot}"; may be repeated. Default: title with '
-            "description or genres, as there are."
+            "description or genres, or profile, as there are."
         ),
     ] = None,
     categorical: Annotated[
@@ -84,16 +84,21 @@ def embed(
     ] = None,
     encoder: EncoderName = None,
     components: Annotated[int, typer.Option(min=1, help="Longest token.")] = 128,
+    like: Annotated[
+        Path | None,
+        typer.Option(help="Tokens of the items, for users: theirs in the space of these."),
+    ] = None,
     sep: Sep = None,
     encoding: Encoding = None,
     header: Header = None,
     json: Json = False,
 ) -> None:
-    """Encode the text of items and write their tokens.
+    """Encode the text of items, or of users, and write their tokens.
 
     Example: llmtokens embed movies.csv --id movieId --text "{title}" -o tokens.safetensors
     """
     from ..storage.files import require_place
+    from ..tokens import LLMTokens
     from . import sources
 
     require_place(out)
@@ -101,10 +106,11 @@ def embed(
     tokens = sources.make_tokens(
         frame,
         text or (),
-        sources.open_encoder(encoder, items),
+        sources.open_encoder(encoder, items) if like is None else None,
         categorical=sources.columns(categorical, frame),
         numeric=sources.columns(numeric, frame),
         n_components=components,
+        like=None if like is None else LLMTokens.load(like),
     )
     tokens.save(out)
     explained = float(tokens.explained_variance_ratio.sum())
@@ -116,6 +122,10 @@ def fit(
     ratings: Annotated[str, typer.Argument(help="Table of ratings, or MovieLens folder or name.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Where to write the model.")],
     tokens: Annotated[Path | None, typer.Option(help="Tokens of the items.")] = None,
+    user_tokens: Annotated[
+        str | None,
+        typer.Option(help="Tokens of the users, or history: made from what each has rated."),
+    ] = None,
     algo: Annotated[
         str | None,
         typer.Option(
@@ -158,6 +168,9 @@ def fit(
     if tokens is None and algo == "LLMTokensContent":
         raise DataError("found no --tokens; LLMTokensContent needs what llmtokens embed writes")
     fitted.item_tokens = None if tokens is None else LLMTokens.load(tokens)
+    if user_tokens is not None:
+        made = user_tokens == "history"
+        fitted.user_tokens = user_tokens if made else LLMTokens.load(user_tokens)
     reading: dict[str, Any] = {
         "user": user,
         "item": item,
@@ -208,14 +221,21 @@ def predict(
 
 def recommend(
     model: Model,
-    user: Annotated[list[str], typer.Argument(help="Raw ids of users.")],
+    user: Annotated[
+        list[str] | None, typer.Argument(help="Raw ids of users; none with --about.")
+    ] = None,
     n: Number = 10,
+    about: Annotated[
+        str | None, typer.Option(help="What the user says of themselves, in words.")
+    ] = None,
     where: Where = None,
     diversity: Diversity = 0.0,
     popularity_penalty: Annotated[float, typer.Option(help="Above 0: less of the known.")] = 0.0,
     json: Json = False,
 ) -> None:
     """The best items for users, known or not; best asked of a model of LLMTokensEASE.
+
+    With --about, of a model with --user-tokens, also for somebody who has not rated anything.
 
     Example: llmtokens recommend model.safetensors 1 -n 5 --where "year < 1990"
     """
@@ -224,16 +244,17 @@ def recommend(
     from . import sources
 
     algo = sources.open_model(model)
-    uids = [sources.raw_id(algo.users_, each) for each in user]
+    uids = [sources.raw_id(algo.users_, each) for each in user or ()]
     found = algo.recommend(
-        uids if len(uids) > 1 else uids[0],
+        uids if len(uids) > 1 else next(iter(uids), None),
         n,
         diversity=diversity,
         popularity_penalty=popularity_penalty,
         where=where,
+        content=about,
     )
-    whom = ", ".join(map(str, uids))
-    show(found, json, f"For user {whom}, by {type(algo).__name__}")
+    whom = f"user {', '.join(map(str, uids))}" if uids else f"somebody who says: {about}"
+    show(found, json, f"For {whom}, by {type(algo).__name__}")
     if not json and isinstance(algo, (LLMTokensSVD, LLMTokensBPMF)):
         echo(
             f"\n{type(algo).__name__} is made to predict ratings; for lists, fit --algo "

@@ -92,22 +92,37 @@ def columns(names: Sequence[str] | None, items: pd.DataFrame) -> Sequence[str] |
 def make_tokens(
     items: pd.DataFrame,
     texts: Sequence[str],
-    encoder: Encoder,
+    encoder: Encoder | None,
     categorical: Sequence[str] | None = None,
     numeric: Sequence[str] | None = None,
     n_components: int = 128,
+    like: LLMTokens | None = None,
 ) -> LLMTokens:
-    """Tokens of items, by default from the columns that a table of items usually has."""
+    """Tokens of items, by default from the columns that a table of items usually has.
+
+    In the space of other tokens with ``like``, which have an encoder.
+    """
     have = set(items.columns)
     usual_categories, usual_numbers = usual_structure(items)
     if not texts:
-        usual = ("{title}. {description}", "{title}. Genres: {genres}", "{title}", "{text}")
+        usual = (
+            "{title}. {description}", "{title}. Genres: {genres}", "{title}", "{text}", "{profile}"
+        )  # fmt: skip
         texts = [text for text in usual if have >= set(fields(text))][:1]
         if not texts:
             raise DataError(
                 f"found items with the columns {sample(items.columns, 20)}; expected a title or a "
                 'text among them: name yours with --text "{column}", or give a table with --items'
             )
+    if like is not None:
+        return LLMTokens.from_frame(
+            items,
+            list(texts),
+            categorical=categorical or (),
+            numeric=numeric or (),
+            id="item",
+            like=like,
+        )
     return LLMTokens.from_frame(
         items,
         list(texts),

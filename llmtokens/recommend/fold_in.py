@@ -8,12 +8,13 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
+from ..data.entities import EntityIndex
 from ..data.ids import plain_id, plain_ids
 from ..data.ratings import Ratings
 from ..data.times import seconds
 from ..data.timestamps import Timestamps
 from ..errors import DataError, sample
-from ..runtime.arrays import Floats, Mask, Rows, Singles
+from ..runtime.arrays import Floats, Mask, Rows
 from ..tokens import LLMTokens
 from .ageing import checked_times, recency
 from .interface import FittedModel, Growth
@@ -21,6 +22,7 @@ from .interface import FittedModel, Growth
 Model = TypeVar("Model", bound=FittedModel)
 Given = Mapping[Hashable, float] | Iterable[tuple[Hashable, float]]
 _COLUMNS = ["user", "item", "rating"]
+_NOBODY = "\0in words"  # the id of somebody who has none
 
 
 def pairs(ratings: Given) -> tuple[list[Hashable], Floats]:
@@ -54,20 +56,33 @@ def with_user(
     ratings: Given,
     timestamps: Sequence[float] | None,
     half_life: float | None,
+    content: Any = None,
 ) -> Model:
     """See :meth:`~llmtokens.recommend.Serving.fold_in`."""
     items, values = pairs(ratings)
-    if not items:
-        raise DataError(f"found no ratings of {uid!r}; expected at least one")
+    if content is None and not items:
+        raise DataError(f"found neither ratings nor content of {uid!r}; expected either")
     _require_known(model, "item", items, "fold_in_item")
     uid = plain_ids([uid])[0]
-    model.users.rows([uid])  # warns of an id that is known as another type
+    row = int(model.users.rows([uid])[0])  # warns of an id that is known as another type
+    if content is not None and row != model.users.unknown:
+        uid = model.users.ids[row]
     n, when = len(items), model.timestamps
     if when is not None and timestamps is not None:
         when = when.with_pairs([uid] * n, items, checked_times(n, timestamps))
     ages = when is None or half_life is not None
     weights = recency(n, timestamps, half_life) if ages else np.ones(n)
-    return learned(model, [uid] * n, items, values, weights, users=[uid], timestamps=when)
+    return learned(
+        model, [uid] * n, items, values, weights, users=[uid], timestamps=when,
+        user_content=content,
+    )  # fmt: skip
+
+
+def in_words(model: Model, uid: Hashable | None, content: Any) -> tuple[Model, int]:
+    """A model that knows somebody's content, and this user's row; nobody known for ``uid=None``."""
+    uid = _NOBODY if uid is None else uid
+    model = with_user(model, uid, (), None, None, content)
+    return model, model.users.row(uid)
 
 
 def with_item(model: Model, iid: Hashable, content: Any, ratings: Given) -> Model:
@@ -80,8 +95,9 @@ def with_item(model: Model, iid: Hashable, content: Any, ratings: Given) -> Mode
     row = int(model.items.rows([iid])[0])
     iid = iid if row == model.items.unknown else model.items.ids[row]
     return learned(
-        model, users, [iid] * len(users), values, np.ones(len(users)), items=[iid], content=content
-    )
+        model, users, [iid] * len(users), values, np.ones(len(users)), items=[iid],
+        item_content=content,
+    )  # fmt: skip
 
 
 def with_batch(model: Model, ratings: Any) -> Model:
@@ -154,24 +170,19 @@ def learned(
     weights: Floats,
     users: Sequence[Hashable] = (),
     items: Sequence[Hashable] = (),
-    content: Any = None,
+    user_content: Any = None,
+    item_content: Any = None,
     timestamps: Timestamps | None = None,
 ) -> Model:
     """A model with further ratings, and rows learned anew.
 
-    ``content`` is that of the one item in ``items``; ``timestamps`` are, by default, those there
-    were.
+    Content is that of the one user in ``users``, or of the one item in ``items``; ``timestamps``
+    are, by default, those there were.
     """
     _require_on_scale(model.ratings, rated_by, rated, values)
-    known_items, shifted = model.items, None
-    if content is not None:
-        tokens, vector = _extended(model, items[0], content)
-        known_items, shifted = known_items.with_token(items[0], vector, tokens)
-    new_items = [raw for raw in dict.fromkeys(rated) if not known_items.is_warm(raw)]
-    all_users, user_source = model.users.warmed(rated_by)
-    all_items, item_source = known_items.warmed(rated)
-    if shifted is not None:
-        item_source = shifted if item_source is None else shifted[item_source]
+    new_items = [raw for raw in dict.fromkeys(rated) if not model.items.is_warm(raw)]
+    all_users, user_source = _entities(model.users, rated_by, users, user_content)
+    all_items, item_source = _entities(model.items, rated, items, item_content)
     by = all_users.rows(rated_by)
     ratings, changes = model.ratings.merged(
         by, all_items.rows(rated), values, weights,
@@ -181,11 +192,13 @@ def learned(
     growth = Growth(
         ratings, all_users, all_items, user_source, item_source, changes,
         new_items=all_items.rows(new_items).tolist(),
-        learn_users=_among(all_users.rows(users), np.append(changes.user, moved)),
-        learn_items=_among(all_items.rows(items), changes.item, content is not None),
+        learn_users=_among(
+            all_users.rows(users), np.append(changes.user, moved), user_content is not None
+        ),
+        learn_items=_among(all_items.rows(items), changes.item, item_content is not None),
         timestamps=timestamps or model.timestamps,
     )  # fmt: skip
-    if content is None and not len(changes.user) and not len(moved):
+    if not (growth.learn_users or growth.learn_items or len(changes.user)):
         return model
     try:
         return model.relearned(growth)
@@ -235,15 +248,23 @@ def _require_on_scale(
         )
 
 
-def _extended(model: FittedModel, iid: Hashable, content: Any) -> tuple[LLMTokens, Singles]:
-    """The item tokens with new content among them, and its vector."""
-    tokens = model.item_tokens
-    if tokens is None:
+def _entities(
+    known: EntityIndex, rated: list[Hashable], about: Sequence[Hashable], content: Any
+) -> tuple[EntityIndex, Rows | None]:
+    """With further ids among those that have ratings, and new content of one, where there is some;
+    and the old row of each new one, None where rows stay where they are."""
+    if content is None:
+        return known.warmed(rated)
+    tokens, side = known.table, known.side
+    if not isinstance(tokens, LLMTokens):
         raise DataError(
-            "this algorithm has no item_tokens, so content says nothing to it: fit with item_tokens"
+            f"this algorithm has no {side}_tokens, so content says nothing to it: fit with "
+            f"{side}_tokens"
         )
-    grown = tokens.with_content(iid, content)
-    return grown, grown[iid]
+    grown = tokens.with_content(about[0], content)
+    told, shifted = known.with_token(about[0], grown[about[0]], grown)
+    made, source = told.warmed(rated)
+    return made, shifted if source is None else shifted[source]
 
 
 def _require_known(model: FittedModel, side: str, ids: list[Hashable], remedy: str) -> None:

@@ -305,12 +305,13 @@ class FittedModel:
         if not rows:
             return self
         if side == "user":
-            new = [(row, self.ratings.of_user(row), changes.of_user(row)) for row in rows]
-            found = [(at[0], self.user_entries(*at)) for at in new]
+            told = self.users.table is not before.users.table
+            by, known = self.ratings.of_user, changes.of_user
+            found = [(u, self.user_entries(u, by(u), by(u) if told else known(u))) for u in rows]
         else:
-            of, text = self.ratings.of_item, self.items.table is not before.items.table
-            new = [(row, of(row), of(row) if text else changes.of_item(row)) for row in rows]
-            found = [(at[0], self.item_entries(*at)) for at in new]
+            text = self.items.table is not before.items.table
+            of, new = self.ratings.of_item, changes.of_item
+            found = [(i, self.item_entries(i, of(i), of(i) if text else new(i))) for i in rows]
         arrays, theirs = self.arrays(), list(before.arrays().values())
         for name in found[0][1]:
             if any(arrays[name] is array for array in theirs):
@@ -324,7 +325,8 @@ class FittedModel:
         """What the arrays hold of one user, by name, from their ratings with all items fixed.
 
         ``rated`` are the items, values and weights of all of them, ``changes`` of those that came,
-        and with weights below 0 of those that went.
+        and with weights below 0 of those that went. Of a user known by a token alone there are
+        none.
 
         Raises
         ------

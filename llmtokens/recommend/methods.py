@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from ..data.ids import as_column
 from ..data.timestamps import Timestamps
-from ..errors import FileFormatError, NotFittedError
+from ..errors import DataError, FileFormatError, NotFittedError
 from ..runtime.arrays import Rows
 from ..runtime.locks import writing
 from ..storage import models
 from ..tokens import LLMTokens
 from . import ask, explain, parts, ranking, similar
-from .fold_in import Given, with_batch, with_item, with_user
+from .fold_in import Given, in_words, with_batch, with_item, with_user
 from .forget import without_user
 from .interface import FittedModel
 from .where import Where
@@ -77,7 +77,7 @@ class Serving:
 
     def recommend(
         self,
-        uid: Any,
+        uid: Any = None,
         n: int = 10,
         candidates: Iterable[Hashable] | None = None,
         exclude_seen: bool = True,
@@ -85,6 +85,7 @@ class Serving:
         popularity_penalty: float = 0.0,
         at: Any = None,
         where: Where | None = None,
+        content: Any = None,
     ) -> pd.DataFrame:
         r"""The ``n`` best items for a user, known or not, or for each of several.
 
@@ -95,7 +96,8 @@ class Serving:
         Parameters
         ----------
         uid : raw id, or list of raw ids
-            A list of users, an array or a column gives one list after the other.
+            A list of users, an array or a column gives one list after the other. May be left out
+            where there is ``content``.
         n : int, default=10
         candidates : iterable of raw ids, optional
             Only these items; by default all with ratings or a token.
@@ -120,6 +122,9 @@ class Serving:
             one of a list, whatever the case of letters; names with blanks stand in backticks. No
             comparison holds for a number that is missing. A function gets the frame of all items
             and gives one bool for each.
+        content : str, or one of the other forms that ``fold_in`` takes, optional
+            What the user says of themselves, such as ``"I like slow science fiction"``: the list is
+            what it would be if that were folded in, and nothing is kept.
 
         Returns
         -------
@@ -134,7 +139,7 @@ class Serving:
         ------
         DataError
             For arguments out of range, an id that cannot be hashed, if no candidate is known, or
-            for a condition that cannot be read.
+            for a condition that cannot be read; also if there is neither ``uid`` nor ``content``.
         NotFittedError
             Before ``fit``.
 
@@ -152,6 +157,13 @@ class Serving:
         """
         model = self.model_
         wish = ranking.Wish(n, exclude_seen, diversity, popularity_penalty)
+        if content is not None:
+            model, user = in_words(model, uid, content)
+            return _lists(model, np.array([user]), None, candidates, wish, where, at=at)
+        if uid is None:
+            raise DataError(
+                "found neither uid nor content; expected the id of a user, or words of somebody"
+            )
         several = isinstance(uid, (list, np.ndarray, pd.Series, pd.Index))
         uids = list(uid) if several else [uid]
         return _lists(model, model.users.rows(uids), uids if several else None, candidates, wish,
@@ -355,15 +367,17 @@ class Serving:
     def fold_in(
         self,
         uid: Hashable,
-        ratings: Given,
+        ratings: Given = (),
         timestamps: Sequence[float] | None = None,
         half_life: float | None = None,
+        content: Any = None,
     ) -> Self:
         """Learn a new user, or new ratings of a known one, with all items as they are.
 
         From then on the user is one with ratings, as if seen in training. Ratings of items the
         user had rated before replace the old ones; the others are kept. (``trainset`` stays what
-        ``fit`` was given.)
+        ``fit`` was given.) A user of whom there is only ``content`` is one with a token and without
+        ratings: estimates are those of a ``fit`` whose ``user_tokens`` hold it.
 
         Parameters
         ----------
@@ -376,12 +390,17 @@ class Serving:
             In the same unit (of MovieLens: seconds, a day has 86,400): a rating that is so much
             older than the newest one given counts half as much. By default the algorithm's own,
             where it has one.
+        content : str, dict, Series, array of shape (dim,) or one-row DataFrame, optional
+            What the user says of themselves, in the form the ``user_tokens`` were made from, or
+            simply a text. It joins ``user_tokens``, so that the next ``fit`` knows it too, unless
+            these are "history". The table handed over by the user is not changed.
 
         Raises
         ------
         DataError
-            For unknown items, an item that stands twice, or ratings that are NaN or outside the
-            scale (of the reader, or of the ratings in the fit where these went beyond it).
+            For unknown items, an item that stands twice, ratings that are NaN or outside the
+            scale (of the reader, or of the ratings in the fit where these went beyond it), content
+            of another form, or neither ratings nor content.
         NotFittedError
             Before ``fit``.
         LLMTokensError
@@ -390,7 +409,11 @@ class Serving:
         if timestamps is not None and half_life is None:
             half_life = getattr(self, "half_life", None)
         with writing(self):
-            self.model_ = with_user(self.model_, uid, ratings, timestamps, half_life)
+            model = with_user(self.model_, uid, ratings, timestamps, half_life, content)
+            told = {"user_tokens": model.user_tokens} if content is not None else {}
+            if isinstance(self.user_tokens, str):  # those of the next fit are its own
+                told = {}
+            self.__dict__.update(model_=model, **told)  # both or none
         return self
 
     def fold_in_item(self, iid: Hashable, content: Any = None, ratings: Given = ()) -> Self:

@@ -86,7 +86,8 @@ class Known(NamedTuple):
     lead : ndarray of float32, shape (n_item_rows, c)
         The leading token dims, mean square norm 1: what users have weights of their own for.
     users : ndarray of float32, shape (n_user_rows, d_u)
-        Users' tokens, centred, mean square entry 1.
+        Users' tokens, centred, mean square entry 1 over those with ratings: what is learned does
+        not depend on who else has a token.
     parts : dict
         What turns new tokens into features.
     """
@@ -102,9 +103,10 @@ class Known(NamedTuple):
         make = TextFeatures.of(own)
         lead, _, lead_scale = leading(items, n_content)
         about = users.tokens[users.has_token]
-        centre = about.mean(axis=0) if len(about) else np.zeros(about.shape[1], np.float32)
-        about = about - centre
-        scale = one_over(np.sqrt(np.mean(np.square(about, dtype=np.float64))) if about.size else 0)
+        rated = about[: int(users.has_token[: users.n_warm].sum())]
+        centre = rated.mean(axis=0) if len(rated) else np.zeros(about.shape[1], np.float32)
+        about, rated = about - centre, rated - centre
+        scale = one_over(np.sqrt(np.mean(np.square(rated, dtype=np.float64))) if rated.size else 0)
         return cls(
             _spread_out(make(own), items.has_token),
             lead,

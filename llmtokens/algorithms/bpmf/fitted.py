@@ -266,6 +266,8 @@ class FittedBPMF(CorrectedModel):
         items, values, weights = rated
         prior = self.prior("user", np.array([row]))[:, 0]
         n, c = len(prior), self.lead.shape[1]
+        if not len(items):
+            return {"user_samples": prior, "user_open": self._user_open(row, prior)}
         design, open_, precision = self._user_evidence(row, items, values, weights)
         known = prior, self.user_spread, antithetic(*prior.shape)
         blur = self._blur(items, precision)
@@ -291,12 +293,18 @@ class FittedBPMF(CorrectedModel):
             np.full(len(items), row), items
         )
         rest = rest - learned - q[:, :, -1].mean(axis=0) + gap
-        opened = self.user_open[row].copy()
-        opened[1:-2] = products(taste, True).mean(axis=0)
-        opened[-2] = np.mean(np.sum((taste[:, None] @ self.item_spread)[:, 0] * taste, axis=1))
+        opened = self._user_open(row, drawn)
         opened[-1] = 0
         selection = self.correction.row(self.lead[items], gap, rest, weights)
         return {"user_samples": drawn, "user_open": opened, "selection": selection}
+
+    def _user_open(self, row: int, samples: Floats) -> Singles:
+        """What samples of a user leave open, as they do of one without ratings."""
+        opened = self.user_open[row].copy()
+        taste = np.column_stack([samples[:, self.lead.shape[1] : -1], np.ones(len(samples))])
+        opened[1:-2] = products(taste, True).mean(axis=0)
+        opened[-2] = np.mean(np.sum((taste[:, None] @ self.item_spread)[:, 0] * taste, axis=1))
+        return opened
 
     def item_entries(self, row: int, rated: Rated, changes: Rated) -> dict[str, Any]:
         users, values, weights = rated

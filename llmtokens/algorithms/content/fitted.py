@@ -38,6 +38,8 @@ class FittedContent(FittedModel):
         Brings tokens to mean square norm 1.
     item_map : ndarray of float64, shape (d + 1, 1)
         Turns ``[x_i, 1]`` into ``item_level``.
+    user_map : ndarray of float64, shape (d_u + 1, d + 1)
+        Turns ``[s_u, 1]`` into taste and level before the first rating (cosine: zeros).
     strength : float
         ``tau`` (cosine: ``beta``).
     """
@@ -51,6 +53,7 @@ class FittedContent(FittedModel):
     strength: float
     item_scale: float
     item_map: Floats
+    user_map: Floats
 
     layout: ClassVar[Layout] = {
         "method": Scalar(str),
@@ -62,6 +65,7 @@ class FittedContent(FittedModel):
         "strength": Scalar(float),
         "item_scale": Scalar(float),
         "item_map": Array(("item_dims + 1", 1)),
+        "user_map": Array(("user_dims + 1", "item_dims + 1")),
     }
 
     def score(self, users: Rows, items: Rows) -> Scores:
@@ -112,6 +116,8 @@ class FittedContent(FittedModel):
     def user_entries(self, row: int, rated: Rated, changes: Rated) -> dict[str, Any]:
         items, values, weights = rated
         if self.method == "cosine":
+            if not len(items):
+                return {}  # a profile is made of ratings
             profile = (weights * stars(values, self.ratings)) @ self.item_content[items]
             taste = self.strength * unit_rows(profile[None])[0]
             return {
@@ -119,8 +125,8 @@ class FittedContent(FittedModel):
                 "user_level": self.user_base[row] + user_means(self.ratings)[row],
             }
         evidence = self._evidence(row, items, values)
-        z = fold.update(evidence[0], weights, self._spread(), evidence, weights)
-        return {"user_taste": z[:-1], "user_level": self.user_base[row] + z[-1]}
+        z = self._base(row) + fold.update(evidence[0], weights, self._spread(), evidence, weights)
+        return {"user_taste": z[:-1], "user_level": z[-1], "user_base": self._base(row)[-1]}
 
     def item_entries(self, row: int, rated: Rated, changes: Rated) -> dict[str, Any]:
         token = self.items.tokens[[row]].astype(np.float64) * self.item_scale
@@ -129,7 +135,12 @@ class FittedContent(FittedModel):
 
     def _evidence(self, row: int, items: Rows, values: Floats) -> fold.Evidence:
         design = np.column_stack([self.item_content[items].astype(np.float64), np.ones(len(items))])
-        return design, values - self.item_level[items] - self.user_base[row]
+        return design, values - self.item_level[items] - design @ self._base(row)
+
+    def _base(self, row: int) -> Floats:
+        """A user's taste and level before the first rating, shape (d + 1,)."""
+        out: Floats = apply_map(self.user_map, self.users.tokens[row].astype(np.float64))
+        return out
 
     def _spread(self) -> Floats:
         """The ridge of a user, as the root of the prior's covariance."""

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...data.entities import EntityIndex
 from ...data.ratings import Ratings
+from ...tokens import LLMTokens
 from ...tokens.reducer import unit_rows
 from ..rating_scale import line, user_means
 from ..ridge import TokenRidge, apply_map
+from ..user_text import UserText
 from .user_ridge import choose_strength, user_ridge
 
 Doubles = NDArray[np.float64]
 
 
 def learn_ridge(
-    ratings: Ratings, users: EntityIndex, content: NDArray[np.float32]
+    ratings: Ratings, users: EntityIndex, items: EntityIndex, content: NDArray[np.float32]
 ) -> dict[str, Any]:
     warm = content[: ratings.n_items].astype(np.float64)
     residual = ratings.value - _ageless_means(ratings)[ratings.user]
@@ -27,33 +29,50 @@ def learn_ridge(
     item_map[-1] += ratings.global_mean
     level = apply_map(item_map, content)[:, 0]
     residual = ratings.value - level[ratings.item]
-    about = unit(users)[0]
-    user_map = _from_text(about, ratings.user, residual, ratings.user_counts)
-    base = apply_map(user_map, about)[:, 0]
-    user_level = base.copy()
-    residual = residual - base[ratings.user]
+    user_map = _of_users(ratings, users, items, residual)
+    base = apply_map(user_map, users.tokens)
+    taste, user_level = base[:, :-1].astype(np.float32), base[:, -1].copy()
+    residual = residual - base[ratings.user, -1]
+    if taste.any():
+        residual -= np.einsum("nd,nd->n", taste[ratings.user], content[ratings.item])
 
     weights = np.ones(ratings.n) if ratings.weight is None else ratings.weight
     strength = choose_strength(ratings, warm, residual, weights)
-    taste = np.zeros((users.n_rows, warm.shape[1]), np.float32)
     for u in range(ratings.n_users):
         mine = slice(ratings.user_ptr[u], ratings.user_ptr[u + 1])
         solution = user_ridge(warm[ratings.item[mine]], residual[mine], strength, weights[mine])
-        taste[u] = solution[:-1]
+        taste[u] += solution[:-1]
         user_level[u] += solution[-1]
     return {
         "item_level": level,
         "user_level": user_level,
-        "user_base": base,
+        "user_base": base[:, -1],
         "item_content": content,
         "user_taste": taste,
         "strength": strength,
         "item_map": item_map,
+        "user_map": user_map,
     }
 
 
+def _of_users(
+    ratings: Ratings, users: EntityIndex, items: EntityIndex, residual: Doubles
+) -> Doubles:
+    """Turns ``[s_u, 1]`` into what the text of users says of ``[v_u, b_u]``, (d_u + 1, d + 1)."""
+    level = _from_text(users.tokens, ratings.user, residual, ratings.user_counts)
+    out = np.hstack([np.zeros((len(level), items.tokens.shape[1])), level])
+    if users.table is not None and cast(LLMTokens, users.table).history is not None:
+        return out  # a history is made of these very ratings
+    residual = residual - apply_map(level, users.tokens)[ratings.user, 0]
+    about = UserText.learn(ratings, users, items, residual, items.tokens.shape[1], 1.0)
+    if about is not None:
+        out[:, :-1] = about.user_map @ about.item_map[:-1].T / unit(items)[1]
+        out[:, -1] += about.user_map @ about.item_map[-1]
+    return out
+
+
 def learn_cosine(
-    ratings: Ratings, users: EntityIndex, content: NDArray[np.float32]
+    ratings: Ratings, users: EntityIndex, items: EntityIndex, content: NDArray[np.float32]
 ) -> dict[str, Any]:
     content = unit_rows(content)
     weight = stars(ratings.value, ratings)
@@ -76,6 +95,7 @@ def learn_cosine(
         "item_level": np.zeros(len(content)),
         "user_base": np.full(users.n_rows, offset),
         "item_map": np.zeros((content.shape[1] + 1, 1)),
+        "user_map": np.zeros((users.tokens.shape[1] + 1, content.shape[1] + 1)),
         "user_level": np.concatenate(
             [means, np.full(users.n_rows - len(means), ratings.global_mean)]
         )

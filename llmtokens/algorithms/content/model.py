@@ -26,8 +26,10 @@ class LLMTokensContent(TokenAlgoBase):
     ``w`` (and ``c``, where users have tokens ``s_u``) are weighted ridges on the mean residuals of
     items (users), the penalty by leave-one-item-out. ``[v_u, b_u]`` minimise
 
-    .. math:: \sum_i (e_{ui} - b_u - x_i \cdot v_u)^2 + 5 b_u^2 + |v_u|^2 / \tau
+    .. math:: \sum_i (e_{ui} - b_u - x_i \cdot v_u)^2 + 5 b_u^2 + |v_u - v^0_u|^2 / \tau
 
+    with :math:`v^0_u` what a user's token tells of the taste, linear in it, and zero where it tells
+    nothing (:mod:`~llmtokens.algorithms.user_text`),
     over what the user rated, with ``e`` the residuals of the rest and one ``tau`` for all, by
     pooled leave-one-rating-out. All in closed form: d x d per user, or n_u x n_u where n_u < d.
 
@@ -146,5 +148,5 @@ class LLMTokensContent(TokenAlgoBase):
         learn = learn_cosine if self.method == "cosine" else learn_ridge
         return FittedContent(
             ratings, users, items, method=self.method, item_scale=scale,
-            **learn(ratings, users, content),
+            **learn(ratings, users, items, content),
         )  # fmt: skip

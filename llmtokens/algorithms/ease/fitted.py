@@ -34,6 +34,7 @@ from .interactions import (
 from .sequence import History, Sequence
 from .solver import DenseItems, FactoredItems, Items, relearned
 from .text_kernel import Landmarks, TextSmoother
+from .user_text import UserText
 
 _JUDGES = 500  # users from whom lines are learned anew
 _TOGETHER = 32  # users whose scores are one product
@@ -60,11 +61,13 @@ class FittedEASE(FittedModel):
         B.
     smoother : TextSmoother or None
         The regression for cold items.
+    user_text : UserText or None
+        What tokens of users without ratings add to the popularity.
     popularity : ndarray of float32, shape (n_items,)
         Mean row of X.
     l2, token_weight : float
-    user_mean : ndarray of float64, shape (n_users + 1,)
-        Mean rating of each user, shrunk to that of all; last, the unknown row.
+    user_mean : ndarray of float64, shape (n_user_rows,)
+        Mean rating of each user, shrunk to that of all; that of all for those without ratings.
     lowest, highest : float
         The ends of the training ratings.
     bounded : bool
@@ -83,6 +86,7 @@ class FittedEASE(FittedModel):
     learned: sparse.csr_array
     weights: Items
     smoother: TextSmoother | None
+    user_text: UserText | None
     popularity: Singles
     l2: float
     token_weight: float
@@ -124,6 +128,8 @@ class FittedEASE(FittedModel):
         "smoother.landmarks.tokens": Array(("landmarks", "item_dims"), optional=True),
         "smoother.landmarks.root": Array(("landmarks", "landmarks"), optional=True),
         "smoother.landmarks.scale": Scalar(float, optional=True),
+        "user_text.map": Array(("user_dims + 1", "directions"), optional=True),
+        "user_text.directions": Array(("directions", "items"), optional=True),
         "learned.indptr": Array(("learned_users + 1",), "int", optional=True),
         "learned.indices": Array(("learned",), "int", below="items", optional=True),
         "learned.data": Array(("learned",), optional=True),
@@ -142,8 +148,9 @@ class FittedEASE(FittedModel):
         cls, arrays: Mapping[str, Any], ratings: Ratings, users: EntityIndex, items: EntityIndex
     ) -> Self:
         parts = nested(arrays)
-        weights, text, learned, sequence, cold_start = (
-            parts.pop(name) for name in ("weights", "smoother", "learned", "sequence", "cold_start")
+        weights, text, learned, sequence, cold_start, of_users = (
+            parts.pop(name)
+            for name in ("weights", "smoother", "learned", "sequence", "cold_start", "user_text")
         )
         landmarks = Landmarks(**text.pop("landmarks")) if "features" in text else None
         rows = interactions(ratings, (parts["lowest"], parts["highest"]), parts["implicit"])
@@ -153,6 +160,7 @@ class FittedEASE(FittedModel):
             learned=_matrix(learned, rows.shape) if learned else rows,
             weights=(DenseItems if "weights" in weights else FactoredItems)(**weights),
             smoother=None if landmarks is None else TextSmoother(**text, landmarks=landmarks),
+            user_text=UserText(**of_users) if of_users else None,
             cold_start=ColdStart(**cold_start),
             sequence=Sequence(**sequence) if sequence else None,
         )  # fmt: skip
@@ -219,6 +227,11 @@ class FittedEASE(FittedModel):
             rows.resize((_TOGETHER, n_warm))
             warm = np.tile(self.popularity, (_TOGETHER, 1))
             warm[known] = self.weights.scores(rows)[: len(known)]
+            if self.user_text is not None:
+                told = np.flatnonzero((some >= self.users.n_warm) & self.users.has_token[some])
+                tokens = np.zeros((_TOGETHER, self.users.tokens.shape[1]), np.float32)
+                tokens[: len(told)] = self.users.tokens[some[told]]
+                warm[told] += self.user_text.scores(tokens)[: len(told)]
             if cold:
                 warm = self._with_cold_items(warm, warm, COLD_SHARE)
             out[k : k + _TOGETHER, : warm.shape[1]] = warm[: len(some)]
@@ -319,6 +332,7 @@ class FittedEASE(FittedModel):
     def relearned(self, growth: Growth) -> Self:
         """All that is new at once."""
         ratings, users = growth.ratings, np.array(growth.learn_users, np.int64)
+        users = users[users < ratings.n_users]  # the others are known by their tokens
         mean = self.user_mean if growth.user_source is None else self.user_mean[growth.user_source]
         mean = mean.copy()
         mean[users] = user_means(ratings)[users]
@@ -330,6 +344,8 @@ class FittedEASE(FittedModel):
             rows = spliced(self.interactions, ratings, users, self.ends, self.implicit)
             return replace(model, interactions=rows)
         rows = interactions(ratings, self.ends, self.implicit)
+        if self.user_text is not None:
+            model = replace(model, user_text=self.user_text.with_items(rows.shape[1]))
         smoother = self._new_smoother(growth)
         if all(row >= growth.items.n_warm for row in [*growth.new_items, *growth.learn_items]):
             learned = rows if self.learned is self.interactions else self.learned

@@ -20,6 +20,7 @@ from .sequence import History, choose_sequence
 from .solver import solve
 from .text_kernel import TextSmoother
 from .tuning import choose
+from .user_text import UserText
 
 
 class LLMTokensEASE(TokenAlgoBase):
@@ -59,7 +60,8 @@ class LLMTokensEASE(TokenAlgoBase):
     ``predict`` and ``test`` give ratings: ``user mean + slope (score - centre)``, from a regression
     on left-out scores (cold items and unknown users have lines of their own), bent near the ends of
     the scale so that the order of a user's scores survives there. With ``implicit=True`` the score
-    itself is brought to the scale. Whoever is unknown gets the most popular first.
+    itself is brought to the scale. Whoever is unknown gets the most popular first, and who has a
+    token but no ratings what people with such texts choose.
 
     ``fold_in`` scores a new user by ``B`` as it is, in milliseconds. ``fold_in_item`` and
     ``partial_fit`` bring ``B`` up to date with everything learned since ``fit``, by Woodbury's
@@ -85,6 +87,10 @@ class LLMTokensEASE(TokenAlgoBase):
         When ratings were made, in one of the forms of
         :class:`~llmtokens.algorithms.content.LLMTokensContent`. ``fold_in`` and ``partial_fit``
         take further ones; a rating without is as new as its user's newest.
+    user_tokens : LLMTokens, optional
+        What users without ratings are told from, beside what is popular
+        (:mod:`~llmtokens.algorithms.ease.user_text`). With "history" they are made of what users
+        rated, and tell nothing more of them.
 
     Attributes
     ----------
@@ -99,8 +105,10 @@ class LLMTokensEASE(TokenAlgoBase):
     popularity_ : ndarray of float32, shape (n_items,)
         Mean row of X.
     l2_, token_weight_ : float
-    user_mean_ : ndarray of float64, shape (n_users + 1,)
-        Mean rating of each user, shrunk to that of all; last, the unknown row.
+    user_mean_ : ndarray of float64, shape (n_user_rows,)
+        Mean rating of each user, shrunk to that of all; that of all for those without ratings.
+    user_text_ : UserText or None
+        What tokens of users without ratings add; None where they say nothing.
     bounds_ : tuple of float
         The rating scale; (-inf, inf) if training ratings lie outside it.
     lines_ : ndarray of float64, shape (2, 2, 2)
@@ -137,6 +145,7 @@ class LLMTokensEASE(TokenAlgoBase):
     item_weights_ = fitted(lambda model: model.weights)
     smoother_ = fitted(lambda model: model.smoother)
     popularity_ = fitted(lambda model: model.popularity)
+    user_text_ = fitted(lambda model: model.user_text)
     l2_ = fitted(lambda model: model.l2)
     token_weight_ = fitted(lambda model: model.token_weight)
     user_mean_ = fitted(lambda model: model.user_mean)
@@ -153,8 +162,9 @@ class LLMTokensEASE(TokenAlgoBase):
         implicit: bool = False,
         max_dense: int = 10_000,
         timestamps: Any = None,
+        user_tokens: LLMTokens | str | None = None,
     ) -> None:
-        super().__init__(item_tokens=item_tokens)
+        super().__init__(item_tokens=item_tokens, user_tokens=user_tokens)
         self.l2 = l2
         self.token_weight = token_weight
         self.implicit = implicit
@@ -171,7 +181,8 @@ class LLMTokensEASE(TokenAlgoBase):
         features = used_features(smoother, ratings.n_items)
         l2, weight = choose(rows, features, self.l2, self.token_weight, self.max_dense)
         weights = solve(rows, features, weight, l2, self.max_dense)
-        means = np.append(user_means(ratings), ratings.global_mean)
+        means = np.full(users.n_rows, ratings.global_mean)
+        means[: ratings.n_users] = user_means(ratings)
         popularity = popularity_of(rows)
         lowest, highest = ends
         when = None if self.timestamps is None else Timestamps.of(self.timestamps)
@@ -192,6 +203,7 @@ class LLMTokensEASE(TokenAlgoBase):
             learned=rows,
             weights=weights,
             smoother=smoother,
+            user_text=UserText.learn(ratings, users, rows),
             popularity=popularity,
             l2=l2,
             token_weight=weight,

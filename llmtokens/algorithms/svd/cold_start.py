@@ -13,7 +13,7 @@ from ...data.ratings import Ratings
 from ...kernels import sgd
 from ..ridge import TokenRidge, apply_map
 from ..selection import Correction, Said, leading
-from .user_text import UserText
+from ..user_text import UserText
 
 _FEW = 2.0  # ratings at which half of an item's estimate still comes from its text
 _LEAD = 16  # token dims that the selection correction knows

@@ -190,6 +190,8 @@ class FittedSVD(CorrectedModel):
         start = np.append(self.pu[row], self.bu[row]).astype(np.float64)
         if fold.all_new(rated, changes):
             start = self._prior("user", np.array([row]))[0]
+        if not len(items):
+            return {"pu": start[:-1], "bu": start[-1]}
         design, open_ = self._user_evidence(row, *changes[:2], start)
         known = _with_one(self.qi[items])
         z = start + fold.update(known, weights, self.spreads.user, (design, open_), changes[2])

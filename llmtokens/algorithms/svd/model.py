@@ -19,10 +19,10 @@ from ..base import TokenAlgoBase, fitted
 from ..drift import Moments, Sequence, learn_scale
 from ..ridge import TokenRidge
 from ..selection import CorrectedModel
+from ..user_text import UserText
 from .cold_start import Factors, Sides
 from .fitted import FittedSVD
 from .initial import baselines, seed_factors, step_scale
-from .user_text import UserText
 
 _CACHE_LINE = 64  # bytes
 _LANE = 32  # float32 rows of a multiple of this fill the vector registers

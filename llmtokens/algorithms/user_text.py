@@ -16,13 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...data.entities import EntityIndex
-from ...data.ratings import Ratings
-from ...kernels import selection as kernels
-from ...kernels import sgd
-from ...runtime.arrays import Floats, Singles
-from ..ridge import TokenRidge, apply_map
-from ..selection import leading
+from ..data.entities import EntityIndex
+from ..data.ratings import Ratings
+from ..kernels import selection as kernels
+from ..kernels import sgd
+from ..runtime.arrays import Floats, Singles
+from .ridge import TokenRidge, apply_map
+from .selection import leading
 
 _LEAD = 16  # token dims of items that the text of users speaks of
 _DAMP = 10.0  # ratings at which a user's own are believed half
