@@ -135,7 +135,8 @@ def test_what_cannot_be_saved_or_loaded_is_refused(tmp_path, saved):
             {"u": [1, 2], "i": pd.Series([missing, 1], dtype=object), "r": [3.0, 4]}
         )
         trainset = Dataset.load_from_df(rows, Reader()).build_full_trainset()
-        algo = LLMTokensSVD(n_factors=2, n_epochs=1).fit(trainset)
+        with pytest.warns(LLMTokensWarning, match="no item id"):
+            algo = LLMTokensSVD(n_factors=2, n_epochs=1).fit(trainset)
         with pytest.raises(DataError, match="ids that a file cannot hold.*none missing"):
             algo.save(tmp_path / "m")
     TOKENS.save(tmp_path / "tokens")
