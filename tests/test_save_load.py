@@ -13,7 +13,13 @@ from surprise import Dataset, Reader
 
 import llmtokens
 from llmtokens import HashingEncoder, LLMTokens, LLMTokensSVD
-from llmtokens.errors import DataError, FileFormatError, LLMTokensError, NotFittedError
+from llmtokens.errors import (
+    DataError,
+    FileFormatError,
+    LLMTokensError,
+    LLMTokensWarning,
+    NotFittedError,
+)
 from llmtokens.storage import container as store
 from llmtokens.storage.models import Array, Scalar, check
 
