@@ -197,3 +197,16 @@ def test_every_public_name_can_be_imported():
         assert getattr(llmtokens, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         llmtokens.nonsense  # noqa: B018
+
+
+def test_a_model_from_a_file_needs_nothing_that_only_fitting_does(tmp_path):
+    from algorithms import DATA, make
+
+    make("LLMTokensEASE").fit(DATA.dataset.build_full_trainset()).save(tmp_path / "model")
+    code = (
+        "import sys; from llmtokens.cli.fitted import open_model;"
+        "open_model(sys.argv[1]).recommend(1); print(*sys.modules)"
+    )
+    asked = [sys.executable, "-c", code, str(tmp_path / "model")]
+    loaded = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.split()
+    assert not {"sklearn", "numba", "scipy.stats", "torch", "fastapi"} & set(loaded)

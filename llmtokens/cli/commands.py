@@ -203,11 +203,11 @@ def predict(
     Example: llmtokens predict model.safetensors 1 318 296
     """
     from ..recommend.ranking import labels
-    from . import sources
+    from .fitted import open_model, raw_id
 
-    algo = sources.open_model(model)
-    uid = sources.raw_id(algo.users_, user)
-    iids = [sources.raw_id(algo.items_, item) for item in items]
+    algo = open_model(model)
+    uid = raw_id(algo.users_, user)
+    iids = [raw_id(algo.items_, item) for item in items]
     names = labels(algo.model_, iids)
     rows = []
     for k, iid in enumerate(iids):
@@ -239,12 +239,10 @@ def recommend(
 
     Example: llmtokens recommend model.safetensors 1 -n 5 --where "year < 1990"
     """
-    from ..algorithms.bpmf import LLMTokensBPMF
-    from ..algorithms.svd import LLMTokensSVD
-    from . import sources
+    from .fitted import open_model, raw_id
 
-    algo = sources.open_model(model)
-    uids = [sources.raw_id(algo.users_, each) for each in user or ()]
+    algo = open_model(model)
+    uids = [raw_id(algo.users_, each) for each in user or ()]
     found = algo.recommend(
         uids if len(uids) > 1 else next(iter(uids), None),
         n,
@@ -255,7 +253,7 @@ def recommend(
     )
     whom = f"user {', '.join(map(str, uids))}" if uids else f"somebody who says: {about}"
     show(found, json, f"For {whom}, by {type(algo).__name__}")
-    if not json and isinstance(algo, (LLMTokensSVD, LLMTokensBPMF)):
+    if not json and type(algo).__name__ in ("LLMTokensSVD", "LLMTokensBPMF"):
         echo(
             f"\n{type(algo).__name__} is made to predict ratings; for lists, fit --algo "
             "LLMTokensEASE.",
@@ -278,10 +276,10 @@ def ask(
 
     Example: llmtokens ask model.safetensors "a quiet film about loneliness in space" --user 1
     """
-    from . import sources
+    from .fitted import open_model, raw_id
 
-    algo = sources.open_model(model)
-    uid = None if user is None else sources.raw_id(algo.users_, user)
+    algo = open_model(model)
+    uid = None if user is None else raw_id(algo.users_, user)
     asked: str | list[str] = text if len(text) > 1 else text[0]
     found = algo.ask(asked, n, uid, weight, where=where, diversity=diversity)
     show(found, json, f"Nearest to: {'; '.join(text)}")
@@ -302,13 +300,13 @@ def similar(
 
     Example: llmtokens similar model.safetensors 318 --by ratings
     """
-    from . import sources
+    from .fitted import open_model, raw_id
 
-    algo = sources.open_model(model)
+    algo = open_model(model)
     if users:
-        found = algo.similar_users(sources.raw_id(algo.users_, id), n, by or "ratings")
+        found = algo.similar_users(raw_id(algo.users_, id), n, by or "ratings")
     else:
-        found = algo.similar_items(sources.raw_id(algo.items_, id), n, by or "text")
+        found = algo.similar_items(raw_id(algo.items_, id), n, by or "text")
     show(found, json, f"Most like {'user' if users else 'item'} {id}")
 
 
@@ -323,10 +321,10 @@ def explain(
 
     Example: llmtokens explain model.safetensors 1 318
     """
-    from . import sources
+    from .fitted import open_model, raw_id
 
-    algo = sources.open_model(model)
-    uid, iid = sources.raw_id(algo.users_, user), sources.raw_id(algo.items_, item)
+    algo = open_model(model)
+    uid, iid = raw_id(algo.users_, user), raw_id(algo.items_, item)
     found = algo.explain(uid, iid, n)
     if json:
         rated = found.rated.to_dict("records")

@@ -1,9 +1,8 @@
-"""From options to data, tokens and models."""
+"""From options to data, tokens and algorithms."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,9 @@ from ..algorithms.bpmf import LLMTokensBPMF
 from ..algorithms.content import LLMTokensContent
 from ..algorithms.ease import LLMTokensEASE
 from ..algorithms.svd import LLMTokensSVD
-from ..data.entities import EntityIndex
 from ..datasets import RatingData, load_items, load_movielens, load_ratings, synthetic
 from ..encode import Encoder, HashingEncoder, SentenceEncoder
-from ..errors import DataError, LLMTokensWarning, sample
-from ..storage import models as persist
+from ..errors import DataError, sample
 from ..tokens import LLMTokens
 from ..tokens.blocks import fields
 
@@ -150,24 +147,3 @@ def make_algorithm(name: str, parameters: dict[str, Any], implicit: bool) -> Tok
     if unknown:
         raise DataError(f"found --param {unknown[0]}; {name} has {', '.join(sorted(known))}")
     return OURS[name](**parameters)
-
-
-def open_model(path: Path) -> TokenAlgoBase:
-    """A fitted model from its file."""
-    algo = persist.load(path)
-    assert isinstance(algo, TokenAlgoBase)
-    return algo
-
-
-def raw_id(entities: EntityIndex, text: str) -> Hashable:
-    """The id that reads like this, in the type the model knows it by; else the text itself."""
-    known = entities.as_known(text)
-    if entities.row(known) != entities.unknown:
-        return known
-    warnings.warn(
-        f"the model knows no {entities.side} {text!r}; it has {sample(entities.ids, 3)}: what "
-        f"follows holds for any {entities.side} it does not know",
-        LLMTokensWarning,
-        stacklevel=2,
-    )
-    return text

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import DataError
-from ..runtime.arrays import Floats
+from ..runtime.arrays import Floats, cosines
 from ..tokens import LLMTokens
-from ..tokens.reducer import cosines
 from .interface import FittedModel
 
 

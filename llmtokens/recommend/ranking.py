@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from ..data.ids import as_column
 from ..errors import DataError, LLMTokensWarning, sample
 from ..runtime.arguments import require_finite, require_jobs, require_length, require_share
-from ..runtime.arrays import Floats, Rows
+from ..runtime.arrays import Floats, Rows, unit_rows
 from ..runtime.threads import Shared, one_blas_thread
-from ..tokens.reducer import unit_rows
 from .interface import FittedModel
 from .where import Where, fitting
 
@@ -230,11 +229,11 @@ def _by_workers(
     n_jobs: int | None,
 ) -> list[Lists]:
     """Lists of every block of users, a few blocks a task."""
-    from joblib import Parallel, delayed, effective_n_jobs
-
     shared = Shared(model)
     if len(users) == 1:
         return _blocks(shared, users, items, wish)
+    from joblib import Parallel, delayed, effective_n_jobs
+
     n_tasks = min(len(users), effective_n_jobs(n_jobs) * _TASKS)
     cuts = [k * len(users) // n_tasks for k in range(n_tasks + 1)]
     work = (delayed(_blocks)(shared, users[a:b], items, wish) for a, b in pairwise(cuts))

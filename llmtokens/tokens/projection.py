@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ..errors import DataError, FileFormatError, sample
-from ..runtime.arrays import Floats
+from ..runtime.arrays import Floats, unit_rows
 from .blocks import (
     BLOCKS,
     Block,
@@ -30,10 +30,12 @@ from .blocks import (
     restore_block,
 )
 from .centred import Centred, column_sums, dense, energy
-from .reducer import TokenReducer, unit_rows
 
 if TYPE_CHECKING:
     from ..encode import Encoder
+    from .reducer import (
+        TokenReducer,  # brings scikit-learn, which a model from a file does not need
+    )
 
 Encoders = Mapping[tuple[str, str], "Encoder"]
 _DENSE = 1 << 25  # numbers that may be dense at once: 256 MB
@@ -61,6 +63,8 @@ class Projection:
         whiten: float,
     ) -> tuple[Projection, list[Features | None]]:
         """The projection, and the features of ``data`` that it was learned from."""
+        from .reducer import TokenReducer
+
         features = [_features(block, data, encoders) for block in blocks]
         n = len(features[0][1])
         if n * sum(values.shape[1] for values, _ in features) <= _DENSE:
@@ -88,6 +92,8 @@ class Projection:
         whiten: float,
     ) -> tuple[Projection, NDArray[np.float32]]:
         """One projection for several tables, given their tokens row by row (zeros: absent)."""
+        from .reducer import TokenReducer
+
         scales = [unit_scale(block) for block in vectors]
         stacked = np.hstack([block * scale for block, scale in zip(vectors, scales, strict=True)])
         reducer = TokenReducer(n_components, whiten).fit(stacked)

@@ -12,10 +12,8 @@ from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..errors import DataError
-from ..runtime.arrays import Floats
+from ..runtime.arrays import Floats, unit_rows
 from .centred import Centred, column_sums
-
-_NOTHING = 1e-12
 
 
 class TokenReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -129,13 +127,6 @@ class TokenReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         return unit_rows(Z) if self.row_norm else Z
 
 
-def unit_rows(rows: NDArray[Any]) -> NDArray[Any]:
-    """Rows at Euclidean norm 1; rows of zeros, and of what rounding leaves of them, stay."""
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    scaled: NDArray[Any] = rows / np.where(norms > _NOTHING, norms, 1).astype(rows.dtype)
-    return scaled
-
-
 def _whitening(variance: NDArray[np.float64], power: float) -> NDArray[np.float64]:
     """Factor per axis; axes of (numerically) no variance are noise and are switched off."""
     if len(variance) == 0 or not variance[0] > 0:
@@ -146,11 +137,3 @@ def _whitening(variance: NDArray[np.float64], power: float) -> NDArray[np.float6
         carries, np.where(carries, relative, 1.0) ** (-power / 2), 0.0
     )
     return factor
-
-
-def cosines(vectors: NDArray[np.floating], vector: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Cosine of every row with one vector; 0 where either has no length."""
-    lengths = np.linalg.norm(vectors, axis=1)
-    products = (vectors @ unit_rows(vector[None])[0]).astype(np.float64)
-    cosine: NDArray[np.float64] = products / np.where(lengths > 0, lengths, 1)
-    return cosine

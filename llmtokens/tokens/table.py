@@ -16,7 +16,7 @@ from ..data.ids import IdIndex, as_column, id_text, plain_ids
 from ..data.ratings import Ratings
 from ..errors import DataError, FileFormatError, LLMTokensWarning, sample
 from ..runtime.arguments import require_length
-from ..runtime.arrays import Rows, Singles
+from ..runtime.arrays import Rows, Singles, cosines, unit_rows
 from ..runtime.locks import cached_property
 from ..storage import container as store
 from ..storage.models import Array, check
@@ -33,7 +33,6 @@ from .blocks import (
 from .history import History
 from .labels import as_text, require_separator
 from .projection import Projection
-from .reducer import cosines, unit_rows
 
 if TYPE_CHECKING:
     from typing import Self

@@ -9,9 +9,8 @@ import numpy as np
 
 from ...data.ratings import Rated
 from ...recommend.interface import FittedModel, Scores
-from ...runtime.arrays import Floats, Rows, Singles
+from ...runtime.arrays import Floats, Rows, Singles, unit_rows
 from ...storage.models import Array, Layout, Scalar
-from ...tokens.reducer import unit_rows
 from .. import fold_in as fold
 from ..rating_scale import SHRINK, mean_influence, user_means
 from ..ridge import apply_map

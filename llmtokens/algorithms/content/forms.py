@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ...data.entities import EntityIndex
 from ...data.ratings import Ratings
+from ...runtime.arrays import unit_rows
 from ...tokens import LLMTokens
-from ...tokens.reducer import unit_rows
 from ..rating_scale import line, user_means
 from ..ridge import TokenRidge, apply_map
 from ..user_text import UserText

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from ...data.ratings import Ratings
 from ...kernels import sgd
-from ...runtime.arrays import Floats, Mask, Singles
-from ...tokens.reducer import unit_rows
+from ...runtime.arrays import Floats, Mask, Singles, unit_rows
 from ..ridge import TokenRidge
 
 _ALS_EPOCHS, _ALS_USERS, _ALS_ITEMS = 3, 15.0, 10.0  # Surprise's own ALS baselines
