@@ -17,7 +17,6 @@ from typing import Self, cast
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils.extmath import randomized_svd
 
 from ...data.entities import EntityIndex
 from ...data.ratings import Ratings
@@ -56,6 +55,8 @@ class UserText:
         k = min(_DIRECTIONS, min(rows.shape) - 1)
         if k < 1:
             return None
+        from sklearn.utils.extmath import randomized_svd
+
         norms = np.maximum(sparse.linalg.norm(rows, axis=1), 1e-12)
         shares = sparse.csr_array(sparse.diags_array(norms.mean() / norms) @ rows)
         _, _, directions = randomized_svd(shares, k, random_state=0)
