@@ -73,11 +73,44 @@ def test_lists_answers_and_reasons_are_those_of_the_algorithm(client, path):
     assert list_of(client, USER) == algo.recommend(USER).to_dict("records")
     asked = client.get("/ask", params={"text": "a storm at sea", "user": USER, "n": 4}).json()
     assert asked == algo.ask("a storm at sea", 4, USER).to_dict("records")
+    alike = client.get("/similar", params={"item": ITEMS[0], "by": "ratings"}).json()
+    assert alike == algo.similar_items(ITEMS[0], by="ratings").to_dict("records")
     why = client.get("/explain", params={"user": USER, "item": ITEMS[0]}).json()
     known = algo.explain(USER, ITEMS[0])
     assert why["sentence"] == known.sentence
     assert why["terms"] == known.terms
     assert [line["item"] for line in why["nearest"]] == known.nearest["item"].tolist()
+
+
+def test_calls_that_wait_are_answered_together_each_with_its_own(path):
+    import asyncio
+
+    import httpx2
+
+    users = [USER, "nobody", str(USER + 1), USER, *map(int, DATA.ratings["user"].unique()[:20])]
+    app = create_app(path)
+    asked = []
+    recommend = type(llmtokens.load(path)).recommend
+
+    async def lists():
+        transport = httpx2.ASGITransport(app=app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            calls = [client.get("/recommend", params={"user": user, "n": 3}) for user in users]
+            bad = client.get("/recommend", params={"user": USER, "n": 10**6})
+            return [answer.json() for answer in await asyncio.gather(*calls, bad)]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            LLMTokensEASE, "recommend",
+            lambda algo, uids, n, **how: asked.append(uids) or recommend(algo, uids, n, **how),
+        )  # fmt: skip
+        *found, refused = asyncio.run(lists())
+    algo = llmtokens.load(path)
+    assert found == [
+        algo.recommend(algo.users_.as_known(user), 3).to_dict("records") for user in users
+    ]
+    assert "error" in refused
+    assert len(asked) < len(users)
 
 
 def test_the_model_says_what_it_is(client):
@@ -279,7 +312,16 @@ def test_pages_ask_nothing_of_others(client):
 
 def test_every_route_is_documented(client):
     api = client.get("/openapi.json").json()
-    routes = {"/model", "/recommend", "/ask", "/explain", "/ratings", "/feedback", "/forget"}
+    routes = {
+        "/model",
+        "/recommend",
+        "/ask",
+        "/similar",
+        "/explain",
+        "/ratings",
+        "/feedback",
+        "/forget",
+    }
     assert routes <= set(api["paths"])
     for methods in api["paths"].values():
         for said in methods.values():
@@ -307,9 +349,19 @@ def test_no_request_is_too_strange_for_an_answer_in_words(client):
     """Of every route with every strange value, and combinations of them by chance."""
     chance = random.Random(0)
     names = ["user", "item", "text", "n", "diversity", "popularity_penalty", "other"]
-    routes = ["/recommend", "/ask", "/explain", "/ratings", "/model", "/", "/nothing", "/feedback"]
+    routes = [
+        "/recommend",
+        "/ask",
+        "/explain",
+        "/similar",
+        "/ratings",
+        "/model",
+        "/",
+        "/nothing",
+        "/feedback",
+    ]
     usual = {"user": "1", "item": "1", "text": "x"}
-    asked = [(route, {**usual, name: value}) for route in routes[:4] for name in names
+    asked = [(route, {**usual, name: value}) for route in routes[:5] for name in names
              for value in STRANGE]  # fmt: skip
     asked += [
         (chance.choice(routes), {k: chance.choice(STRANGE) for k in chance.sample(names, 3)})

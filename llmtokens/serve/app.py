@@ -18,6 +18,7 @@ from ..algorithms.base import TokenAlgoBase
 from ..errors import LLMTokensError, MissingExtraError, ModelNotFoundError, StorageError
 from .guard import Guard
 from .live import LiveModel
+from .together import Together
 
 try:
     from fastapi import Body, FastAPI, Query, Request
@@ -52,7 +53,6 @@ class Model(BaseModel):
     scale: tuple[float, float]
     ratings: list[float] = Field(description="What people may give: some values of the scale.")
     implicit: bool = Field(description="Clicks only: ratings carry no opinion.")
-    similar: bool = Field(description="Whether it knows what is like an item.")
     asks: bool = Field(description="Whether it can be asked in words.")
 
 
@@ -63,6 +63,8 @@ class Line(BaseModel):
     label: str | None = None
     score: float | None = None
     similarity: float | None = None
+    common: int | None = Field(None, description="How many have rated both.")
+    wish: str | None = Field(None, description="The one that it answers, where there are several.")
     est: float | None = Field(None, description="The rating to be expected.")
     std: float | None = None
     basis: Literal["ratings", "text", "popular"] | None = None
@@ -224,24 +226,33 @@ def _add_answers(app: FastAPI, live: LiveModel) -> None:
                 "scale": ratings.scale,
                 "ratings": values,
                 "implicit": len(values) == 1 or not algo.model_.has_opinions,
-                "similar": hasattr(algo, "similar_items"),
                 "asks": algo.model_.item_tokens is not None
                 and algo.model_.item_tokens.encoder is not None,
             }
         )
 
+    def lists(common: Any, users: list[str]) -> list[Any]:
+        algo, (n, diversity, penalty) = live.algo, common
+        uids = [algo.users_.as_known(user) for user in users]
+        found = algo.recommend(
+            list(dict.fromkeys(uids)), n, diversity=diversity, popularity_penalty=penalty
+        )
+        of: dict[Any, list[Any]] = {uid: [] for uid in uids}
+        for line in _rows(found):
+            of[line.pop("user")].append(line)
+        return [of[uid] for uid in uids]
+
+    together = Together(lists)
+
     @app.get("/recommend", response_model=list[Line])
-    def recommend(
+    async def recommend(
         user: User,
         n: N = 10,
         diversity: Annotated[float, Query(ge=0, le=1)] = 0.0,
         popularity_penalty: Annotated[float, Query(ge=-100, le=100)] = 0.0,
     ) -> Any:
         """The best items for a user, known or not."""
-        algo = live.algo
-        uid = algo.users_.as_known(user)
-        found = algo.recommend(uid, n, diversity=diversity, popularity_penalty=popularity_penalty)
-        return _json(_rows(found))
+        return _json(await together.answer((n, diversity, popularity_penalty), user))
 
     @app.get("/ask", response_model=list[Line])
     def ask(
@@ -253,6 +264,18 @@ def _add_answers(app: FastAPI, live: LiveModel) -> None:
         algo = live.algo
         uid = None if user is None else algo.users_.as_known(user)
         return _json(_rows(algo.ask(text, n, uid)))
+
+    @app.get("/similar", response_model=list[Line])
+    def similar(
+        item: Item,
+        n: N = 10,
+        by: Annotated[
+            Literal["text", "ratings"], Query(description="What they say, or who rated both.")
+        ] = "text",
+    ) -> Any:
+        """The items most like one."""
+        algo = live.algo
+        return _json(_rows(algo.similar_items(algo.items_.as_known(item), n, by)))
 
     @app.get("/explain", response_model=Why)
     def explain(user: User, item: Item, n: N = 5) -> Any:

@@ -50,7 +50,7 @@ const headings = {
 
 function lines(view) {
   if (view.kind === "ask") return call("/ask", { text: view.text, user: state.user });
-  if (view.kind === "similar") return call("/similar", { item: view.item });
+  if (view.kind === "similar") return call("/similar", { item: view.item, by: state.model.asks ? "text" : "ratings" });
   return call("/recommend", { user: state.user });
 }
 
@@ -87,7 +87,7 @@ function row(line, place, before) {
   if (line.est !== undefined && line.est !== null && !state.model.implicit) {
     about.push(`expected ${number(line.est)} of ${state.model.scale[1]}`);
   }
-  if (line.similarity !== undefined) about.push(`fits the words by ${number(line.similarity, 2)}`);
+  if (line.similarity !== undefined) about.push(`similarity ${number(line.similarity, 2)}`);
   if (line.basis === "popular") about.push("popular");
   const below = make("div", {});
   const made = make("li", {},
@@ -97,8 +97,7 @@ function row(line, place, before) {
         make("div", { className: "about soft" }, ...about.map((text) => make("span", {}, text)))),
       make("div", { className: "do" },
         opens("Why?", below, () => why(line)),
-        state.model.similar
-          ? make("button", { type: "button", onclick: told(() => similar(line)) }, "Similar") : null,
+        make("button", { type: "button", onclick: told(() => similar(line)) }, "Similar"),
         state.model.implicit
           ? make("button", { type: "button", onclick: told(() => rate(line, null)) }, "Choose")
           : opens("Rate", below, () => chips(line)))),

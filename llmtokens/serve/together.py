@@ -1,0 +1,53 @@
+"""Calls that come while another is being answered are answered together, as one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+
+_MOST = 64  # answered at once
+
+
+class Together:
+    """Lists for many users cost little more than for one, as weights are read once for all.
+
+    Parameters
+    ----------
+    call : callable
+        From what calls have in common and a list of what they have not to a list of answers.
+    """
+
+    def __init__(self, call: Callable[[Any, list[Any]], list[Any]]) -> None:
+        self._call = call
+        self._waiting: list[tuple[Hashable, Any, asyncio.Future[Any]]] = []
+        self._work: asyncio.Task[None] | None = None
+
+    async def answer(self, common: Hashable, own: Any) -> Any:
+        """The answer to one call; an error of the call is raised here."""
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append((common, own, future))
+        if self._work is None:
+            self._work = asyncio.create_task(self._until_none_waits())
+        return await future
+
+    async def _until_none_waits(self) -> None:
+        while self._waiting:
+            common = self._waiting[0][0]
+            chosen = [one for one in self._waiting if one[0] == common][:_MOST]
+            self._waiting = [one for one in self._waiting if one not in chosen]
+            answers: list[Any]
+            try:
+                answers = await run_in_threadpool(self._call, common, [own for _, own, _ in chosen])
+            except Exception as error:  # whatever it is, it is the callers'
+                answers = [error] * len(chosen)
+            for (_, _, future), answer in zip(chosen, answers, strict=True):
+                if future.cancelled():  # the client has gone
+                    continue
+                if isinstance(answer, Exception):
+                    future.set_exception(answer)
+                else:
+                    future.set_result(answer)
+        self._work = None
