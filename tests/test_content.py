@@ -10,7 +10,7 @@ from surprise.model_selection import GridSearchCV, cross_validate
 
 import llmtokens
 from llmtokens import LLMTokens
-from llmtokens.algorithms.content import LLMTokensContent, user_ridge
+from llmtokens.algorithms.content import LLMTokensContent, forms
 from llmtokens.errors import DataError
 
 RNG = np.random.default_rng(4)
@@ -52,9 +52,7 @@ def test_the_ridge_of_a_user_minimises_its_loss(n):
     penalty = np.diag([1 / strength] * 6 + [5.0])
     z = np.column_stack([x, np.ones(n)])
     expected = np.linalg.solve(z.T @ z + penalty, z.T @ e)
-    np.testing.assert_allclose(
-        user_ridge.user_ridge(x, e, strength, np.ones(n)), expected, atol=1e-10
-    )
+    np.testing.assert_allclose(forms.user_ridge(x, e, strength, np.ones(n)), expected, atol=1e-10)
 
 
 @pytest.mark.parametrize("n", [3, 40])
@@ -63,9 +61,9 @@ def test_the_left_out_loss_equals_refitting_without_each_rating(n):
     expected = 0.0
     for k in range(n):
         rest = np.delete(np.arange(n), k)
-        solution = user_ridge.user_ridge(x[rest], e[rest], 0.3, np.ones(n - 1))
+        solution = forms.user_ridge(x[rest], e[rest], 0.3, np.ones(n - 1))
         expected += (e[k] - np.append(x[k], 1) @ solution) ** 2
-    assert user_ridge.left_out_loss(x, e, 0.3, np.ones(n)) == pytest.approx(expected)
+    assert forms.left_out_loss(x, e, 0.3, np.ones(n)) == pytest.approx(expected)
 
 
 def test_the_prediction_adds_up_from_the_fitted_attributes():
@@ -278,9 +276,9 @@ def test_a_weighted_left_out_loss_equals_refitting_without_each_rating():
     expected = 0.0
     for k in range(9):
         rest = np.delete(np.arange(9), k)
-        solution = user_ridge.user_ridge(x[rest], e[rest], 0.3, w[rest])
+        solution = forms.user_ridge(x[rest], e[rest], 0.3, w[rest])
         expected += w[k] * (e[k] - np.append(x[k], 1) @ solution) ** 2
-    assert user_ridge.left_out_loss(x, e, 0.3, w) == pytest.approx(expected)
+    assert forms.left_out_loss(x, e, 0.3, w) == pytest.approx(expected)
 
 
 @METHODS

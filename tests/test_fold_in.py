@@ -12,9 +12,9 @@ from surprise import accuracy
 from llmtokens import HashingEncoder, LLMTokens, LLMTokensSVD
 from llmtokens.algorithms.svd.fitted import FittedSVD
 from llmtokens.data.entities import EntityIndex
+from llmtokens.data.times import recency
 from llmtokens.datasets import synthetic
 from llmtokens.errors import DataError, LLMTokensError, LLMTokensWarning
-from llmtokens.recommend.ageing import recency
 from llmtokens.recommend.interface import FittedModel
 
 ROWS = list(DATA.ratings[["user", "item", "rating"]].itertuples(index=False, name=None))

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import AlignmentError, DataError, LLMTokensWarning, sample
+from ..runtime.arrays import Mask, Rows, Singles
 from ..runtime.locks import cached_property
 from .ids import IdIndex, as_written
 
@@ -22,11 +22,11 @@ class TokenTable(Protocol):
     def ids(self) -> list[Hashable]: ...
 
     @property
-    def vectors(self) -> NDArray[np.float32]: ...
+    def vectors(self) -> Singles: ...
 
     def __len__(self) -> int: ...
 
-    def align(self, raw_ids: Iterable[Hashable]) -> NDArray[np.int64]:
+    def align(self, raw_ids: Iterable[Hashable]) -> Rows:
         """Rows of ids, -1 where there is none, shape (n,)."""
         ...
 
@@ -54,8 +54,8 @@ class EntityIndex:
     side: str
     ids: list[Hashable]
     n_warm: int
-    tokens: NDArray[np.float32]
-    has_token: NDArray[np.bool_]
+    tokens: Singles
+    has_token: Mask
     table: TokenTable | None = None
 
     @classmethod
@@ -110,7 +110,7 @@ class EntityIndex:
     def _cold(self) -> IdIndex:
         return IdIndex(self.ids[self.n_warm :])
 
-    def rows(self, raw_ids: Iterable[Hashable]) -> NDArray[np.int64]:
+    def rows(self, raw_ids: Iterable[Hashable]) -> Rows:
         """Rows of raw ids, shape (n,).
 
         An id of the trainset matches exactly, as in Surprise; a cold one also through ``str(id)``.
@@ -161,7 +161,7 @@ class EntityIndex:
         """Whether an id has ratings."""
         return raw in self._warm.exact
 
-    def warmed(self, raw_ids: Iterable[Hashable]) -> tuple[EntityIndex, NDArray[np.int64] | None]:
+    def warmed(self, raw_ids: Iterable[Hashable]) -> tuple[EntityIndex, Rows | None]:
         """With these ids among the warm ones, as :meth:`of` would place them.
 
         Returns
@@ -190,8 +190,8 @@ class EntityIndex:
         return EntityIndex(self.side, names, n_warm, vectors, has_token, tokens), rows
 
     def with_token(
-        self, raw: Hashable, vector: NDArray[np.float32], table: TokenTable
-    ) -> tuple[EntityIndex, NDArray[np.int64]]:
+        self, raw: Hashable, vector: Singles, table: TokenTable
+    ) -> tuple[EntityIndex, Rows]:
         """With a new token for one id, cold if it was unknown; and the old row of each new one.
 
         ``table`` holds the new token beside the others.
@@ -218,9 +218,7 @@ class EntityIndex:
             )
 
 
-def _check_overlap(
-    side: str, warm_ids: list[Hashable], tokens: TokenTable, at: NDArray[np.int64]
-) -> None:
+def _check_overlap(side: str, warm_ids: list[Hashable], tokens: TokenTable, at: Rows) -> None:
     share = float(np.mean(at >= 0))
     if share >= 0.5:
         return

@@ -13,9 +13,9 @@ from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ..errors import DataError, sample
+from ..runtime.arrays import Rows
 from ..runtime.locks import cached_property
 
 _WHOLE_FLOAT = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")
@@ -84,7 +84,7 @@ class IdIndex:
         row = self.exact.get(raw)
         return self._by_text.get(id_text(raw), -1) if row is None else row
 
-    def rows(self, ids: Iterable[Hashable]) -> NDArray[np.int64]:
+    def rows(self, ids: Iterable[Hashable]) -> Rows:
         """The rows of many ids, -1 where absent, shape (n,)."""
         return np.array([self.row(raw) for raw in ids], np.int64)
 
@@ -189,7 +189,7 @@ def same_kind(columns: Sequence[tuple[pd.Series, bool]]) -> list[pd.Series]:
 
     Each column comes with whether it is from text; "1.0" counts as whole, "007" does not.
     """
-    found: list[NDArray[np.int64] | None] = []
+    found: list[Rows | None] = []
     for column, from_text in columns:
         if pd.api.types.is_integer_dtype(column.dtype):
             found.append(None)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ..errors import DataError, LLMTokensWarning, sample
+from ..runtime.arrays import Floats, Rows
 from ..runtime.locks import cached_property
 from .ids import is_missing
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from surprise import Trainset
 
 
-Rated = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
+Rated = tuple[Rows, Floats, Floats]
 
 _LARGEST = 1e30  # beyond, squares overflow
 _ROUNDING = 1e-12
@@ -53,12 +54,12 @@ class Ratings:
 
     user: NDArray[np.int32]
     item: NDArray[np.int32]
-    value: NDArray[np.float64]
-    user_ptr: NDArray[np.int64]
+    value: Floats
+    user_ptr: Rows
     scale: tuple[float, float]
     user_ids: list[Hashable]
     item_ids: list[Hashable]
-    weight: NDArray[np.float64] | None = None
+    weight: Floats | None = None
 
     @property
     def n(self) -> int:
@@ -77,33 +78,33 @@ class Ratings:
         return float(np.mean(self.value))
 
     @cached_property
-    def deviation(self) -> NDArray[np.float64]:
+    def deviation(self) -> Floats:
         """Ratings less their mean, 0 where they differ by rounding alone, shape (n,)."""
         y = self.value - self.global_mean
         y[np.abs(y) <= _ROUNDING * np.abs(self.value).max()] = 0.0
         return y
 
     @cached_property
-    def user_counts(self) -> NDArray[np.int64]:
+    def user_counts(self) -> Rows:
         """Ratings per user, shape (n_users,)."""
         return np.diff(self.user_ptr)
 
     @cached_property
-    def item_counts(self) -> NDArray[np.int64]:
+    def item_counts(self) -> Rows:
         """Ratings per item, shape (n_items,)."""
         return np.bincount(self.item, minlength=self.n_items).astype(np.int64)
 
     @cached_property
-    def item_ptr(self) -> NDArray[np.int64]:
+    def item_ptr(self) -> Rows:
         """The ratings of item ``i`` are ``by_item[item_ptr[i]:item_ptr[i + 1]]``."""
         return np.concatenate([[0], np.cumsum(self.item_counts)]).astype(np.int64)
 
     @cached_property
-    def by_item(self) -> NDArray[np.int64]:
+    def by_item(self) -> Rows:
         """Positions of the ratings in item order, users ascending, shape (n,)."""
         shape = (self.n_users, self.n_items)
         by_user = sparse.csr_array((np.arange(self.n), self.item, self.user_ptr), shape=shape)
-        by_item: NDArray[np.int64] = by_user.tocsc().data  # a sort by counting
+        by_item: Rows = by_user.tocsc().data  # a sort by counting
         return by_item
 
     def of_user(self, user: int) -> Rated:
@@ -118,7 +119,7 @@ class Ratings:
             return self._rated(self.user, slice(0, 0))
         return self._rated(self.user, self.by_item[self.item_ptr[item] : self.item_ptr[item + 1]])
 
-    def only(self, users: NDArray[np.int64]) -> Ratings:
+    def only(self, users: Rows) -> Ratings:
         """The ratings of these users, who become the first, the second and so on."""
         counts = self.user_counts[users]
         ends = np.cumsum(counts)
@@ -140,10 +141,10 @@ class Ratings:
 
     def merged(
         self,
-        user: NDArray[np.int64],
-        item: NDArray[np.int64],
-        value: NDArray[np.float64],
-        weight: NDArray[np.float64],
+        user: Rows,
+        item: Rows,
+        value: Floats,
+        weight: Floats,
         user_ids: list[Hashable],
         item_ids: list[Hashable],
     ) -> tuple[Ratings, Changes]:
@@ -286,10 +287,10 @@ class Changes:
     value, weight : ndarray of float64, shape (n,)
     """
 
-    user: NDArray[np.int64]
-    item: NDArray[np.int64]
-    value: NDArray[np.float64]
-    weight: NDArray[np.float64]
+    user: Rows
+    item: Rows
+    value: Floats
+    weight: Floats
 
     @classmethod
     def between(cls, gone: Sequence[Any], come: Sequence[Any]) -> Changes:
@@ -314,7 +315,7 @@ class Changes:
         return self.user[at], self.value[at], self.weight[at]
 
     @cached_property
-    def _by_item(self) -> NDArray[np.int64]:
+    def _by_item(self) -> Rows:
         return np.argsort(self.item, kind="stable")
 
 
@@ -358,7 +359,7 @@ def _require_trainset(given: Any) -> None:
     raise DataError(f"found a {name} to fit on; expected a Surprise Trainset: {remedy}")
 
 
-def _numbers(lists: Sequence[Sequence[tuple[int, float]]], n: int) -> NDArray[np.float64]:
+def _numbers(lists: Sequence[Sequence[tuple[int, float]]], n: int) -> Floats:
     """Items and ratings in turn."""
     first = lists[0][0][1]
     try:

@@ -1,4 +1,4 @@
-"""Times as seconds since 1970, whatever they were written as.
+"""Times as seconds since 1970, whatever they were written as, and weights by age.
 
 Numbers say by their size what they count: seconds until the year 5138 are below 1e11, and so
 milliseconds from 1973 on are above, and so on by the thousand. Whole numbers from 1900 to 2100 are
@@ -11,14 +11,16 @@ from __future__ import annotations
 import re
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ..errors import DataError, LLMTokensWarning, sample
+from ..runtime.arrays import Floats, Mask
 
 _MISSING = (
     "",
@@ -52,7 +54,7 @@ _DAY_AND_MONTH = re.compile(r"(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d{2})((?:,? .*)
 
 def seconds(
     times: Any, what: str = "timestamps", where: Callable[[int], str] | None = None
-) -> NDArray[np.float64]:
+) -> Floats:
     """Seconds since 1970, NaN where there is no time.
 
     Parameters
@@ -91,7 +93,7 @@ def seconds(
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         return _since_1970(column)
     if pd.api.types.is_timedelta64_dtype(column.dtype):
-        since: NDArray[np.float64] = np.asarray(column.dt.total_seconds(), np.float64)
+        since: Floats = np.asarray(column.dt.total_seconds(), np.float64)
         return since
     if isinstance(column.dtype, pd.PeriodDtype):
         return _since_1970(pd.Series(column.dt.to_timestamp()))
@@ -134,16 +136,14 @@ def seconds(
     )
 
 
-def _since_1970(column: pd.Series) -> NDArray[np.float64]:
+def _since_1970(column: pd.Series) -> Floats:
     unit = column.dt.unit  # nanoseconds would end in the year 2262
     epoch, second = pd.Timestamp(0, tz=column.dt.tz).as_unit(unit), pd.Timedelta(1, "s")
     since = (column - epoch) / second.as_unit(unit)
     return np.asarray(since, np.float64)
 
 
-def _in_unit(
-    values: NDArray[np.float64], what: str, place: Callable[[int], str]
-) -> NDArray[np.float64]:
+def _in_unit(values: Floats, what: str, place: Callable[[int], str]) -> Floats:
     """Numbers in seconds, by the unit that their size says."""
     known = ~np.isnan(values)
     size = np.abs(values[known])
@@ -180,9 +180,7 @@ def _in_unit(
     return values / next(per for name, _, _, per in _UNITS if name == most)
 
 
-def _without_marks(
-    values: NDArray[np.float64], absent: NDArray[np.bool_], what: str
-) -> NDArray[np.float64]:
+def _without_marks(values: Floats, absent: Mask, what: str) -> Floats:
     """NaN for 0 and -1, where all others are times."""
     if not absent.any():
         return values
@@ -199,14 +197,14 @@ def _shown(value: float) -> float | int:
     return int(value) if value == np.floor(value) else float(value)
 
 
-def _reads_as_day(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _reads_as_day(values: Floats) -> Mask:
     with np.errstate(invalid="ignore"):
         month, day = values // 100 % 100, values % 100
         right = (values >= 19_000_101) & (values <= 21_001_231)
         return right & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
 
 
-def _calendar(year: Any, month: Any, day: Any) -> NDArray[np.float64]:
+def _calendar(year: Any, month: Any, day: Any) -> Floats:
     """Seconds at the beginning of days."""
     known = ~np.isnan(year)
     parts = pd.DataFrame({"year": year, "month": month, "day": day})[known].astype(np.int64)
@@ -218,7 +216,7 @@ def _calendar(year: Any, month: Any, day: Any) -> NDArray[np.float64]:
     return out
 
 
-def _dates(column: pd.Series, what: str, place: Callable[[int], str]) -> NDArray[np.float64]:
+def _dates(column: pd.Series, what: str, place: Callable[[int], str]) -> Floats:
     """Dates and their text; NaN for what is neither."""
     texts = column.map(lambda x: x.removesuffix(" UTC") if isinstance(x, str) else x)
     read = pd.to_datetime(texts, utc=True, format="ISO8601", errors="coerce")
@@ -271,3 +269,68 @@ def moment(at: Any) -> float:
     if not np.isfinite(value):
         raise DataError(f'found at={at!r}; expected a number, a date, or "now"')
     return value
+
+
+def recency(n: int, timestamps: Sequence[float] | None, half_life: float | None) -> Floats:
+    """Weights that halve with every ``half_life`` before the newest rating, shape (n,).
+
+    >>> recency(3, [0, 5, 10], half_life=5.0).tolist()
+    [0.25, 0.5, 1.0]
+
+    Raises
+    ------
+    DataError
+        If only one of the two is given, or they cannot be used.
+    """
+    if timestamps is None and half_life is None:
+        return np.ones(n)
+    if timestamps is None or half_life is None:
+        raise DataError("timestamps and half_life go together; found only one of them")
+    times = checked_times(n, timestamps)
+    return decayed(times.max(initial=-np.inf) - times, checked_half_life(half_life))
+
+
+def checked_times(n: int, timestamps: Sequence[float]) -> Floats:
+    """Times of ``n`` ratings as numbers, in their order.
+
+    Raises
+    ------
+    DataError
+        If there are more or fewer, or some are neither numbers nor dates.
+    """
+    if isinstance(timestamps, Mapping):
+        raise DataError(
+            f"found timestamps of type {type(timestamps).__name__}; expected a list, in the order "
+            "of the ratings"
+        )
+    times = seconds(timestamps)
+    bad = int(np.sum(~np.isfinite(times)))
+    if times.shape != (n,) or bad:
+        raise DataError(
+            f"found timestamps of shape {times.shape}, {bad} of them neither numbers nor dates; "
+            f"expected {n} finite numbers or dates (as text: ISO 8601; others: pandas.to_datetime)"
+        )
+    return times
+
+
+def decayed(age: Floats, half_life: float) -> Floats:
+    """Weights by age: halved by every half-life, and never quite nothing."""
+    return np.maximum(0.5 ** (age / half_life), 1e-9)
+
+
+def checked_half_life(half_life: Any) -> float:
+    """A half-life as a number; a length of time, such as a timedelta, in seconds.
+
+    Raises
+    ------
+    DataError
+        Unless it is positive.
+    """
+    number = half_life
+    if isinstance(half_life, (timedelta, np.timedelta64)):  # that of pandas is one of the former
+        number = pd.Timedelta(half_life).total_seconds()
+    if isinstance(number, bool) or not (isinstance(number, Real) and 0 < float(number) < np.inf):
+        raise DataError(
+            f"found half_life={half_life!r}; expected a positive number, or a length of time"
+        )
+    return float(number)

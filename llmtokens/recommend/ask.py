@@ -14,8 +14,8 @@ from ..errors import DataError
 from ..runtime.arguments import require_length, require_share
 from ..runtime.arrays import Floats, Rows
 from .interface import FittedModel
-from .nearness import require_item_tokens, to_text
 from .ranking import basis, candidate_rows, diversified, lines, relevance, top_rows
+from .similar import require_item_tokens, to_text
 from .where import Where
 
 _JOINS = re.compile(r"\s*[,;&]\s*(?:(?:and|or)\b\s*)?|\s+(?:and|or)\s+", re.IGNORECASE)

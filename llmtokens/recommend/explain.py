@@ -14,8 +14,8 @@ from ..errors import DataError
 from ..runtime.arguments import require_length
 from ..runtime.arrays import Floats, Rows
 from .interface import FittedModel
-from .nearness import to_item
 from .ranking import basis, labels, top_rows
+from .similar import to_item
 
 _WORDS = {
     "user bias": "how this user rates in general",

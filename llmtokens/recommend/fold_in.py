@@ -11,12 +11,11 @@ import pandas as pd
 from ..data.entities import EntityIndex
 from ..data.ids import plain_id, plain_ids
 from ..data.ratings import Ratings
-from ..data.times import seconds
+from ..data.times import checked_times, recency, seconds
 from ..data.timestamps import Timestamps
 from ..errors import DataError, sample
 from ..runtime.arrays import Floats, Mask, Rows
 from ..tokens import LLMTokens
-from .ageing import checked_times, recency
 from .interface import FittedModel, Growth
 
 Model = TypeVar("Model", bound=FittedModel)

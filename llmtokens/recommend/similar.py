@@ -1,4 +1,4 @@
-"""What is like an item, and who is like a user: by texts, or by ratings."""
+"""What is near a text, what is like an item, and who is like a user: by texts, or by ratings."""
 
 from __future__ import annotations
 
@@ -12,13 +12,55 @@ from scipy import sparse
 from ..data.ids import as_column
 from ..errors import DataError, sample
 from ..runtime.arguments import require_length
-from ..runtime.arrays import Floats, Rows
+from ..runtime.arrays import Floats, Rows, cosines
 from ..tokens import LLMTokens
 from .interface import FittedModel
 from .ranking import labels, top_rows
 
 _LEAST = 0.05  # what the lowest rating counts: that something was chosen says something, too
 _DAMPING = 20.0  # added to the product of lengths: few ratings in common say little
+
+
+def require_item_tokens(model: FittedModel) -> LLMTokens:
+    """The item tokens.
+
+    Raises
+    ------
+    DataError
+        If there are none.
+    """
+    if model.item_tokens is None:
+        raise DataError(
+            "this algorithm has no item_tokens, so it cannot be asked in words: "
+            "fit with item_tokens"
+        )
+    return model.item_tokens
+
+
+def to_text(model: FittedModel, text: str) -> Floats:
+    """Cosine of the text of every item row with a text; NaN where an item has none.
+
+    In the encoder's own space; among tokens where the table has no embeddings.
+    """
+    tokens = require_item_tokens(model)
+    if tokens.embeddings is None:
+        return _by_row(model, cosines(tokens.vectors, tokens.query(text)))
+    near = (tokens.embeddings @ tokens.embed(text)).astype(np.float64)
+    return _by_row(model, np.where(tokens.embeddings.any(axis=1), near, np.nan))
+
+
+def to_item(model: FittedModel, item: int) -> Floats:
+    """Cosine of the text of every item row with that of one of them; NaN where there is none."""
+    tokens, row = model.item_tokens, int(model.text_rows[item])
+    if tokens is None or row < 0:
+        return np.full(model.items.n_rows, np.nan)
+    return _by_row(model, tokens.similarities(tokens.ids[row]))
+
+
+def _by_row(model: FittedModel, of_ids: Floats) -> Floats:
+    """What the ids of the table have, for every item row."""
+    rows = model.text_rows
+    return np.where(rows >= 0, of_ids[rows], np.nan)
 
 
 def similar_items(model: FittedModel, iid: Hashable, n: int, by: str) -> pd.DataFrame:

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import sparse
 
 from ..errors import DataError, FileFormatError, sample
+from ..runtime.arrays import Floats, Mask
 from .labels import DEFAULT_SEPARATOR, as_text, find_separator, kept_whole, labels
 
 if TYPE_CHECKING:
     from ..encode import Encoder
 
-Features = tuple[Any, NDArray[np.bool_]]  # rows, dense or a csr_array, and which say anything
+Features = tuple[Any, Mask]  # rows, dense or a csr_array, and which say anything
 # of text: fill, width and length; a width from a file must not fill the memory
 _SPEC = re.compile(r"(.?[<>^])?\d{0,3}(\.\d{1,9})?s?", re.DOTALL)
 _BRACES = re.compile(r"\{\{|\}\}|\{[^{}]*\}")  # a brace that is text, or a field
@@ -138,7 +138,7 @@ class NumberBlock:
         return found
 
     @staticmethod
-    def _values(frame: pd.DataFrame, column: str) -> NDArray[np.float64]:
+    def _values(frame: pd.DataFrame, column: str) -> Floats:
         require_columns(frame, [column])
         try:
             return pd.to_numeric(frame[column]).to_numpy(np.float64, na_value=np.nan)
@@ -269,7 +269,7 @@ def fields(template: str) -> list[str]:
     return list(dict.fromkeys(field.name for field in parse(template)[1]))
 
 
-def as_matrix(array: Any) -> NDArray[np.float64]:
+def as_matrix(array: Any) -> Floats:
     """A finite 2-D float array, or an error that says where it is not.
 
     Raises

@@ -15,7 +15,7 @@ from ..data.ids import plain_ids
 from ..data.ratings import Ratings
 from ..data.times import seconds
 from ..errors import DataError
-from ..runtime.arrays import Floats, Rows
+from ..runtime.arrays import Floats, Mask, Rows
 
 _DAMPING = 10.0  # ratings at the mean of all that every user is given beside their own
 
@@ -83,7 +83,7 @@ class History:
             weight = weight * 0.5 ** (_age(users[0], times) / half_life)
         return cls(plain_ids(users[1]), plain_ids(items[1]), users[0], items[0], weight)
 
-    def counts(self, known: NDArray[np.bool_]) -> Rows:
+    def counts(self, known: Mask) -> Rows:
         """How many ratings of items that are known count for each user, shape (n_users,)."""
         counted = self.user[known[self.item] & (self.weight != 0)]
         return np.bincount(counted, minlength=len(self.user_ids)).astype(np.int64)

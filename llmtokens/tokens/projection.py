@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ..errors import DataError, FileFormatError, sample
-from ..runtime.arrays import Floats, unit_rows
+from ..runtime.arrays import Floats, Singles, unit_rows
 from .blocks import (
     BLOCKS,
     Block,
@@ -48,9 +48,9 @@ class Projection:
     blocks: tuple[Block, ...]
     widths: tuple[int, ...]
     groups: tuple[int, ...]
-    mean: NDArray[np.float64]
-    components: NDArray[np.float64]
-    explained_variance_ratio: NDArray[np.float64]
+    mean: Floats
+    components: Floats
+    explained_variance_ratio: Floats
     encoders: Encoders = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -90,7 +90,7 @@ class Projection:
         vectors: Sequence[NDArray[Any]],
         n_components: int,
         whiten: float,
-    ) -> tuple[Projection, NDArray[np.float32]]:
+    ) -> tuple[Projection, Singles]:
         """One projection for several tables, given their tokens row by row (zeros: absent)."""
         from .reducer import TokenReducer
 
@@ -242,7 +242,7 @@ class Projection:
             out[at] = unit_rows(np.asarray(total))
         return out
 
-    def tokens(self, features: Sequence[Features | None]) -> NDArray[np.float32]:
+    def tokens(self, features: Sequence[Features | None]) -> Singles:
         """The tokens of features, shape (n, d)."""
         lengths = {len(known[1]) for known in features if known is not None}
         if len(lengths) != 1:
@@ -387,7 +387,7 @@ def _encoder(block: TextBlock, encoders: Encoders, width: int | None) -> Encoder
     return encoder
 
 
-def _row(encoder: Encoder, text: str) -> NDArray[np.float64]:
+def _row(encoder: Encoder, text: str) -> Floats:
     """One text, by the encoder's short way for it where it has one."""
     quick = getattr(encoder, "encode_query", None)
     return np.asarray(encoder.encode([text]) if quick is None else quick(text), np.float64)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.decomposition import PCA
@@ -116,7 +115,7 @@ class TokenReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self._n_features_out = len(axes)
         return self
 
-    def transform(self, X: Any) -> NDArray[np.float64]:
+    def transform(self, X: Any) -> Floats:
         """Project rows, also ones not seen in ``fit``: (n_samples, n_kept)."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, accept_sparse="csr", reset=False)
@@ -127,13 +126,11 @@ class TokenReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         return unit_rows(Z) if self.row_norm else Z
 
 
-def _whitening(variance: NDArray[np.float64], power: float) -> NDArray[np.float64]:
+def _whitening(variance: Floats, power: float) -> Floats:
     """Factor per axis; axes of (numerically) no variance are noise and are switched off."""
     if len(variance) == 0 or not variance[0] > 0:
         return np.zeros(len(variance))
     relative = variance / variance[0]
     carries = relative > 1e-12
-    factor: NDArray[np.float64] = np.where(
-        carries, np.where(carries, relative, 1.0) ** (-power / 2), 0.0
-    )
+    factor: Floats = np.where(carries, np.where(carries, relative, 1.0) ** (-power / 2), 0.0)
     return factor

@@ -16,7 +16,7 @@ from ..data.ids import IdIndex, as_column, id_text, plain_ids
 from ..data.ratings import Ratings
 from ..errors import DataError, FileFormatError, LLMTokensWarning, sample
 from ..runtime.arguments import require_length
-from ..runtime.arrays import Rows, Singles, cosines, unit_rows
+from ..runtime.arrays import Floats, Rows, Singles, cosines, unit_rows
 from ..runtime.locks import cached_property
 from ..storage import container as store
 from ..storage.models import Array, check
@@ -93,7 +93,7 @@ class LLMTokens:
     """
 
     ids: list[Hashable]
-    vectors: NDArray[np.float32]
+    vectors: Singles
     projection: Projection
     labels: list[str] | None = None
     embeddings: NDArray[np.float16] | None = None
@@ -494,17 +494,17 @@ class LLMTokens:
         return self.vectors.shape[1]
 
     @property
-    def explained_variance_ratio(self) -> NDArray[np.float64]:
+    def explained_variance_ratio(self) -> Floats:
         """Share of the content's variance in each entry of a token, shape (d,)."""
         return self.projection.explained_variance_ratio
 
     @property
-    def mean(self) -> NDArray[np.float64]:
+    def mean(self) -> Floats:
         """Mean of the features of all blocks, one after the other, shape (n_features,)."""
         return self.projection.mean
 
     @property
-    def components(self) -> NDArray[np.float64]:
+    def components(self) -> Floats:
         """Projects features: ``(features - mean) @ components.T``, shape (d, n_features)."""
         return self.projection.components
 
@@ -540,7 +540,7 @@ class LLMTokens:
     def _index(self) -> IdIndex:
         return IdIndex(self.ids)
 
-    def align(self, raw_ids: Iterable[Hashable]) -> NDArray[np.int64]:
+    def align(self, raw_ids: Iterable[Hashable]) -> Rows:
         """Row of each raw id in ``vectors``, -1 where it has no token, shape (n,).
 
         Ids match exactly, or else through ``str(id)`` where only one token's id reads so:
@@ -548,7 +548,7 @@ class LLMTokens:
         """
         return self._index.rows(raw_ids)
 
-    def transform(self, data: Any) -> NDArray[np.float32]:
+    def transform(self, data: Any) -> Singles:
         """Tokens of new content, projected as the table's own, shape (n_new, d).
 
         Parameters
@@ -567,7 +567,7 @@ class LLMTokens:
         """
         return self.projection.tokens(self.projection.features(data))
 
-    def query(self, text: str) -> NDArray[np.float32]:
+    def query(self, text: str) -> Singles:
         """The token of a text in a person's own words, shape (d,).
 
         It is encoded as the text of every id was, in place of the whole template; categories,
@@ -644,7 +644,7 @@ class LLMTokens:
             columns["label"] = as_column([self.labels[row] for row in rows])
         return pd.DataFrame(columns | {"similarity": near[rows]})
 
-    def similarities(self, raw_id: Hashable) -> NDArray[np.float64]:
+    def similarities(self, raw_id: Hashable) -> Floats:
         """Cosine of the text of every id with that of one, shape (n,); NaN where there is none.
 
         As in :meth:`similar`.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ...data.entities import EntityIndex
 from ...data.ratings import Ratings
 from ...kernels import sgd
+from ...runtime.arrays import Floats, Rows, Singles
 from ..ridge import TokenRidge, apply_map
 from ..selection import Correction, Said, leading
 from ..user_text import UserText
@@ -40,13 +41,13 @@ class Sides(NamedTuple):
     qi: NDArray[Any]
     bu: NDArray[Any]
     bi: NDArray[Any]
-    user_map: NDArray[np.float64]
-    item_map: NDArray[np.float64]
+    user_map: Floats
+    item_map: Floats
     text_share: NDArray[Any]
     correction: Correction
-    picks: NDArray[np.float64]
-    lead: NDArray[np.float32]
-    lead_centre: NDArray[np.float32]
+    picks: Floats
+    lead: Singles
+    lead_centre: Singles
     lead_scale: float
 
     @classmethod
@@ -61,7 +62,7 @@ class Sides(NamedTuple):
     def of(
         cls,
         ratings: Ratings,
-        y: NDArray[np.float64],
+        y: Floats,
         users: EntityIndex,
         items: EntityIndex,
         f: Factors,
@@ -107,15 +108,15 @@ class Sides(NamedTuple):
 
 def _said(
     ratings: Ratings,
-    y: NDArray[np.float64],
+    y: Floats,
     f: Factors,
     q_text: NDArray[Any],
-    b_text: NDArray[np.float64],
-) -> Callable[[NDArray[np.int64]], Said]:
+    b_text: Floats,
+) -> Callable[[Rows], Said]:
     """What the selection correction is learned from, of some ratings at a time."""
     kind, better, b_better = f.qi.dtype, np.ascontiguousarray(f.qi - q_text), f.bi - b_text
 
-    def said(at: NDArray[np.int64]) -> Said:
+    def said(at: Rows) -> Said:
         user, item = ratings.user[at].astype(np.int64), ratings.item[at].astype(np.int64)
         learned, gap = np.zeros(len(at), kind), np.zeros(len(at), kind)
         sgd.pair_dots(user, item, f.pu, f.qi, learned)
@@ -126,13 +127,13 @@ def _said(
     return said
 
 
-def item_share(counts: NDArray[Any]) -> NDArray[np.float64]:
+def item_share(counts: NDArray[Any]) -> Floats:
     """The share of an item's estimate that still comes from its text."""
-    share: NDArray[np.float64] = _FEW / (_FEW + counts)
+    share: Floats = _FEW / (_FEW + counts)
     return share
 
 
-def _judge(others: NDArray[Any], counts: NDArray[np.integer]) -> NDArray[np.float64]:
+def _judge(others: NDArray[Any], counts: NDArray[np.integer]) -> Floats:
     """Turns errors of [factors, bias] into errors of ratings, as the other side weighs them.
 
     Columns are the leading directions of the second moment of [other side's factors, 1] over the

@@ -13,7 +13,7 @@ from ...data.ratings import Ratings
 from ...errors import DataError
 from ...kernels import sgd
 from ...runtime.arguments import generator
-from ...runtime.arrays import Singles
+from ...runtime.arrays import Floats, Mask, Singles
 from ...tokens import LLMTokens
 from ..base import TokenAlgoBase, fitted
 from ..drift import Moments, Sequence, learn_scale
@@ -262,11 +262,11 @@ class LLMTokensSVD(TokenAlgoBase):
     def _descend(
         self,
         ratings: Ratings,
-        value: NDArray[np.float64],
+        value: Floats,
         mean: float,
         start: Factors,
         rng: np.random.RandomState,
-        anchored: NDArray[np.bool_] | None = None,
+        anchored: Mask | None = None,
         fixed: Singles | None = None,
     ) -> Factors:
         """Stochastic gradient descent from ``start``, towards it where ``anchored``.
@@ -302,7 +302,7 @@ class LLMTokensSVD(TokenAlgoBase):
         k = self.n_factors
         return Factors(np.ascontiguousarray(pu[:, :k]), np.ascontiguousarray(qi[:, :k]), bu, bi)
 
-    def _rates(self, kind: str) -> NDArray[np.float64]:
+    def _rates(self, kind: str) -> Floats:
         """Step sizes or shrinkages of bu, bi, pu, qi."""
         own = [getattr(self, f"{kind}_{name}") for name in ("bu", "bi", "pu", "qi")]
         common = getattr(self, f"{kind}_all")
