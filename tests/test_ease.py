@@ -11,7 +11,7 @@ from surprise import Dataset, Reader
 from llmtokens import LLMTokens
 from llmtokens.algorithms.ease import LLMTokensEASE, solver
 from llmtokens.algorithms.ease.solver import DenseItems, FactoredItems, solve
-from llmtokens.algorithms.ease.text_kernel import TextSmoother
+from llmtokens.algorithms.ease.text_kernel import TextKernel
 from llmtokens.algorithms.ease.tuning import choose, left_out_scores, ranking_gains
 from llmtokens.data.entities import EntityIndex
 from llmtokens.errors import DataError
@@ -149,21 +149,21 @@ def test_given_parameters_are_kept():
 def test_kernel_features_give_the_kernel_of_scaled_tokens():
     vectors = RNG.normal(size=(9, 3)).astype(np.float32)
     items = EntityIndex("item", list(range(8)), 6, vectors, np.arange(9) < 8)
-    smoother = TextSmoother.learn(items, np.array([3, 1, 4, 1, 5, 9]))
-    features = smoother.features
+    kernel = TextKernel.learn(items, np.array([3, 1, 4, 1, 5, 9]))
+    features = kernel.features
     scaled = vectors / np.sqrt(np.mean(np.sum(vectors[:6] ** 2, axis=1)))
     kernel = np.exp(-np.sum((scaled[:6, None] - scaled[None, :6]) ** 2, axis=2))
     np.testing.assert_allclose(features[:6] @ features[:6].T, kernel, atol=3e-3)
     assert not features[8].any()
 
 
-def test_the_smoother_is_ridge_regression_on_its_features():
+def test_the_text_kernel_is_ridge_regression_on_its_features():
     vectors = RNG.normal(size=(9, 3)).astype(np.float32)
     items = EntityIndex("item", list(range(8)), 6, vectors, np.arange(9) < 8)
-    smoother = TextSmoother.learn(items, np.ones(6, int))
-    y, phi = RNG.normal(size=6), smoother.features.astype(float)
+    kernel = TextKernel.learn(items, np.ones(6, int))
+    y, phi = RNG.normal(size=6), kernel.features.astype(float)
     w = np.linalg.solve(phi[:6].T @ phi[:6] + 0.3 * np.eye(6), phi[:6].T @ (y - y.mean()))
-    found = smoother.smooth(y[None].astype(np.float32), slice(None))[0]
+    found = kernel.smooth(y[None].astype(np.float32), slice(None))[0]
     np.testing.assert_allclose(found, y.mean() + phi @ w, atol=1e-4)
 
 

@@ -88,12 +88,12 @@ def test_factors_do_not_grow_without_end(monkeypatch):
 
 def refit(algo):
     """The weights and the text map that the model's data give, its constants as they are."""
-    rows, smoother = algo.interactions_, algo.smoother_
-    features = used_features(smoother, rows.shape[1])
+    rows, kernel = algo.interactions_, algo.text_kernel_
+    features = used_features(kernel, rows.shape[1])
     weights = solve(rows, features, algo.token_weight_, algo.l2_, algo.max_dense)
-    if smoother is None:
+    if kernel is None:
         return weights, None
-    warm = smoother.features[: rows.shape[1]].astype(float)
+    warm = kernel.features[: rows.shape[1]].astype(float)
     return weights, warm @ np.linalg.inv(warm.T @ warm + 0.3 * np.eye(warm.shape[1]))
 
 
@@ -104,7 +104,7 @@ def is_a_refit(algo):
         weights_of(algo.item_weights_, n), weights_of(expected, n), atol=2e-5
     )
     if mixing is not None:
-        np.testing.assert_allclose(algo.smoother_.mixing, mixing, atol=2e-4)
+        np.testing.assert_allclose(algo.text_kernel_.mixing, mixing, atol=2e-4)
     np.testing.assert_allclose(
         algo.popularity_, algo.interactions_.sum(axis=0) / algo.ratings_.n_users, atol=1e-6
     )
@@ -173,8 +173,8 @@ def test_new_text_of_a_known_item_changes_what_it_is_near_to(before):
     algo.fold_in_item(TRAINED, {"title": "Robots in Love", "description": "Robots fall in love."})
     is_a_refit(algo)
     row = algo.items_.rows([TRAINED])
-    made = algo.smoother_.landmarks.features(algo.items_.tokens[row])
-    np.testing.assert_array_equal(algo.smoother_.features[row], made)
+    made = algo.text_kernel_.landmarks.features(algo.items_.tokens[row])
+    np.testing.assert_array_equal(algo.text_kernel_.features[row], made)
 
 
 def test_a_new_item_is_scored_from_its_text_until_it_is_rated(before):

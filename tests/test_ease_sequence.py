@@ -252,5 +252,5 @@ def test_new_items_at_random_times_need_no_other_share(feed):
     assert np.isnan(times.of_ratings(model.ratings)).any()
     rows = np.arange(model.ratings.n)
     made = History.of(model.ratings, np.zeros(len(rows)))
-    found = choose_cold_start(made, model.interactions, model.smoother, None, 0.0, 10.0, 1000)
+    found = choose_cold_start(made, model.interactions, model.text_kernel, None, 0.0, 10.0, 1000)
     assert found == USUAL

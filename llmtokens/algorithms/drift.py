@@ -59,11 +59,11 @@ class Sequence(NamedTuple):
 
     def smoothed(self, e: Floats, precision: Floats, scale: DriftScale) -> tuple[Floats, Floats]:
         """Means and variances of ``s`` given errors ``e``, both in this order."""
-        mean, spread, out = np.empty_like(e), np.empty_like(e), np.empty_like(e)
+        mean, variance, out = np.empty_like(e), np.empty_like(e), np.empty_like(e)
         kernels.sample(
-            self.ptr, self.gap, e, precision, *scale, np.zeros_like(e), out, mean, spread
+            self.ptr, self.gap, e, precision, *scale, np.zeros_like(e), out, mean, variance
         )
-        return mean, spread
+        return mean, variance
 
 
 class Moments(NamedTuple):
@@ -114,8 +114,8 @@ def learn_scale(sequence: Sequence, errors: Floats, unit: float) -> DriftScale |
     sure = np.ones(len(errors))
 
     def loss(scale: DriftScale) -> float:
-        mean, spread = sequence.smoothed(errors, sure, scale)
-        return float(np.mean(((errors - mean) / (1 - spread)) ** 2))
+        mean, variance = sequence.smoothed(errors, sure, scale)
+        return float(np.mean(((errors - mean) / (1 - variance)) ** 2))
 
     scale = DriftScale(_START, unit)
     for _ in range(2):

@@ -21,14 +21,14 @@ from scipy import linalg
 from ..data.ratings import Rated
 from ..runtime.arrays import Floats
 
-Evidence = tuple[Floats, Floats]  # a design G (n, m) and what the prior leaves open, y - G z_0
+Regression = tuple[Floats, Floats]  # a design G (n, m) and what the prior leaves open, y - G z_0
 
 
 def update(
     design: Floats,
     weights: Floats,
-    spread: Floats,
-    news: Evidence,
+    root: Floats,
+    news: Regression,
     news_weights: Floats,
 ) -> Floats:
     """``z - z_0``, shape (m,), where ``z_0`` knows all ratings but those that are news.
@@ -40,7 +40,7 @@ def update(
     design : ndarray of shape (n, m)
         Of all ratings there are.
     weights : ndarray of shape (n,)
-    spread : ndarray of shape (m, r)
+    root : ndarray of shape (m, r)
         ``L``.
     news : tuple of ndarray of shape (k, m) and (k,)
         A design, and what ``z_0`` leaves open of it: of ratings that came, and of those that went.
@@ -48,8 +48,8 @@ def update(
         Below 0 for ratings that went.
     """
     known, open_ = news
-    right = (known @ spread).T @ (news_weights * open_)
-    out: Floats = spread @ linalg.cho_solve(_precision(design @ spread, weights), right)
+    right = (known @ root).T @ (news_weights * open_)
+    out: Floats = root @ linalg.cho_solve(_precision(design @ root, weights), right)
     return out
 
 
@@ -59,15 +59,15 @@ def all_new(rated: Rated, changes: Rated) -> bool:
 
 
 def influence(
-    design: Floats, open_: Floats, weights: Floats, spread: Floats, query: Floats
+    design: Floats, open_: Floats, weights: Floats, root: Floats, query: Floats
 ) -> Floats:
     """By how much ``query @ z`` is higher for having each rating, shape (n,)."""
-    lead = design @ spread
+    lead = design @ root
     factor = _precision(lead, weights)
     inner = linalg.cho_solve(factor, lead.T)
     residual = open_ - weights * open_ @ lead @ inner
     leverage = weights * np.einsum("nr,rn->n", lead, inner)
-    out: Floats = weights * ((query @ spread) @ inner) * residual / np.maximum(1 - leverage, 1e-12)
+    out: Floats = weights * ((query @ root) @ inner) * residual / np.maximum(1 - leverage, 1e-12)
     return out
 
 

@@ -32,8 +32,8 @@ def line(scores: Floats, residual: Floats) -> tuple[float, float]:
 
     The slope is never 0 or less: higher scores mean higher ratings, whatever the noise says.
     """
-    centre, spread = float(scores.mean()), float(scores.var())
-    slope = float(np.mean(residual * (scores - centre))) / spread if spread > 1e-12 else 0.0
+    centre, variance = float(scores.mean()), float(scores.var())
+    slope = float(np.mean(residual * (scores - centre))) / variance if variance > 1e-12 else 0.0
     return max(slope, 1e-3 * float(residual.std()), 1e-9), centre
 
 
@@ -44,10 +44,10 @@ def bounds(ratings: Ratings) -> tuple[float, float]:
     return (low, high) if honest else (-np.inf, np.inf)
 
 
-def bend(est: Floats, low: float, high: float) -> Floats:
+def soft_clip(est: Floats, low: float, high: float) -> Floats:
     """Strictly increasing, inside (low, high), and the identity but for the outer twentieths.
 
-    >>> bend(np.array([-3.0, 3.0, 7.0, 8.0]), 1.0, 5.0).round(2).tolist()
+    >>> soft_clip(np.array([-3.0, 3.0, 7.0, 8.0]), 1.0, 5.0).round(2).tolist()
     [1.01, 3.0, 4.98, 4.99]
     """
     margin = _MARGIN * (high - low)

@@ -47,7 +47,7 @@ def leading(items: EntityIndex, n: int) -> tuple[Singles, Singles, float]:
     return lead, centre, scale
 
 
-class Evidence(NamedTuple):
+class UserSums(NamedTuple):
     """Sums over the ratings of each user.
 
     Attributes
@@ -116,29 +116,29 @@ class Correction(NamedTuple):
         centre = ratings.item_counts @ lead.astype(np.float64) / ratings.n
         x, n = _design(lead, centre), ratings.n_users
 
-        def evidence(users: Rows) -> Evidence:
+        def sums(users: Rows) -> UserSums:
             ptr, at = _chosen(ratings, users)
             (item, *targets), m, d = said(at), len(users), x.shape[1]
-            made = Evidence(np.empty((m, d, d)), np.empty((m, 2, d)), np.empty((m, 2)))
+            made = UserSums(np.empty((m, d, d)), np.empty((m, 2, d)), np.empty((m, 2)))
             kernels.user_products(ptr, item, x, np.stack(targets).astype(np.float64), *made)
             return made
 
         judges = np.arange(0, n, -(-n // _JUDGES))
-        judged = evidence(judges)
+        judged = sums(judges)
         made, rows = cls._of(judged, centre), np.empty((n, x.shape[1]))
         rows[judges] = made._rows(judged)
         total = judged.square[:, -1]  # of the rows of X
         made = made._replace(usual=float(np.sum(rows[judges] * total) / total[:, -1].sum()))
         others = np.setdiff1d(np.arange(n), judges)
         for k in range(0, len(others), _JUDGES):
-            rows[others[k : k + _JUDGES]] = made._rows(evidence(others[k : k + _JUDGES]))
+            rows[others[k : k + _JUDGES]] = made._rows(sums(others[k : k + _JUDGES]))
         return made, rows
 
     @classmethod
-    def _of(cls, evidence: Evidence, centre: Floats) -> Correction:
-        square, along, size = evidence
+    def _of(cls, sums: UserSums, centre: Floats) -> Correction:
+        square, along, size = sums
         first = _learned(square, along[:, 0], size[:, 0])
-        second = _learned(square, *evidence.without(_expected(square, along[:, 0], *first)))
+        second = _learned(square, *sums.without(_expected(square, along[:, 0], *first)))
         mean, spread, noise = (np.array(pair) for pair in zip(first, second, strict=True))
         return cls(mean, spread, noise, centre, 0.0)
 
@@ -147,14 +147,14 @@ class Correction(NamedTuple):
         x, targets = _design(lead, self.centre), np.stack([gap, rest])
         weighted = x * weights[:, None]
         sums = x.T @ weighted, targets @ weighted, targets**2 @ weights
-        out: Floats = self._rows(Evidence(*(part[None] for part in sums)))[0]
+        out: Floats = self._rows(UserSums(*(part[None] for part in sums)))[0]
         return out
 
-    def _rows(self, evidence: Evidence) -> Floats:
-        """``D_u`` of the users the evidence is of, shape (n, d)."""
+    def _rows(self, sums: UserSums) -> Floats:
+        """``D_u`` of the users the sums are of, shape (n, d)."""
         first, second = zip(self.mean, self.spread, self.noise, strict=True)
-        rows = _expected(evidence.square, evidence.along[:, 0], *first)
-        rows = rows + _expected(evidence.square, evidence.without(rows)[0], *second)
+        rows = _expected(sums.square, sums.along[:, 0], *first)
+        rows = rows + _expected(sums.square, sums.without(rows)[0], *second)
         rows[:, :-1] -= self.mean.sum(axis=0)[:-1]
         return rows
 

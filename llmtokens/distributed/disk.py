@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..algorithms.bpmf.features import Known
-from ..algorithms.bpmf.shards import Rated, Shard, Shards, users_a_shard
+from ..algorithms.bpmf.shards import Shard, ShardRatings, Shards, users_a_shard
 from ..data.ratings import Ratings
 from ..errors import DataError, FileFormatError, StorageError
 from ..runtime.arrays import Floats, Singles
@@ -137,7 +137,7 @@ def write(
     rows = {"lead": known.lead[: ratings.n_items], "about": known.users[:n_users]}
     store.write(where.path(ROWS), _KNOWN, {}, rows)
     for index, first in enumerate(bounds[:-1]):
-        rated = Rated.of_users(ratings, slice(first, bounds[index + 1]), std)
+        rated = ShardRatings.of_users(ratings, slice(first, bounds[index + 1]), std)
         arrays = rated._asdict()
         if times is not None:
             at = slice(*ratings.user_ptr[[first, bounds[index + 1]]])
@@ -156,7 +156,7 @@ class DiskShards(Shards):
         for index in indices:
             first, end = where.bounds[index], where.bounds[index + 1]
             arrays = dict(store.read(_shard_path(where, index), _RATINGS, mmap=True)[2])
-            times, rated = arrays.pop("times", None), Rated(**arrays)
+            times, rated = arrays.pop("times", None), ShardRatings(**arrays)
             shard = Shard(
                 index, first, rated, np.array(rows["about"][first:end]), lead, where.n_factors,
                 where.seed, times,

@@ -18,7 +18,7 @@ from ..algorithms.bpmf.chain import Chain, kept_samples
 from ..algorithms.bpmf.drift import DriftPrior
 from ..algorithms.bpmf.features import Known
 from ..algorithms.bpmf.fitted import FittedBPMF
-from ..algorithms.bpmf.model import spread
+from ..algorithms.bpmf.model import standard_deviation
 from ..algorithms.drift import Moments
 from ..data.entities import EntityIndex
 from ..data.ratings import Ratings
@@ -159,7 +159,8 @@ class _Job:
         self.known: Known = algo._known(users, items)
         self.moments = Moments.of(algo.timestamps, ratings)
         passing = replace(ratings)  # what it works out and keeps is gone when the fit begins
-        self.std, self._every, self._path = spread(passing), every, folder / disk.CHECKPOINT
+        self.std = standard_deviation(passing)
+        self._every, self._path = every, folder / disk.CHECKPOINT
         self._losses = 0
         self._fit = _digest(algo, ratings, self.known, self.moments)
         saved = self._saved()

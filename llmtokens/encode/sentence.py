@@ -290,7 +290,7 @@ class SentenceEncoder:
         order = sorted(range(len(texts)), key=lambda k: (lengths[k], len(texts[k])), reverse=True)
         groups = list(of_one_length(order, lengths, self.batch_size))
         work = ((rows, filled([texts[k] for k in rows], lengths[rows[0]])) for rows in groups)
-        for rows, vectors in self._spread(work):
+        for rows, vectors in self._embedded(work):
             yield rows, vectors[: len(rows)]
 
     def _progress(self, n: int) -> Any:
@@ -304,7 +304,7 @@ class SentenceEncoder:
             disable=None if self.show_progress is None else not self.show_progress,
         )
 
-    def _spread(self, work: Iterable[Batch]) -> Iterator[Batched]:
+    def _embedded(self, work: Iterable[Batch]) -> Iterator[Batched]:
         """Rows of every batch: here, or wherever joblib is told to work."""
         from joblib import Parallel, delayed, effective_n_jobs
 

@@ -85,7 +85,7 @@ def sample(
     normals: np.ndarray,
     out: np.ndarray,
     mean: np.ndarray,
-    spread: np.ndarray,
+    variances: np.ndarray,
 ) -> None:
     """Draw all ``s`` given all ``e``; leave their means and variances, too.
 
@@ -96,7 +96,7 @@ def sample(
         last = ptr[u + 1] - 1
         m = 0.0
         p = 0.0
-        # forward: s_t | e_1 ... e_t ~ N(mean_t, spread_t)
+        # forward: s_t | e_1 ... e_t ~ N(mean_t, variance_t)
         for t in range(first, last + 1):
             rho = np.exp(-gap[t] / tau)
             out[t] = rho  # until it is drawn
@@ -106,23 +106,23 @@ def sample(
             m += gain * (e[t] - m)
             p -= gain * p
             mean[t] = m
-            spread[t] = p
+            variances[t] = p
         rho = 0.0
         if last >= first:
             rho = out[last]
-            out[last] = mean[last] + np.sqrt(spread[last]) * normals[last]
+            out[last] = mean[last] + np.sqrt(variances[last]) * normals[last]
         # back: s_t | s_(t+1), e_1 ... e_t, with J = p rho / (variance + rho^2 (p - variance));
         # means and variances given all e as well (Rauch, Tung & Striebel 1965)
         for t in range(last - 1, first - 1, -1):
             m = mean[t]
-            p = spread[t]
+            p = variances[t]
             ahead = variance + rho * rho * (p - variance)
             j = p * rho / ahead
             left = max(p - j * rho * p, 0.0)
             before = out[t]
             out[t] = m + j * (out[t + 1] - rho * m) + np.sqrt(left) * normals[t]
             mean[t] = m + j * (mean[t + 1] - rho * m)
-            spread[t] = max(p + j * j * (spread[t + 1] - ahead), 0.0)
+            variances[t] = max(p + j * j * (variances[t + 1] - ahead), 0.0)
             rho = before
 
 

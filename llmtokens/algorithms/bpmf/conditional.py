@@ -20,7 +20,7 @@ def conditional(
     open_: Floats,
     precision: Floats,
     prior: Floats,
-    spread: NDArray[np.floating],
+    covariance: NDArray[np.floating],
     normals: Floats | None,
     blur: tuple[Floats, Floats] | None = None,
 ) -> tuple[Floats, Floats]:
@@ -35,16 +35,16 @@ def conditional(
     variational Bayes (Lim & Teh 2007).
 
     Shapes: ``design`` (s, n, k), ``open_`` (s, n), ``precision`` (n,), ``prior`` (s, k),
-    ``spread`` (s, k, k), ``normals`` (s, k).
+    ``covariance`` (s, k, k), ``normals`` (s, k).
     """
     weighted = (design * precision[:, None]).transpose(0, 2, 1)
-    spread = spread.astype(np.float64)
+    covariance = covariance.astype(np.float64)
     residual = open_ - np.einsum("snk,sk->sn", design, prior)
     gram, side = weighted @ design, weighted @ residual[:, :, None]
     if blur is not None:
         gram, side = gram + blur[0], side - (prior @ blur[0] + blur[1])[:, :, None]
-    system = np.eye(prior.shape[1]) + spread @ gram
-    right = np.concatenate([spread @ side, spread], axis=2)
+    system = np.eye(prior.shape[1]) + covariance @ gram
+    right = np.concatenate([covariance @ side, covariance], axis=2)
     solved = np.linalg.solve(system, right)
     out, left = prior + solved[:, :, 0], solved[:, :, 1:]
     if normals is not None:
@@ -58,7 +58,7 @@ def _root(covariance: Floats) -> NDArray[np.floating]:
     root: NDArray[np.floating]
     try:
         root = np.linalg.cholesky(covariance)
-    except np.linalg.LinAlgError:  # fewer rows than dims were there to learn the prior's spread
+    except np.linalg.LinAlgError:  # fewer rows than dims were there to learn the prior's covariance
         values, axes = np.linalg.eigh(covariance)
         root = axes * np.sqrt(np.maximum(values, 0))[:, None]
     return root
@@ -69,7 +69,7 @@ def influence(
     open_: Floats,
     precision: Floats,
     prior: Floats,
-    spread: NDArray[np.floating],
+    covariance: NDArray[np.floating],
     query: Floats,
     blur: tuple[Floats, Floats],
 ) -> Floats:
@@ -83,8 +83,8 @@ def influence(
     with C the posterior covariance and e what the posterior mean leaves open (Cook & Weisberg
     1982); ``blur`` is held. Shapes as in :func:`conditional`; ``query`` (s, k).
     """
-    mean, covariance = conditional(design, open_, precision, prior, spread, None, blur)
-    ahead = design @ covariance
+    mean, left = conditional(design, open_, precision, prior, covariance, None, blur)
+    ahead = design @ left
     leverage = precision * np.einsum("snk,snk->sn", ahead, design)
     residual = open_ - np.einsum("snk,sk->sn", design, mean)
     out: Floats = precision * np.einsum("snk,sk->sn", ahead, query) * residual

@@ -107,11 +107,11 @@ class Drift:
     def draw(self, sweep: int, scale: DriftScale) -> None:
         """Draw the states, given what was read."""
         s, n = self._sequence, len(self._sequence.at)
-        normals, drawn, mean, spread = (np.empty(n) for _ in range(4))
+        normals, drawn, mean, variance = (np.empty(n) for _ in range(4))
         n_users = len(s.ptr) - 1
         for users, rng in by_block(self._seed, sweep, Purpose.DRIFT, self._first, n_users):
             rng.standard_normal(out=normals[s.ptr[users.start] : s.ptr[users.stop]])
         kernels.sample(
-            s.ptr, s.gap, self._errors, self._precision, *scale, normals, drawn, mean, spread
+            s.ptr, s.gap, self._errors, self._precision, *scale, normals, drawn, mean, variance
         )
         self.states[s.at] = drawn

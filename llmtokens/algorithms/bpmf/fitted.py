@@ -22,7 +22,7 @@ from .cold_start import EVEN_ODDS
 from .conditional import antithetic, conditional, influence, products
 from .features import LEAD, TextFeatures
 
-Evidence = tuple[Floats, Floats, Floats]
+Regression = tuple[Floats, Floats, Floats]
 
 _ROUNDS = 5  # in which a newcomer and what they are like just now find each other
 
@@ -55,7 +55,7 @@ class FittedBPMF(CorrectedModel):
     item_samples : ndarray of float32, shape (n_item_rows, samples, n_factors + 1)
         ``[q_i, b_i]``.
     user_open, item_open : ndarray of float32, shape (n_rows, open)
-        ``user_open[u] @ item_open[i]`` is the variance that the samples' spread leaves out.
+        ``user_open[u] @ item_open[i]`` is the variance that averaging over samples leaves out.
     user_map, item_map : ndarray of float32, shape (samples, n_features + 1, width)
         Turn ``[features, 1]`` into rows without ratings.
     user_spread, item_spread : ndarray of float32, shape (samples, width, width)
@@ -217,9 +217,9 @@ class FittedBPMF(CorrectedModel):
             uid, iids = self.users.ids[user], [self.items.ids[k] for k in items]
             times = self.timestamps.of_pairs([uid] * len(items), iids)
             values = values - self.std * self.drift_at(np.full(len(items), user), times)[0]
-        evidence = self._user_evidence(user, items, values, weights)
-        blur = self._blur(items, evidence[2])
-        found = influence(*evidence, prior, self.user_spread, query, blur)
+        regression = self._user_regression(user, items, values, weights)
+        blur = self._blur(items, regression[2])
+        found = influence(*regression, prior, self.user_spread, query, blur)
         out: Floats = self.std * found.mean(axis=0)
         return out
 
@@ -239,7 +239,9 @@ class FittedBPMF(CorrectedModel):
         of_unknown = samples[entities.unknown][:, None]
         return np.where(entities.has_token[rows][:, None], made, of_unknown)
 
-    def _user_evidence(self, row: int, items: Rows, values: Floats, weights: Floats) -> Evidence:
+    def _user_regression(
+        self, row: int, items: Rows, values: Floats, weights: Floats
+    ) -> Regression:
         """What a user's ratings say in every sample: design, what is open, and precisions."""
         n, c = self.user_samples.shape[1], self.lead.shape[1]
         q = self.item_samples[items].astype(np.float64).transpose(1, 0, 2)
@@ -268,7 +270,7 @@ class FittedBPMF(CorrectedModel):
         n, c = len(prior), self.lead.shape[1]
         if not len(items):
             return {"user_samples": prior, "user_open": self._user_open(row, prior)}
-        design, open_, precision = self._user_evidence(row, items, values, weights)
+        design, open_, precision = self._user_regression(row, items, values, weights)
         known = prior, self.user_spread, antithetic(*prior.shape)
         blur = self._blur(items, precision)
         drawn, _ = conditional(design, open_, precision, *known, blur)
@@ -318,13 +320,13 @@ class FittedBPMF(CorrectedModel):
         known = self.newcomer_terms(users, np.full(len(users), row))
         open_ = (values - self.mean) / self.std - known - v[:, :, :c] @ lead - v[:, :, -1]
         precision = weights / (self.item_open[row, 0] * self.user_open[users, 0])
-        mean, spread = conditional(design, open_, precision, prior, self.item_spread, None)
+        mean, covariance = conditional(design, open_, precision, prior, self.item_spread, None)
         opened, warm = self.item_open[row].copy(), len(users) > 0
         share = 1.0
         if warm:
             sure = 1 + self.item_spread[:, -1, -1] * precision.sum()
             share = float(np.mean(EVEN_ODDS / sure))
-            opened[1:-2] = spread.mean(axis=0)[np.triu_indices(spread.shape[1])]
+            opened[1:-2] = covariance.mean(axis=0)[np.triu_indices(covariance.shape[1])]
             opened[-2] = 0
         if not self.text_share.any():
             share = 0.0

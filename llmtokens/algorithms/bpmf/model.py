@@ -192,7 +192,7 @@ class LLMTokensBPMF(TokenAlgoBase):
 
     def _learn(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> FittedBPMF:
         self._check_parameters()
-        seed, std = self._seed(), spread(ratings)
+        seed, std = self._seed(), standard_deviation(ratings)
         known, moments = self._known(users, items), Moments.of(self.timestamps, ratings)
         with self._threads(ratings.n):
             about, lead = known.users[: ratings.n_users], known.lead[: ratings.n_items]
@@ -285,7 +285,7 @@ class LLMTokensBPMF(TokenAlgoBase):
                 raise DataError(f"found {name}={value!r}; expected an int of at least {low}")
 
 
-def spread(ratings: Ratings) -> float:
+def standard_deviation(ratings: Ratings) -> float:
     """The standard deviation of the ratings; 1 where they are all alike."""
     return float(np.std(ratings.deviation)) or 1.0
 

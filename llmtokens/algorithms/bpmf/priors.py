@@ -210,9 +210,9 @@ class TokenPrior:
         squares = ((along @ root) ** 2).sum(axis=1)
         evidence = self.k / 2 * self._evidence + 0.5 * self._shrink @ squares
         self.strength = float(self.strengths[draw_from(rng, evidence)])
-        spread = self._values + self.strength
-        noise = rng.standard_normal(along.shape) / np.sqrt(spread)[:, None] @ inverse_root
-        self.B = self._axes @ (along / spread[:, None] + noise)
+        precision = self._values + self.strength
+        noise = rng.standard_normal(along.shape) / np.sqrt(precision)[:, None] @ inverse_root
+        self.B = self._axes @ (along / precision[:, None] + noise)
 
     def _draw_precision(self, rng: np.random.Generator, scatter: Floats, dof: float) -> None:
         """``precision`` and its scale; ``scatter`` and ``dof``: of rows, and of what else has the

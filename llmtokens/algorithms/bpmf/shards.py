@@ -32,7 +32,7 @@ S = TypeVar("S")
 _RATINGS = 400_000  # of a shard, about: its users' rows then stay in the cache
 
 
-class Rated(NamedTuple):
+class ShardRatings(NamedTuple):
     """Standardised ratings of a run of users.
 
     Those of user ``u``, counted from the first, are ``[ptr[u]:ptr[u + 1]]`` of ``item`` and ``y``;
@@ -53,14 +53,14 @@ class Rated(NamedTuple):
         item: NDArray[np.int32],
         y: Singles,
         n_items: int,
-    ) -> Rated:
+    ) -> ShardRatings:
         """From the ratings in user order."""
         small = ptr.astype(np.int32)
         turned = csr_array((y, item, small), shape=(len(ptr) - 1, n_items)).tocsc()
         return cls(ptr, item, y, turned.indptr.astype(np.int64), turned.indices, turned.data)
 
     @classmethod
-    def of_users(cls, ratings: Ratings, users: slice, std: float) -> Rated:
+    def of_users(cls, ratings: Ratings, users: slice, std: float) -> ShardRatings:
         """Those of some users, in units of ``std``."""
         ptr = ratings.user_ptr[users.start : users.stop + 1]
         at = slice(ptr[0], ptr[-1])
@@ -189,7 +189,7 @@ class Shard:
         Of the shard, from 0.
     first : int
         Of its users, among all: a multiple of 1024.
-    rated : Rated
+    rated : ShardRatings
     about : ndarray of float32, shape (n, d)
         What is known of the users apart from their ratings.
     lead : ndarray of float64, shape (n_items, c)
@@ -216,7 +216,7 @@ class Shard:
         self,
         index: int,
         first: int,
-        rated: Rated,
+        rated: ShardRatings,
         about: Singles,
         lead: Floats,
         n_factors: int,
@@ -408,7 +408,7 @@ class Shards(Team):
         content = np.ascontiguousarray(lead.astype(np.float64))
         shards = []
         for index, first in enumerate(range(0, ratings.n_users, size)):
-            rated = Rated.of_users(ratings, slice(first, first + size), std)
+            rated = ShardRatings.of_users(ratings, slice(first, first + size), std)
             own = about[first : first + size]
             at = slice(*ratings.user_ptr[[first, min(first + size, ratings.n_users)]])
             then = None if times is None else times[at]

@@ -85,7 +85,8 @@ class FittedContent(FittedModel):
             moved = mean_influence(mean, values, weights)
             return moved + self._influence_on_profile(item, items, values, weights)
         query = np.append(self.item_content[item].astype(np.float64), 1.0)
-        return fold.influence(*self._evidence(user, items, values), weights, self._spread(), query)
+        regression = self._regression(user, items, values)
+        return fold.influence(*regression, weights, self._prior_root(), query)
 
     def _influence_on_profile(
         self, item: int, items: Rows, values: Floats, weights: Floats
@@ -109,8 +110,10 @@ class FittedContent(FittedModel):
                 "user_taste": taste,
                 "user_level": self.user_base[row] + user_means(self.ratings)[row],
             }
-        evidence = self._evidence(row, items, values)
-        z = self._base(row) + fold.update(evidence[0], weights, self._spread(), evidence, weights)
+        regression = self._regression(row, items, values)
+        z = self._base(row) + fold.update(
+            regression[0], weights, self._prior_root(), regression, weights
+        )
         return {"user_taste": z[:-1], "user_level": z[-1], "user_base": self._base(row)[-1]}
 
     def item_entries(self, row: int, rated: Rated, changes: Rated) -> dict[str, Any]:
@@ -118,7 +121,7 @@ class FittedContent(FittedModel):
         content = token if self.method == "ridge" else unit_rows(token)
         return {"item_content": content, "item_level": apply_map(self.item_map, token)[0, 0]}
 
-    def _evidence(self, row: int, items: Rows, values: Floats) -> fold.Evidence:
+    def _regression(self, row: int, items: Rows, values: Floats) -> fold.Regression:
         design = np.column_stack([self.item_content[items].astype(np.float64), np.ones(len(items))])
         return design, values - self.item_level[items] - design @ self._base(row)
 
@@ -127,7 +130,7 @@ class FittedContent(FittedModel):
         out: Floats = apply_map(self.user_map, self.users.tokens[row].astype(np.float64))
         return out
 
-    def _spread(self) -> Floats:
+    def _prior_root(self) -> Floats:
         """The ridge of a user, as the root of the prior's covariance."""
         n_dims = self.item_content.shape[1]
         return np.diag(np.append(np.full(n_dims, self.strength), 1 / SHRINK) ** 0.5)

@@ -16,7 +16,7 @@ from ...runtime.arrays import Floats, Mask, Singles
 from .interactions import COLD_SHARE, used_features
 from .sequence import History, Recency, Sequence, search
 from .solver import solve
-from .text_kernel import TextSmoother
+from .text_kernel import TextKernel
 from .tuning import evenly, ranking_gains
 
 _PERIOD = 0.2  # the share of the ratings, the newest, whose new items are treated as cold
@@ -60,7 +60,7 @@ USUAL = ColdStart()
 def choose_cold_start(
     history: History,
     rows: sparse.csr_array,
-    smoother: TextSmoother,
+    text_kernel: TextKernel,
     sequence: Sequence | None,
     token_weight: float,
     l2: float,
@@ -92,8 +92,8 @@ def choose_cold_start(
     users = users[evenly(len(users), _JUDGES)]
     seen = _pairs(past)
     known = sparse.csr_array(rows.multiply(seen))
-    items = solve(known, used_features(smoother, n_items), token_weight, l2, max_dense)
-    learned = smoother.learned_on(np.flatnonzero(old))
+    items = solve(known, used_features(text_kernel, n_items), token_weight, l2, max_dense)
+    learned = text_kernel.learned_on(np.flatnonzero(old))
 
     def values(from_history: bool, recency: Recency) -> Singles:
         recent = sparse.csr_array(known[users].multiply(past.recent(recency)[users]))

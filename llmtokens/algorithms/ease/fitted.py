@@ -17,7 +17,7 @@ from ...errors import FileFormatError
 from ...recommend.interface import FittedModel, Growth, Scores
 from ...runtime.arrays import Floats, Rows, Singles
 from ...storage.models import Array, Layout, Scalar, nested
-from ..rating_scale import bend, mean_influence, user_means
+from ..rating_scale import mean_influence, soft_clip, user_means
 from .cold_start import USUAL, ColdStart
 from .interactions import (
     COLD_SHARE,
@@ -33,7 +33,7 @@ from .interactions import (
 )
 from .sequence import History, Sequence
 from .solver import DenseItems, FactoredItems, Items, relearned
-from .text_kernel import Landmarks, TextSmoother
+from .text_kernel import Landmarks, TextKernel
 from .user_text import UserText
 
 _JUDGES = 500  # users from whom lines are learned anew
@@ -59,7 +59,7 @@ class FittedEASE(FittedModel):
         X when ``weights`` were last made.
     weights : DenseItems or FactoredItems
         B.
-    smoother : TextSmoother or None
+    text_kernel : TextKernel or None
         The regression for cold items.
     user_text : UserText or None
         What tokens of users without ratings add to the popularity.
@@ -85,7 +85,7 @@ class FittedEASE(FittedModel):
     interactions: sparse.csr_array
     learned: sparse.csr_array
     weights: Items
-    smoother: TextSmoother | None
+    text_kernel: TextKernel | None
     user_text: UserText | None
     popularity: Singles
     l2: float
@@ -123,11 +123,11 @@ class FittedEASE(FittedModel):
         "weights.left": Array(("items", "rank"), optional=True),
         "weights.right": Array(("items", "rank"), optional=True),
         "weights.own_weight": Array(("items",), optional=True),
-        "smoother.features": Array(("item_rows", "landmarks"), optional=True),
-        "smoother.mixing": Array(("items", "landmarks"), optional=True),
-        "smoother.landmarks.tokens": Array(("landmarks", "item_dims"), optional=True),
-        "smoother.landmarks.root": Array(("landmarks", "landmarks"), optional=True),
-        "smoother.landmarks.scale": Scalar(float, optional=True),
+        "text_kernel.features": Array(("item_rows", "landmarks"), optional=True),
+        "text_kernel.mixing": Array(("items", "landmarks"), optional=True),
+        "text_kernel.landmarks.tokens": Array(("landmarks", "item_dims"), optional=True),
+        "text_kernel.landmarks.root": Array(("landmarks", "landmarks"), optional=True),
+        "text_kernel.landmarks.scale": Scalar(float, optional=True),
         "user_text.map": Array(("user_dims + 1", "directions"), optional=True),
         "user_text.directions": Array(("directions", "items"), optional=True),
         "learned.indptr": Array(("learned_users + 1",), "int", optional=True),
@@ -150,7 +150,7 @@ class FittedEASE(FittedModel):
         parts = nested(arrays)
         weights, text, learned, sequence, cold_start, of_users = (
             parts.pop(name)
-            for name in ("weights", "smoother", "learned", "sequence", "cold_start", "user_text")
+            for name in ("weights", "text_kernel", "learned", "sequence", "cold_start", "user_text")
         )
         landmarks = Landmarks(**text.pop("landmarks")) if "features" in text else None
         rows = interactions(ratings, (parts["lowest"], parts["highest"]), parts["implicit"])
@@ -159,7 +159,7 @@ class FittedEASE(FittedModel):
             interactions=rows,
             learned=_matrix(learned, rows.shape) if learned else rows,
             weights=(DenseItems if "weights" in weights else FactoredItems)(**weights),
-            smoother=None if landmarks is None else TextSmoother(**text, landmarks=landmarks),
+            text_kernel=None if landmarks is None else TextKernel(**text, landmarks=landmarks),
             user_text=UserText(**of_users) if of_users else None,
             cold_start=ColdStart(**cold_start),
             sequence=Sequence(**sequence) if sequence else None,
@@ -280,16 +280,16 @@ class FittedEASE(FittedModel):
         out = np.empty((len(warm), self.items.n_rows), np.float32)
         out[:, : self.items.n_warm] = warm
         cold = slice(self.items.n_warm, None)
-        out[:, self.items.n_warm :] = text_scores(told, self.smoother, cold, share)
+        out[:, self.items.n_warm :] = text_scores(told, self.text_kernel, cold, share)
         return out
 
     def _as_ratings(self, users: Rows, items: Rows, scores: Floats, means: Floats) -> Floats:
         if self.implicit:
             low, high = self.ratings.scale
-            return bend(low + (high - low) * scores, low, high)
+            return soft_clip(low + (high - low) * scores, low, high)
         unknown, cold = users >= self.users.n_warm, items >= self.items.n_warm
         slope, centre = self.lines[unknown.astype(int), cold.astype(int)].T
-        return bend(means + slope * (scores - centre), *self.bounds)
+        return soft_clip(means + slope * (scores - centre), *self.bounds)
 
     def terms(self, user: int, item: int) -> dict[str, float]:
         """Those of the line; what bends it near the ends of the scale is not among them."""
@@ -321,10 +321,10 @@ class FittedEASE(FittedModel):
         counts = np.zeros(n, np.float32)  # of the scores of warm items
         if item < n:
             counts[item] = 1
-        elif self.smoother is None:
+        elif self.text_kernel is None:
             counts[:] = COLD_SHARE / n
         else:
-            counts = COLD_SHARE * self.smoother.mean_of(item)
+            counts = COLD_SHARE * self.text_kernel.mean_of(item)
         return self.weights.per_choice(counts)
 
     # -- learning newcomers ----------------------------------------------------------------------
@@ -346,35 +346,35 @@ class FittedEASE(FittedModel):
         rows = interactions(ratings, self.ends, self.implicit)
         if self.user_text is not None:
             model = replace(model, user_text=self.user_text.with_items(rows.shape[1]))
-        smoother = self._new_smoother(growth)
+        text_kernel = self._new_text_kernel(growth)
         if all(row >= growth.items.n_warm for row in [*growth.new_items, *growth.learn_items]):
             learned = rows if self.learned is self.interactions else self.learned
-            return replace(model, interactions=rows, learned=learned, smoother=smoother)
+            return replace(model, interactions=rows, learned=learned, text_kernel=text_kernel)
         old, new = (
             (x, used_features(text, x.shape[1]))
-            for x, text in ((self.learned, self.smoother), (rows, smoother))
+            for x, text in ((self.learned, self.text_kernel), (rows, text_kernel))
         )
         weights = relearned(self.weights, old, new, self.token_weight, self.l2, self.max_dense)
         popularity = popularity_of(rows)
         some = np.unique(np.linspace(0, ratings.n_users - 1, _JUDGES).astype(np.int64))
         lines = rating_lines(
-            ratings.only(some), mean[some], rows[some], weights, popularity, smoother
+            ratings.only(some), mean[some], rows[some], weights, popularity, text_kernel
         )
         return replace(
-            model, interactions=rows, learned=rows, weights=weights, smoother=smoother,
+            model, interactions=rows, learned=rows, weights=weights, text_kernel=text_kernel,
             popularity=popularity, lines=lines,
         )  # fmt: skip
 
-    def _new_smoother(self, growth: Growth) -> TextSmoother | None:
-        if self.smoother is None:
+    def _new_text_kernel(self, growth: Growth) -> TextKernel | None:
+        if self.text_kernel is None:
             return None
-        features, items = self.smoother.features, growth.learn_items
+        features, items = self.text_kernel.features, growth.learn_items
         if growth.item_source is not None:
             features = features[growth.item_source]
         if growth.items.table is not self.items.table:  # there is new text
             features = features.copy()
-            features[items] = self.smoother.landmarks.features(growth.items.tokens[items])
-        return self.smoother.relearned(features, growth.items.n_warm)
+            features[items] = self.text_kernel.landmarks.features(growth.items.tokens[items])
+        return self.text_kernel.relearned(features, growth.items.n_warm)
 
 
 def _matrix(parts: Mapping[str, Any], shape: tuple[int, int]) -> sparse.csr_array:

@@ -9,7 +9,7 @@ from ...data.ratings import Ratings
 from ...runtime.arrays import Floats, Rows, Singles
 from ..rating_scale import line
 from .solver import Items
-from .text_kernel import TextSmoother
+from .text_kernel import TextKernel
 from .tuning import left_out_scores
 
 USERS = 256  # rows of scores made at once
@@ -66,11 +66,11 @@ def influence_on_row(items: Rows, opinions: Floats) -> Floats:
     return out
 
 
-def used_features(smoother: TextSmoother | None, n_items: int) -> Singles:
+def used_features(text_kernel: TextKernel | None, n_items: int) -> Singles:
     """``T``, shape (n_items, d)."""
-    if smoother is None:
+    if text_kernel is None:
         return np.zeros((n_items, 0), np.float32)
-    return smoother.features[:n_items, :_FEATURES]
+    return text_kernel.features[:n_items, :_FEATURES]
 
 
 def popularity_of(rows: sparse.csr_array) -> Singles:
@@ -79,11 +79,13 @@ def popularity_of(rows: sparse.csr_array) -> Singles:
     return mean
 
 
-def text_scores(warm: Singles, smoother: TextSmoother | None, rows: slice, share: float) -> Singles:
+def text_scores(
+    warm: Singles, text_kernel: TextKernel | None, rows: slice, share: float
+) -> Singles:
     """What the text says of item rows, from the scores of warm items, at a cold item's weight."""
-    if smoother is None:
+    if text_kernel is None:
         return np.float32(share) * warm.mean(axis=1, keepdims=True)
-    return np.float32(share) * smoother.smooth(warm, rows)
+    return np.float32(share) * text_kernel.smooth(warm, rows)
 
 
 def rating_lines(
@@ -92,14 +94,14 @@ def rating_lines(
     rows: sparse.csr_array,
     items: Items,
     popularity: Singles,
-    smoother: TextSmoother | None,
+    text_kernel: TextKernel | None,
 ) -> Floats:
     """Slopes and centres of ``rating - mean`` on scores, by (unknown user, cold item)."""
     warm = slice(0, ratings.n_items)
     scores = np.empty((2, 2, ratings.n))
     scores[1, 0] = popularity[ratings.item]
     text = np.broadcast_to(
-        text_scores(popularity[None], smoother, warm, COLD_SHARE), (1, ratings.n_items)
+        text_scores(popularity[None], text_kernel, warm, COLD_SHARE), (1, ratings.n_items)
     )
     scores[1, 1] = text[0, ratings.item]
     for start in range(0, ratings.n_users, USERS):
@@ -109,7 +111,7 @@ def rating_lines(
         block = left_out_scores(items, rows[start:stop])
         scores[0, 0, mine] = block[at]
         scores[0, 1, mine] = np.broadcast_to(
-            text_scores(block, smoother, warm, COLD_SHARE), block.shape
+            text_scores(block, text_kernel, warm, COLD_SHARE), block.shape
         )[at]
     known = ratings.value - means[ratings.user]
     return np.array(

@@ -18,7 +18,7 @@ from .fitted import FittedEASE
 from .interactions import interactions, popularity_of, rating_lines, used_features
 from .sequence import History, choose_sequence
 from .solver import solve
-from .text_kernel import TextSmoother
+from .text_kernel import TextKernel
 from .tuning import choose
 from .user_text import UserText
 
@@ -34,7 +34,7 @@ class LLMTokensEASE(TokenAlgoBase):
         \quad P = (X'X + a T T' + l I)^{-1}, \quad B = I - P / diag(P)
 
     ``T`` are kernel features of the tokens (near texts have large inner products, see
-    :class:`~llmtokens.algorithms.ease.text_kernel.TextSmoother`): each is one more user, who
+    :class:`~llmtokens.algorithms.ease.text_kernel.TextKernel`): each is one more user, who
     "likes" a neighbourhood of texts. Items without ratings are scored by a regression from text to
     the user's scores of the others, and count for 0.3 of that: among themselves their order is the
     text's, and beside rated items they wait for their first ratings.
@@ -100,7 +100,7 @@ class LLMTokensEASE(TokenAlgoBase):
         X when ``item_weights_`` were last made.
     item_weights_ : DenseItems or FactoredItems
         B.
-    smoother_ : TextSmoother or None
+    text_kernel_ : TextKernel or None
         The regression for cold items.
     popularity_ : ndarray of float32, shape (n_items,)
         Mean row of X.
@@ -143,7 +143,7 @@ class LLMTokensEASE(TokenAlgoBase):
     interactions_ = fitted(lambda model: model.interactions)
     learned_ = fitted(lambda model: model.learned)
     item_weights_ = fitted(lambda model: model.weights)
-    smoother_ = fitted(lambda model: model.smoother)
+    text_kernel_ = fitted(lambda model: model.text_kernel)
     popularity_ = fitted(lambda model: model.popularity)
     user_text_ = fitted(lambda model: model.user_text)
     l2_ = fitted(lambda model: model.l2)
@@ -175,10 +175,10 @@ class LLMTokensEASE(TokenAlgoBase):
         self._check_parameters()
         ends = float(ratings.value.min()), float(ratings.value.max())
         rows = interactions(ratings, ends, self.implicit)
-        smoother = None
+        text_kernel = None
         if items.tokens.shape[1]:
-            smoother = TextSmoother.learn(items, ratings.item_counts)
-        features = used_features(smoother, ratings.n_items)
+            text_kernel = TextKernel.learn(items, ratings.item_counts)
+        features = used_features(text_kernel, ratings.n_items)
         l2, weight = choose(rows, features, self.l2, self.token_weight, self.max_dense)
         weights = solve(rows, features, weight, l2, self.max_dense)
         means = np.full(users.n_rows, ratings.global_mean)
@@ -191,8 +191,8 @@ class LLMTokensEASE(TokenAlgoBase):
             solving = weight, l2, self.max_dense
             history = History.of(ratings, when.of_all_ratings(ratings))
             sequence = choose_sequence(history, rows, features, *solving)
-            if smoother is not None:
-                cold_start = choose_cold_start(history, rows, smoother, sequence, *solving)
+            if text_kernel is not None:
+                cold_start = choose_cold_start(history, rows, text_kernel, sequence, *solving)
         return FittedEASE(
             ratings,
             users,
@@ -202,7 +202,7 @@ class LLMTokensEASE(TokenAlgoBase):
             interactions=rows,
             learned=rows,
             weights=weights,
-            smoother=smoother,
+            text_kernel=text_kernel,
             user_text=UserText.learn(ratings, users, rows),
             popularity=popularity,
             l2=l2,
@@ -211,7 +211,7 @@ class LLMTokensEASE(TokenAlgoBase):
             lowest=lowest,
             highest=highest,
             bounded=bool(np.isfinite(bounds(ratings)[0])),
-            lines=rating_lines(ratings, means, rows, weights, popularity, smoother),
+            lines=rating_lines(ratings, means, rows, weights, popularity, text_kernel),
             cold_start=cold_start,
             sequence=sequence,
             timestamps=when,

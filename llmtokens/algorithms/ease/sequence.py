@@ -180,8 +180,8 @@ class Sequence:
 
 def following(items: Items, recent: sparse.csr_array, followers: sparse.csr_array) -> Singles:
     """``h P C`` for rows of histories: ``h P`` as ``B = I - P / diag(P)``, shape (n, n_items)."""
-    spread = (recent.toarray() - items.scores(recent)) * items.precision
-    return np.asarray(spread @ followers)
+    residual = (recent.toarray() - items.scores(recent)) * items.precision
+    return np.asarray(residual @ followers)
 
 
 def choose_sequence(

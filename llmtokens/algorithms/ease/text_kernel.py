@@ -64,7 +64,7 @@ class Landmarks:
 
 
 @dataclass(frozen=True, eq=False)
-class TextSmoother:
+class TextKernel:
     """Kernel ridge on tokens: near texts, near values.
 
     The kernel is ``exp(-|t - t'|^2)`` of tokens scaled to mean square norm 1, so that two unrelated
@@ -88,15 +88,15 @@ class TextSmoother:
     landmarks: Landmarks
 
     @classmethod
-    def learn(cls, items: EntityIndex, counts: Rows) -> TextSmoother:
+    def learn(cls, items: EntityIndex, counts: Rows) -> TextKernel:
         """From the tokens of all items and the number of ratings of the warm ones."""
         landmarks = Landmarks.of(items, counts)
         features = landmarks.features(items.tokens) * items.has_token[:, None]
         return cls(features, _mixing(features[: items.n_warm]), landmarks)
 
-    def learned_on(self, rows: Rows) -> TextSmoother:
+    def learned_on(self, rows: Rows) -> TextKernel:
         """The same map, but from the values of these rows alone."""
-        return TextSmoother(self.features, _mixing(self.features[rows]), self.landmarks)
+        return TextKernel(self.features, _mixing(self.features[rows]), self.landmarks)
 
     def smooth(self, values: Singles, rows: slice) -> Singles:
         """Values (n, n_warm) of the warm items as text alone has them for ``rows``."""
@@ -112,7 +112,7 @@ class TextSmoother:
         counts += (1 - counts.sum()) / len(counts)
         return counts
 
-    def relearned(self, features: Singles, n_warm: int) -> TextSmoother:
+    def relearned(self, features: Singles, n_warm: int) -> TextKernel:
         """With further warm items, and other features of some, the landmarks as they were.
 
         The old warm items are the first ones of the new. ``(Phi_w' Phi_w + r I)^-1`` changes by
@@ -124,7 +124,7 @@ class TextSmoother:
             np.flatnonzero(np.any(features[:n_old] != old, axis=1)), np.arange(n_old, n_warm)
         )
         if len(changed) == 0:
-            return TextSmoother(features, self.mixing, self.landmarks)
+            return TextKernel(features, self.mixing, self.landmarks)
         gone = changed[changed < n_old]
         block = np.vstack([features[changed], old[gone]]).astype(np.float64)
         signs = np.append(np.ones(len(changed)), -np.ones(len(gone)))
@@ -136,7 +136,7 @@ class TextSmoother:
         mixing[:n_old] += self.mixing
         within = block[: len(changed)] @ solved.T
         mixing[changed] = solved[: len(changed)] - within @ inner @ solved
-        return TextSmoother(features, mixing, self.landmarks)
+        return TextKernel(features, mixing, self.landmarks)
 
 
 def _mixing(warm: Singles) -> Singles:

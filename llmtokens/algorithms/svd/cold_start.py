@@ -30,11 +30,11 @@ class Factors(NamedTuple):
     bi: NDArray[Any]
 
 
-class Sides(NamedTuple):
+class ColdStart(NamedTuple):
     """Factors for every row of the entities, cold rows and the unknown one included.
 
-    ``user_map`` and ``item_map`` turn [token, 1] into [p_u, b_u] and [q_i, b_i]; ``picks`` are the
-    users' selection corrections, linear in ``lead``, and ``correction`` what they are shrunk to.
+    ``user_map`` and ``item_map`` turn [token, 1] into [p_u, b_u] and [q_i, b_i]; ``selection``
+    are the users' corrections, linear in ``lead``, and ``correction`` what they are shrunk to.
     """
 
     pu: NDArray[Any]
@@ -45,18 +45,18 @@ class Sides(NamedTuple):
     item_map: Floats
     text_share: NDArray[Any]
     correction: Correction
-    picks: Floats
+    selection: Floats
     lead: Singles
     lead_centre: Singles
     lead_scale: float
 
     @classmethod
-    def without_tokens(cls, f: Factors) -> Sides:
+    def without_tokens(cls, f: Factors) -> ColdStart:
         pu, qi, bu, bi = (np.concatenate([x, np.zeros_like(x[:1])]) for x in f)
         map_ = np.zeros((1, pu.shape[1] + 1))
         lead, centre = np.zeros((len(bi), 0), np.float32), np.zeros(0, np.float32)
-        share, none, picks = np.zeros(len(bi)), Correction.none(1), np.zeros((len(bu), 1))
-        return cls(pu, qi, bu, bi, map_, map_, share, none, picks, lead, centre, 0.0)
+        share, none, selection = np.zeros(len(bi)), Correction.none(1), np.zeros((len(bu), 1))
+        return cls(pu, qi, bu, bi, map_, map_, share, none, selection, lead, centre, 0.0)
 
     @classmethod
     def of(
@@ -69,7 +69,7 @@ class Sides(NamedTuple):
         ridge: TokenRidge,
         of_users: TokenRidge,
         about: UserText | None,
-    ) -> Sides:
+    ) -> ColdStart:
         """Of factors that were trained on ``y``, the ratings in their order on another scale."""
         counts = ratings.user_counts
         item_map = ridge.learn(np.column_stack([f.qi, f.bi]), _judge(f.pu, counts))
@@ -82,7 +82,7 @@ class Sides(NamedTuple):
         said = _said(ratings, y, f, q_text[: ratings.n_items], b_text[: ratings.n_items])
         lead, lead_centre, lead_scale = leading(items, _LEAD)
         tells = item_map[:-1].any()  # else the tokens foretell no user's picks either
-        correction, picks = Correction.learn(ratings, lead[: ratings.n_items] * tells, said)
+        correction, selection = Correction.learn(ratings, lead[: ratings.n_items] * tells, said)
 
         share = np.ones(items.n_rows)
         share[: ratings.n_items] = item_share(ratings.item_counts)
@@ -102,7 +102,7 @@ class Sides(NamedTuple):
         rows[: ratings.n_users] = known
         return cls(
             np.ascontiguousarray(rows[:, :-1], kind), qi, rows[:, -1], bi, user_map, item_map,
-            share, correction, picks, lead, lead_centre, lead_scale,
+            share, correction, selection, lead, lead_centre, lead_scale,
         )  # fmt: skip
 
 

@@ -179,7 +179,7 @@ class FittedSVD(CorrectedModel):
         items, values, weights = self.ratings.of_user(user)
         drift = self.drift_at(np.full(len(items), user), self._times(user, items))
         prior = self._prior("user", np.array([user]))[0]
-        known, open_ = self._user_evidence(user, items, values - drift, prior)
+        known, open_ = self._user_regression(user, items, values - drift, prior)
         query = _with_one(self.qi[[item]])[0]
         return fold.influence(known, open_, weights, self.spreads.user, query)
 
@@ -192,7 +192,7 @@ class FittedSVD(CorrectedModel):
             start = self._prior("user", np.array([row]))[0]
         if not len(items):
             return {"pu": start[:-1], "bu": start[-1]}
-        design, open_ = self._user_evidence(row, *changes[:2], start)
+        design, open_ = self._user_regression(row, *changes[:2], start)
         known = _with_one(self.qi[items])
         z = start + fold.update(known, weights, self.spreads.user, (design, open_), changes[2])
         if self.drift_variance:
@@ -201,7 +201,7 @@ class FittedSVD(CorrectedModel):
             order = np.argsort(items, kind="stable")
             changed = order[np.searchsorted(items, changes[0], sorter=order)]
             for _ in range(_ROUNDS):  # to the mode of both, by turns
-                left = self._user_evidence(row, items, values, z)[1]
+                left = self._user_regression(row, items, values, z)[1]
                 drift[s.at] = s.smoothed(left[s.at], weights[s.at], scale)[0]
                 news = design, open_ - drift[changed]
                 z = start + fold.update(known, weights, self.spreads.user, news, changes[2])
@@ -219,7 +219,7 @@ class FittedSVD(CorrectedModel):
         z = np.append(self.qi[row], self.bi[row]).astype(np.float64)
         if fold.all_new(rated, changes):
             z = self._prior("item", np.array([row]))[0]
-        news = self._item_evidence(row, *changes[:2], z)
+        news = self._item_regression(row, *changes[:2], z)
         z = z + fold.update(_with_one(self.pu[users]), weights, self.spreads.item, news, changes[2])
         share = float(item_share(weights.sum())) if self.text_share.any() else 0.0
         lead = self.lead[row]
@@ -258,14 +258,14 @@ class FittedSVD(CorrectedModel):
             return apply_map(self.user_map, self.users.tokens[rows])
         return apply_map(self.item_map, self.items.tokens[rows])
 
-    def _user_evidence(self, row: int, items: Rows, values: Floats, z: Floats) -> fold.Evidence:
+    def _user_regression(self, row: int, items: Rows, values: Floats, z: Floats) -> fold.Regression:
         """A user's ratings of items: the design, and what ``z`` leaves open."""
         known, user = _with_one(self.qi[items]), np.full(len(items), row)
         usual = self.corrections(np.full(len(items), self.users.unknown), items)
         residual = values - self.newcomer_terms(user, items) - self.mean - self.bi[items] - usual
         return known, residual - known @ z
 
-    def _item_evidence(self, row: int, users: Rows, values: Floats, z: Floats) -> fold.Evidence:
+    def _item_regression(self, row: int, users: Rows, values: Floats, z: Floats) -> fold.Regression:
         """An item's ratings by users: the design, and what ``z`` leaves open."""
         known = _with_one(self.pu[users])
         values = values - self.newcomer_terms(users, np.full(len(users), row))

@@ -20,7 +20,7 @@ from ..drift import Moments, Sequence, learn_scale
 from ..ridge import TokenRidge
 from ..selection import CorrectedModel
 from ..user_text import UserText
-from .cold_start import Factors, Sides
+from .cold_start import ColdStart, Factors
 from .fitted import FittedSVD
 from .initial import baselines, seed_factors, step_scale
 
@@ -198,8 +198,8 @@ class LLMTokensSVD(TokenAlgoBase):
         of_users = TokenRidge(users.tokens, ratings.user_counts)
         trained, std, about = self._learn_seeded(ratings, users, items, ridge, of_users)
         y = (ratings.deviation if self.biased else ratings.value) / std
-        sides = Sides.of(ratings, y, users, items, trained, ridge, of_users, about)
-        model = self._assembled(ratings, users, items, sides, std)
+        cold_start = ColdStart.of(ratings, y, users, items, trained, ridge, of_users, about)
+        model = self._assembled(ratings, users, items, cold_start, std)
         return model.with_newcomers() if self.biased else model
 
     def _learn_plain(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> FittedSVD:
@@ -213,8 +213,8 @@ class LLMTokensSVD(TokenAlgoBase):
         bu, bi = np.zeros(ratings.n_users, self.dtype), np.zeros(ratings.n_items, self.dtype)
         start = Factors(normal[0], normal[1], bu, bi)
         trained = self._descend(ratings, ratings.value, mean, start, rng)
-        sides = Sides.without_tokens(trained)
-        return self._assembled(ratings, users, items, sides, 1.0)
+        cold_start = ColdStart.without_tokens(trained)
+        return self._assembled(ratings, users, items, cold_start, 1.0)
 
     def _learn_seeded(
         self,
@@ -320,29 +320,34 @@ class LLMTokensSVD(TokenAlgoBase):
                 raise DataError(f"found {name}={value!r}; expected an int of at least {least}")
 
     def _assembled(
-        self, ratings: Ratings, users: EntityIndex, items: EntityIndex, sides: Sides, std: float
+        self,
+        ratings: Ratings,
+        users: EntityIndex,
+        items: EntityIndex,
+        cold_start: ColdStart,
+        std: float,
     ) -> FittedSVD:
         """The fitted model on the scale of the ratings."""
-        correction = sides.correction.times(std)
+        correction = cold_start.correction.times(std)
         return FittedSVD(
             ratings,
             users,
             items,
             mean=ratings.global_mean if self.biased else 0.0,
             plain=self.item_tokens is None and self.user_tokens is None and not self.biased,
-            pu=sides.pu * sides.pu.dtype.type(std),
-            bu=sides.bu * std,
-            qi=sides.qi,
-            bi=sides.bi * std,
-            text_share=sides.text_share,
-            selection=correction.selection(sides.picks * std, users.n_rows),
+            pu=cold_start.pu * cold_start.pu.dtype.type(std),
+            bu=cold_start.bu * std,
+            qi=cold_start.qi,
+            bi=cold_start.bi * std,
+            text_share=cold_start.text_share,
+            selection=correction.selection(cold_start.selection * std, users.n_rows),
             correction=correction,
             **CorrectedModel.without_newcomers(users, items),
-            lead=sides.lead,
-            lead_centre=sides.lead_centre,
-            lead_scale=sides.lead_scale,
-            user_map=sides.user_map * std,
-            item_map=sides.item_map * np.append(np.ones(self.n_factors), std),
+            lead=cold_start.lead,
+            lead_centre=cold_start.lead_centre,
+            lead_scale=cold_start.lead_scale,
+            user_map=cold_start.user_map * std,
+            item_map=cold_start.item_map * np.append(np.ones(self.n_factors), std),
         )
 
 
