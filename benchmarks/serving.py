@@ -1,9 +1,9 @@
 """A fitted model from its file: how soon it answers on the command line, and over HTTP.
 
 ``llmtokens recommend`` and ``explain`` are timed as whole processes: seconds of wall and of CPU,
-and peak memory, medians of five; with ``--before`` beside those of another checkout, whose own models
-it makes. Then the server is started on this machine and asked by 16 clients at once, which share
-its cores: milliseconds of ``/recommend`` and ``/ask`` (a new wish each time), memory over ten
+and peak memory, medians of five; with ``--before`` beside those of another checkout, whose own
+models it makes. Then the server is started on this machine and asked by 16 clients at once, which
+share its cores: milliseconds of ``/recommend`` and ``/ask`` (a new wish each time), memory over ten
 thousand requests, feedback that was acknowledged before a kill -9, and a thousand malformed
 requests. The load of the machine is written down: seconds of CPU tell more where it is busy.
 
