@@ -1,8 +1,9 @@
-"""New ratings, users and items without a refit: from one fitted model to the next."""
+"""New ratings, users and items, or a user to forget, without a refit: from model to model."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -275,3 +276,22 @@ def _require_known(model: FittedModel, side: str, ids: list[Hashable], remedy: s
             f"found {len(unknown)} unknown {side} ids: {sample(unknown)}; add them with {remedy} "
             "first, or give everything to partial_fit"
         )
+
+
+def without_user(model: Model, uid: Hashable) -> Model:
+    """See :meth:`~llmtokens.recommend.Serving.forget`."""
+    users, ratings = model.users, model.ratings
+    row = users.row(uid)
+    if row == users.unknown:
+        raise DataError(f"found the user {uid!r:.60}, who is unknown; expected one to forget")
+    rest = np.delete(np.arange(ratings.n_users), row) if row < ratings.n_users else None
+    left = ratings if rest is None else ratings.only(rest)
+    if not left.n:
+        raise DataError(f"found {uid!r:.60}, whose ratings are all there are; expected others")
+    table = model.user_tokens
+    if table is not None:
+        table = table.without(uid)
+    others = EntityIndex.of("user", left.user_ids, table)
+    made = model.without_row(row, left, others)
+    when = model.timestamps
+    return made if when is None else replace(made, timestamps=when.without_user(uid))

@@ -18,8 +18,7 @@ from ..runtime.locks import writing
 from ..storage import models
 from ..tokens import LLMTokens
 from . import ask, explain, parts, ranking, similar
-from .fold_in import Given, in_words, with_batch, with_item, with_user
-from .forget import without_user
+from .fold_in import Given, in_words, with_batch, with_item, with_user, without_user
 from .interface import FittedModel
 from .where import Where
 

@@ -116,10 +116,7 @@ class LLMTokensBPMF(TokenAlgoBase):
         Print training RMSE and mean user precision, sweep by sweep; the logger ``llmtokens`` is
         told the former in any case.
     timestamps : DataFrame, Surprise Dataset, or mapping, optional
-        When ratings were made: a frame with the columns user, item and timestamp, the data set
-        itself where it has timestamps, or ``{(user, item): timestamp}``, in any unit (dates count
-        in seconds). There may be more pairs than those of the trainset, whose moments predictions
-        then take from here, and fewer.
+        When ratings were made: as of :class:`~llmtokens.LLMTokensSVD`.
 
     Attributes
     ----------

@@ -45,7 +45,7 @@ class FittedEASE(FittedModel):
     """Scores ``s_u = x_u B``, and ratings from scores.
 
     A new or changed user is scored by ``B`` as it is. New and changed items enter ``B`` exactly,
-    and with them whatever users have done since: see ``solver.relearned``.
+    and with them whatever users have done since: see ``solver.relearned``. What :class:`LLMTokensEASE` describes is not said again.
 
     Attributes
     ----------
@@ -53,31 +53,12 @@ class FittedEASE(FittedModel):
         Ratings carry no opinion.
     max_dense : int
         Catalogue size up to which ``B`` is exact.
-    interactions : scipy.sparse.csr_array of float32, shape (n_users, n_items)
-        X.
-    learned : the same, smaller or equal
-        X when ``weights`` were last made.
     weights : DenseItems or FactoredItems
-        B.
-    text_kernel : TextKernel or None
-        The regression for cold items.
-    user_text : UserText or None
-        What tokens of users without ratings add to the popularity.
-    popularity : ndarray of float32, shape (n_items,)
-        Mean row of X.
-    l2, token_weight : float
-    user_mean : ndarray of float64, shape (n_user_rows,)
-        Mean rating of each user, shrunk to that of all; that of all for those without ratings.
+        B; its rows of X are ``learned``.
     lowest, highest : float
         The ends of the training ratings.
     bounded : bool
         Whether these lie inside the rating scale.
-    lines : ndarray of float64, shape (2, 2, 2)
-        Slope and centre that lead from scores to ratings, by (unknown user, cold item).
-    cold_start : ColdStart
-        How items without ratings are scored from their texts.
-    sequence : Sequence or None
-        How the order of things counts in lists; None where it does not.
     """
 
     implicit: bool
