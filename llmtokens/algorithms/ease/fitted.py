@@ -45,7 +45,8 @@ class FittedEASE(FittedModel):
     """Scores ``s_u = x_u B``, and ratings from scores.
 
     A new or changed user is scored by ``B`` as it is. New and changed items enter ``B`` exactly,
-    and with them whatever users have done since: see ``solver.relearned``. What :class:`LLMTokensEASE` describes is not said again.
+    and with them whatever users have done since: see ``solver.relearned``. The
+    attributes that :class:`LLMTokensEASE` has too are described there.
 
     Attributes
     ----------
