@@ -197,9 +197,24 @@ class FittedEASE(FittedModel):
     def _tastes(self, users: Rows, cold: bool = True) -> Singles:
         """What ratings follow from: all that a user did counts alike; of ``cold`` items if asked.
 
-        BLAS rounds products by the number of their rows, which is therefore always the same: what
-        is said of a user does not depend on who else is asked for.
+        A list asks twice for the same few users, for its order and for its ratings: theirs are kept
+        until others are asked for.
         """
+        if len(users) > _TOGETHER:
+            return self._fresh_tastes(users, cold)
+        kept: dict[tuple[int, bool], Singles] = self.__dict__.get("_kept", {})
+        asked = users.tolist()
+        fresh = [u for u in dict.fromkeys(asked) if (u, cold) not in kept and (u, True) not in kept]
+        if fresh:
+            made = self._fresh_tastes(np.array(fresh), cold)
+            known = {key: row for key, row in kept.items() if key[0] in asked}
+            kept = known | {(u, cold): row for u, row in zip(fresh, made, strict=True)}
+            self.__dict__["_kept"] = kept
+        return np.array([kept[(u, (u, True) in kept or cold)] for u in asked], np.float32)
+
+    def _fresh_tastes(self, users: Rows, cold: bool) -> Singles:
+        """BLAS rounds products by the number of their rows, which is therefore always the same:
+        what is said of a user does not depend on who else is asked for."""
         n_warm = self.items.n_warm
         out = np.zeros((len(users), self.items.n_rows), np.float32)
         for k in range(0, len(users), _TOGETHER):

@@ -9,6 +9,7 @@ from scipy import linalg
 
 from ...data.entities import EntityIndex
 from ...runtime.arrays import Rows, Singles
+from ...runtime.locks import cached_property
 
 _LANDMARKS = 2000
 _RIDGE = 0.3
@@ -100,11 +101,20 @@ class TextKernel:
 
     def smooth(self, values: Singles, rows: slice) -> Singles:
         """Values (n, n_warm) of the warm items as text alone has them for ``rows``."""
-        means = values.mean(axis=1, keepdims=True)
-        loads: Singles = (values - means) @ self.mixing
-        by_text: Singles = loads @ self.features[rows].T
+        means, first = values.mean(axis=1, keepdims=True), len(self.mixing)
+        by_text: Singles
+        if rows == slice(first, None) and len(self.features) - first < self.mixing.shape[1]:
+            by_text = (values - means) @ self._to_others
+        else:
+            by_text = (values - means) @ self.mixing @ self.features[rows].T
         by_text += means
         return by_text
+
+    @cached_property
+    def _to_others(self) -> Singles:
+        """How each warm item counts for those that come after them, shape (n_warm, n_others)."""
+        out: Singles = self.mixing @ self.features[len(self.mixing) :].T
+        return out
 
     def mean_of(self, row: int) -> Singles:
         """How much each warm item's value counts in what :meth:`smooth` gives a row."""
