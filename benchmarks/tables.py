@@ -191,7 +191,32 @@ def memory() -> str:
     return "\n".join(lines)
 
 
+def times() -> str:
+    """RMSE with and without times, by what of them is known."""
+    rows, algorithms = results("times")["summary"], ("LLMTokensBPMF", "LLMTokensSVD")
+    lines = ["| RMSE | " + " | ".join(algorithms) + " |", "| --- |" + " ---: |" * 2]
+    for split, name in (*SPLITS.items(), ("TimeSplit", "after a moment in time")):
+        for when, known in (
+            ("none", "both sides"),
+            ("times", "both sides"),
+            ("times", "past only"),
+            ("shuffled times", "both sides"),
+        ):
+            found = {
+                row["algorithm"]: f"{row['rmse']:.4f}".lstrip("0")
+                for row in rows
+                if (row["split"], row["timestamps"], row["known"]) == (split, when, known)
+            }
+            told = "times" if split == "TimeSplit" else f"times, {known}"
+            said = {"none": "no times", "times": told}.get(when, when)
+            if found:
+                shown = " | ".join(found.get(algorithm, "") for algorithm in algorithms)
+                lines.append(f"| {name}: {said} | {shown} |")
+    return "\n".join(lines)
+
+
 TABLES = {
+    "times": times,
     "quality": quality,
     "bayes": bayes,
     "scaling": scaling,
