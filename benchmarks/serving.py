@@ -1,7 +1,7 @@
 """A fitted model from its file: how soon it answers on the command line, and over HTTP.
 
 ``llmtokens recommend`` and ``explain`` are timed as whole processes: seconds of wall and of CPU,
-and peak memory, medians of five; with ``--before`` beside those of another checkout, whose own
+and peak memory, medians; with ``--before`` beside those of another checkout, whose own
 models it makes. Then the server is started on this machine and asked by 16 clients at once, which
 share its cores: milliseconds of ``/recommend`` and ``/ask`` (a new wish each time), memory over ten
 thousand requests, feedback that was acknowledged before a kill -9, and a thousand malformed
@@ -71,13 +71,13 @@ def process(root: Path, *arguments: str) -> dict[str, float]:
     return {"wall_s": wall, "cpu_s": used.ru_utime + used.ru_stime, "peak_mb": used.ru_maxrss / 1e3}
 
 
-def starts(roots: dict[str, tuple[Path, dict[str, Path]]]) -> dict[str, Any]:
-    """Medians of five, the checkouts by turns."""
+def starts(roots: dict[str, tuple[Path, dict[str, Path]]], repeats: int) -> dict[str, Any]:
+    """Medians, the checkouts by turns."""
     found: dict[str, Any] = {}
     for name in ALGORITHMS:
         for asked in (["recommend", "1"], ["explain", "1", "318"]):
             times: dict[str, list[dict[str, float]]] = {label: [] for label in roots}
-            for turn in range(6):
+            for turn in range(repeats + 1):
                 for label, (root, files) in roots.items():
                     taken = process(root, asked[0], str(files[name]), *asked[1:])
                     if turn:  # the first one compiles and fills caches
@@ -239,6 +239,7 @@ def main() -> None:
     arguments = parser(__doc__ or "")
     arguments.add_argument("--before", type=Path, help="another checkout, to stand beside")
     arguments.add_argument("--requests", type=int, default=9000)
+    arguments.add_argument("--repeats", type=int, default=5, help="of each start")
     options = arguments.parse_args()
     data = load(options.data)
     users = data.ratings["user"].unique().tolist()
@@ -253,10 +254,12 @@ def main() -> None:
                     root.resolve(),
                     models(root.resolve(), str(Path(options.data).resolve()), own),
                 )
-        results: dict[str, Any] = {"data": data.name, "load": os.getloadavg()}
+        results: dict[str, Any] = {
+            "data": data.name, "repeats": options.repeats, "load": os.getloadavg(),
+        }  # fmt: skip
         results["file_mb"] = {f"{name}, {label}": files[name].stat().st_size / 1e6
                               for label, (_, files) in roots.items() for name in files}  # fmt: skip
-        results["start"] = starts(roots)
+        results["start"] = starts(roots, options.repeats)
         for name, path in roots["now"][1].items():
             results[name] = served(path, users, options.requests)
             print(name, json.dumps(results[name]))
