@@ -243,44 +243,218 @@ def test_nearest_items_are_those_whose_texts_have_the_highest_cosine(fitted):
     assert len(fitted("LLMTokensSVD, no tokens").explain(1, 2).nearest) == 0
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
-def test_the_sentence_names_item_estimate_and_mean(name, fitted):
-    why = fitted(name).explain(*ROWS[0][:2])
-    shown = str(why)
-    labelled = fitted(name).item_tokens is not None
-    title = DATA.items.set_index("item")["title"][ROWS[0][1]]
-    assert shown.startswith(title if labelled else str(ROWS[0][1]))
-    assert f"{why.est:.1f}" in shown
-    assert f"{TRAIN.global_mean:.1f}" in shown
-    assert shown.endswith(".")
+# -- the sentence, read back
+
+WORDS = {
+    "how this user rates in general": "user bias",
+    "how users of such a description rate": "user bias",
+    "how users rate who are not known": "user bias",
+    "how others rate it": "item bias",
+    "how others rate it and what its text says": "item bias",
+    "what its text says": "item bias",
+    "how items are rated of which nothing is known": "item bias",
+    "what this user has chosen": "choices",
+    "how often it is chosen": "popularity",
+    "how what is picked differs from what its text says": "selection correction",
+    "how new users rate what is rated as often": "new user",
+    "the end of the rating scale": "end of the rating scale",
+    "how well texts like its are liked": "text",
+    "how items without a text are": "text",
+}
+SUITS = re.compile(
+    r"how (it|its text) suits (this user's taste|what this user's description says|users in "
+    r"general)"
+)
+BARE = full([row for k, row in enumerate(ROWS) if k % 5 and row[0] != ROWS[0][0]
+             and row[1] not in TOKENS.ids[:2]])  # fmt: skip
+KNOWN, DESCRIBED = ROWS[-1][0], ROWS[0][0]
+READ = [*ALGORITHMS, "implicit", "rare"]
 
 
-@pytest.mark.parametrize("name", ["LLMTokensSVD", "LLMTokensBPMF", "LLMTokensContent"])
-def test_the_reason_in_the_sentence_leads_where_the_estimate_is(name, fitted):
-    sides = set()
-    for uid, iid, _ in ROWS[::5]:
-        why = fitted(name).explain(uid, iid)
-        said = why.sentence.partition(";")[0]
-        reason = re.search(r"mostly for .* \(([+-])", said)
-        if abs(why.est - TRAIN.global_mean) < 0.05:
-            assert "about the average rating" in said
-            assert reason is None
-        elif reason:
-            side = "above" if why.est > TRAIN.global_mean else "below"
-            assert f"{side} the average rating" in said
-            assert reason[1] == {"above": "+", "below": "-"}[side]
-            sides.add(side)
-    assert sides == {"above", "below"}
+@pytest.fixture(scope="module")
+def read():
+    made = {}
+
+    def of(name):
+        if name not in made:
+            if name == "implicit":
+                made[name] = make("LLMTokensEASE", implicit=True).fit(BARE)
+            elif name == "rare":  # items with few ratings, users who rated one thing
+                rows = [(f"u{k}", 5 + k % 3, 1.0 + k % 5) for k in range(6)] + ROWS[::3]
+                made[name] = make("LLMTokensSVD").fit(full(rows))
+            else:
+                made[name] = make(name).fit(BARE)
+        return made[name]
+
+    return of
 
 
-def test_the_sentence_says_when_the_user_is_unknown(fitted):
-    assert "nothing is known of the user" in str(fitted("LLMTokensSVD").explain("nobody", 1))
+def pairs(algo):
+    mine = algo.ratings_.of_user(algo.users_.row(KNOWN))[0]
+    rated = [algo.items_.ids[i] for i in mine[:3]]
+    other = [i for i in algo.ratings_.item_ids if i not in set(rated)][:12]
+    items = [*rated, *other, *TOKENS.ids[:2], "nothing"]
+    return [(u, i) for u in (KNOWN, DESCRIBED, "nobody", ROWS[700][0]) for i in items]
 
 
-def test_the_sentence_says_when_the_user_is_known_by_text_alone():
-    few = full([row for row in ROWS if row[0] != ROWS[0][0]])
-    algo = make("LLMTokensSVD, users").fit(few)
-    assert "known by a description alone" in str(algo.explain(ROWS[0][0], 1))
+def name_of(algo, iid):
+    tokens = algo.item_tokens
+    return (
+        f'"{tokens.labels[tokens.align([iid])[0]]}"' if tokens and iid in tokens else f"item {iid}"
+    )
+
+
+@pytest.mark.parametrize("name", READ)
+def test_every_sentence_is_true(name, read):
+    algo = read(name)
+    said_of = set()
+    for uid, iid in pairs(algo):
+        why = algo.explain(uid, iid)
+        head, *rest = str(why)[:-1].split("; ")
+        assert str(why).endswith(".")
+        said_of |= expected_is_true(algo, why, head)
+        for clause in rest:
+            said_of.add(clause_is_true(algo, why, clause))
+        nothing_is_left_out(algo, why, rest)
+    assert len(said_of) >= 5  # kinds of things that were said
+
+
+def expected_is_true(algo, why, head):
+    name = name_of(algo, why.iid)
+    assert head.startswith(name[0].upper() + name[1:])
+    low, high = algo.ratings_.scale
+    mean, body = algo.ratings_.global_mean, head[len(name) :]
+    if not algo.model_.has_opinions:
+        assert body.startswith(f" has a score of {why.est:.2f} on a scale from {low:g} to {high:g}")
+        distance, terms = why.est - low, body.partition(f"to {high:g}")[2]
+    else:
+        distance = why.est - mean
+        where = "about"
+        if abs(distance) >= 0.05:
+            where = f"{abs(distance):.1f} {'above' if distance > 0 else 'below'}"
+        start = (
+            f" is expected to get {why.est:.1f} on a scale from {low:g} to {high:g}, {where} the "
+            f"average rating of {mean:.1f}"
+        )
+        assert body.startswith(start)
+        terms = body[len(start) :]
+    return terms_are_true(algo, why, terms, distance)
+
+
+def terms_are_true(algo, why, said, distance):
+    named = re.findall(r"(, mostly for |, in spite of |, with | and )(.*?) \(([+-]\d+\.\d)\)", said)
+    assert "".join(f"{a}{b} ({c})" for a, b, c in named) == said
+    parts = {k: x for k, x in why.terms.items() if k not in ("mean", "lowest rating", "estimate")}
+    for link, words, value in named:
+        term = WORDS.get(words)
+        if term is None:
+            assert SUITS.fullmatch(words)
+            same = [k for k in ("content", "factors") if f"{parts.get(k, 0):+.1f}" == value]
+            term = max(same, key=lambda k: abs(parts[k]))
+        assert f"{parts[term]:+.1f}" == value
+        sign = 1 if value[0] == "+" else -1
+        assert sign * parts[term] == pytest.approx(max(sign * x for x in parts.values()))
+        if abs(distance) >= 0.05:
+            assert (link == ", mostly for ") == (sign * distance > 0)
+        words_are_true(algo, why, words)
+    large = {np.sign(x) for x in parts.values() if abs(x) >= 0.05}
+    assert large == {1 if value[0] == "+" else -1 for *_, value in named}
+    return {words for _, words, _ in named}
+
+
+def words_are_true(algo, why, words):
+    user, item = algo.users_.row(why.uid), algo.items_.row(why.iid)
+    others = sum(u != user for u in algo.ratings_.of_item(item)[0])
+    if "this user" in words and "description" not in words:
+        assert why.basis == "ratings"
+    if "not known" in words or ("in general" in words and "this user" not in words):
+        assert why.basis == "popular"
+    if "others rate it" in words:
+        assert others > 0
+    if "its text" in words and "picked" not in words:
+        assert algo.items_.has_token[item]
+    if "nothing is known" in words:
+        assert others == 0
+
+
+def clause_is_true(algo, why, clause):
+    user, item = algo.users_.row(why.uid), algo.items_.row(why.iid)
+    items, values, _ = algo.ratings_.of_user(user)
+    if clause.startswith("the user is unknown"):
+        assert user == algo.users_.unknown
+        assert why.basis == "popular"
+        return "unknown user"
+    if clause.startswith("the user is known by a description alone"):
+        assert algo.users_.has_token[user]
+        assert user >= algo.users_.n_warm
+        assert ("makes nothing" in clause) == (why.basis == "popular")
+        return "described"
+    if clause.startswith("the item is unknown"):
+        assert item == algo.items_.unknown
+        return "unknown item"
+    if clause.startswith("nobody has"):
+        assert algo.items_.n_warm <= item < algo.items_.unknown
+        return "cold"
+    if clause.startswith(("the user has rated it already", "the user has chosen it already")):
+        assert item in items
+        if "rated" in clause:
+            assert re.search(r"\((.*)\)", clause)[1] == f"{values[items == item][0]:g}"
+        return "seen"
+    verb, sign = ("raised", 1) if clause.startswith("raised") else ("lowered", -1)
+    assert clause.startswith(verb)
+    of = why.rated.set_index("item")
+    loudest = of[sign * of["influence"] > 0.005 * np.ptp(algo.ratings_.scale)].index[:2]
+    names = {name_of(algo, iid): iid for iid in of.index}
+    found = [iid for name, iid in names.items() if name + " " in clause.replace(",", " ") + " "]
+    assert found
+    assert set(found) <= set(loudest)
+    low, high = algo.ratings_.scale
+    for iid in found:
+        rating = of["rating"][iid]
+        if algo.model_.has_opinions:
+            assert f"({rating:g})" in clause
+        if "unlike" in clause:
+            assert sign * (rating - (low + high) / 2) < 0
+            assert sign * (rating - of["rating"].mean()) < 0
+            own = algo.explain(why.uid, iid).rated.set_index("item")["influence"][iid]
+            assert sign * own < 0
+    return "unlike" if "unlike" in clause else verb
+
+
+def nothing_is_left_out(algo, why, clauses):
+    user, item = algo.users_.row(why.uid), algo.items_.row(why.iid)
+    text = "; ".join(clauses)
+    if user == algo.users_.unknown:
+        assert "the user is unknown" in text
+    if item == algo.items_.unknown:
+        assert "the item is unknown" in text
+    elif item >= algo.items_.n_warm:
+        assert "nobody has" in text
+    elif item in algo.ratings_.of_user(user)[0]:
+        assert "already" in text
+    for sign, verb in ((1, "raised"), (-1, "lowered")):
+        loud = sign * why.rated["influence"] > 0.005 * np.ptp(algo.ratings_.scale)
+        assert (verb in text) == bool(loud.any())
+
+
+def test_a_rating_that_speaks_for_an_item_by_being_low_is_of_something_unlike():
+    rng = np.random.default_rng(0)  # half like the one kind, half the other
+    rows = [
+        (u, i, float(np.clip((4 if i % 2 == u % 2 else 2) + rng.integers(-1, 2), 1, 5)))
+        for u in range(80)
+        for i in range(20)
+        if rng.random() < 0.35
+    ]
+    algo = make("LLMTokensBPMF, no tokens").fit(full(rows))
+    found = {"raised": [], "lowered": []}
+    for u in range(12):
+        for i in range(10):
+            for clause in str(algo.explain(u, i)).split("; "):
+                if "unlike" in clause:
+                    kinds = {int(k) % 2 == i % 2 for k in re.findall(r"item (\d+),", clause)}
+                    found[clause.split(" ")[0]].append(kinds)
+    assert np.mean([kinds == {False} for kinds in found["raised"]]) > 0.8
+    assert np.mean([kinds == {False} for kinds in found["lowered"]]) > 0.8
 
 
 def test_a_model_of_choices_speaks_of_scores_and_choices_not_of_ratings():

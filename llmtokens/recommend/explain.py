@@ -15,24 +15,9 @@ from ..runtime.arguments import require_length
 from ..runtime.arrays import Floats, Rows
 from .interface import FittedModel
 from .ranking import basis, labels, top_rows
+from .sentence import Case, sentence
 from .similar import to_item
 
-_WORDS = {
-    "user bias": "how this user rates in general",
-    "item bias": "how others rate it",
-    "factors": "how it suits this user's taste",
-    "content": "how its text suits this user's taste",
-    "text": "how well texts like its are liked",
-    "choices": "what this user has chosen",
-    "popularity": "how often it is chosen",
-}
-_UNKNOWN = {
-    "text": "the user is known by a description alone",
-    "popular": "nothing is known of the user",
-    "unread": "the user is known by a description alone, of which this model makes nothing",
-}
-_SPEAKS = 0.005  # influence, as a share of the rating scale, that is worth a word
-_WRITTEN = 0.05  # what is less is 0 as it is written
 _ROUNDING = 1e-6  # of the largest rating: what float32 leaves open in a sum of terms
 
 
@@ -52,11 +37,14 @@ class Explanation:
     rated : DataFrame
         What the user rated, most influential first: item, label, rating, influence (by how much
         the estimate would fall if the rating were taken away, all else fixed, the selection
-        correction too; NaN where the algorithm cannot say), similarity (cosine of tokens).
+        correction too; NaN where the algorithm cannot say), similarity (cosine of texts).
     nearest : DataFrame
-        The items whose tokens are nearest: item, label, similarity.
+        The items whose texts are nearest: item, label, similarity.
     sentence : str
-        Of a model with ``implicit=True``, about scores and choices instead of ratings.
+        What is expected, the largest terms in both directions, what is not known of user or item,
+        and the ratings with most influence. A rating that speaks for an item by being low (or
+        against it by being high) is said to be of something unlike. Of a model with
+        ``implicit=True``, about scores and choices instead of ratings.
     """
 
     uid: Hashable
@@ -89,12 +77,9 @@ def explain(model: FittedModel, uid: Hashable, iid: Hashable, n: int) -> Explana
     similar = to_item(model, item)
     rated = _rated(model, user, item, similar)
     how = basis(model, user)
-    return Explanation(
-        uid, iid, float(est[0]), terms, how, rated, _nearest(model, item, similar, n),
-        _sentence(
-            model, iid, float(est[0]), terms, how, bool(model.users.has_token[user]), rated
-        ),
-    )  # fmt: skip
+    words = sentence(Case(model, user, item, iid, float(est[0]), terms, how, rated))
+    near = _nearest(model, item, similar, n)
+    return Explanation(uid, iid, float(est[0]), terms, how, rated, near, words)
 
 
 def _frame(model: FittedModel, rows: Rows, columns: dict[str, Any]) -> pd.DataFrame:
@@ -127,60 +112,3 @@ def _nearest(model: FittedModel, item: int, similar: Floats, n: int) -> pd.DataF
     others[item] = -np.inf
     order = top_rows(others, n)
     return _frame(model, order, {"similarity": others[order]})
-
-
-def _sentence(
-    model: FittedModel,
-    iid: Hashable,
-    est: float,
-    terms: dict[str, float],
-    how: str,
-    described: bool,
-    rated: pd.DataFrame,
-) -> str:
-    low, high = model.ratings.scale
-    name = (labels(model, [iid]) or [str(iid)])[0]
-    opinions = not getattr(model, "implicit", False)
-    usual = model.ratings.global_mean if opinions else low
-    if opinions:
-        words = (
-            f"{name} is expected to get {est:.1f} on a scale from {low:g} to {high:g}, "
-            f"{_beside(est - usual)} the average rating of {usual:.1f}"
-        )
-    else:
-        words = f"{name} has a score of {est:.2f} on a scale from {low:g} to {high:g}"
-    least = _SPEAKS * (high - low)
-    if how == "ratings":
-        said = _because(rated, least, opinions)
-    else:
-        said = [_UNKNOWN["unread" if how == "popular" and described else how]]
-    return "; ".join([words + _mostly(terms, est - usual), *said]) + "."
-
-
-def _beside(distance: float) -> str:
-    if abs(distance) < _WRITTEN:
-        return "about"
-    return f"{abs(distance):.1f} {'above' if distance > 0 else 'below'}"
-
-
-def _because(rated: pd.DataFrame, least: float, opinions: bool) -> list[str]:
-    """The ratings that speak loudest for and against, in words."""
-    named = rated["label"] if "label" in rated else [str(raw) for raw in rated["item"]]
-    said = []
-    for verb, sign in (("raised", 1), ("lowered", -1)):
-        loud = rated.index[sign * rated["influence"] > least][:2]
-        if len(loud):
-            parts = [f"{named[k]} ({rated['rating'][k]:g})" if opinions else named[k] for k in loud]
-            what = f"{'rating' if opinions else 'choice'} of {' and '.join(parts)}"
-            said.append(f"{verb} most by the user's {what}")
-    return said
-
-
-def _mostly(terms: dict[str, float], distance: float) -> str:
-    """The largest of the terms that can be put in words and lead where the estimate is."""
-    sign = np.sign(distance) if abs(distance) >= _WRITTEN else 0
-    parts = {k: value for k, value in terms.items() if k in _WORDS and sign * value >= _WRITTEN}
-    if not parts:
-        return ""
-    most = max(parts, key=lambda name: abs(parts[name]))
-    return f", mostly for {_WORDS[most]} ({parts[most]:+.1f})"
