@@ -121,6 +121,8 @@ def test_two_wishes_are_both_served_and_one_with_an_and_in_it_stays_one():
     assert both["wish"].tolist() == ["sailors on the sea", "a trial in court"] * 2
     assert [i < 4 for i in both["item"]] == [True, False] * 2
     assert both["item"].is_unique
+    for whole in ("sailors on the sea and their trial in court", "sailors on the sea, a trial"):
+        assert "wish" not in fitted.ask(whole, n=4)
     one = fitted.ask("ships and sailors", n=4)
     assert "wish" not in one
     assert set(one["item"]) == {0, 1, 2, 3}

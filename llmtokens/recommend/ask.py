@@ -18,7 +18,9 @@ from .ranking import basis, candidate_rows, diversified, lines, relevance, top_r
 from .similar import require_item_tokens, to_text
 from .where import Where
 
-_JOINS = re.compile(r"\s*[,;&]\s*(?:(?:and|or)\b\s*)?|\s+(?:and|or)\s+", re.IGNORECASE)
+_AND = r"(?:and|or)\b(?!\s+(?:its|his|her|their)\b)"  # "the mafia and its families" is one wish
+_LIST = re.compile(rf";|\s{_AND}", re.IGNORECASE)  # a comma alone may only set something apart
+_JOINS = re.compile(rf"\s*[,;]\s*(?:{_AND}\s*)?|\s+{_AND}\s+", re.IGNORECASE)
 _MOST = 5  # wishes in one question; more are an enumeration
 _ONE_SIDE = 0.1587  # of a normal distribution, below one standard deviation under the mean
 _NEAREST = 0.75  # of the way from the median to the nearest: similar, whatever the others are
@@ -106,7 +108,9 @@ def _answer(
 
 def wishes_in(model: FittedModel, text: str) -> list[Wish]:
     """The question as one wish; as several if it is a list of which no item is similar to all."""
-    parts = [part for part in _JOINS.split(text) if part.strip()] if isinstance(text, str) else []
+    parts: list[str] = []
+    if isinstance(text, str) and _LIST.search(text):
+        parts = [part for part in _JOINS.split(text) if part.strip()]
     if 1 < len(parts) <= _MOST:
         wishes = [_wish(model, part) for part in parts]
         every = np.all([wish.near >= wish.least for wish in wishes], axis=0)
