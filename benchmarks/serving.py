@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 
 os.environ.update(OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1")
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # starts are of an installed package
 
 import http.client
 import json
