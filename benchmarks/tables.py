@@ -29,11 +29,26 @@ def results(name: str) -> dict[str, Any]:
     return json.loads((HERE / "results" / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def quality() -> str:
-    """RMSE by algorithm and split, and the seconds of a warm fit."""
+def in_short() -> str:
+    """The lines of the quality table that a newcomer needs."""
+    return quality(
+        "SVD",
+        "SVD, tuned",
+        "ridge on genres and year",
+        "LLMTokensContent",
+        "LLMTokensSVD",
+        "LLMTokensSVD, genres and year",
+        "LLMTokensSVD, shuffled tokens",
+        "LLMTokensSVD, no tokens",
+        "LLMTokensBPMF",
+    )
+
+
+def quality(*names: str) -> str:
+    """RMSE by algorithm and split, and the seconds of a warm fit; of some algorithms, or of all."""
     rows = [row for row in results("quality")["summary"] if row["measure"] == "rmse"]
     lines = ["| RMSE | " + " | ".join(SPLITS.values()) + " | fit, s |", "| --- |" + " ---: |" * 5]
-    for name in dict.fromkeys(row["algorithm"] for row in rows):
+    for name in names or dict.fromkeys(row["algorithm"] for row in rows):
         mine = {row["split"]: row for row in rows if row["algorithm"] == name}
         means = [f"{mine[split]['mean']:.4f}".lstrip("0") for split in SPLITS]
         lines.append(f"| {name} | " + " | ".join(means) + f" | {mine['warm']['fit_time']:.2f} |")
@@ -218,6 +233,7 @@ def times() -> str:
 TABLES = {
     "times": times,
     "quality": quality,
+    "quality in short": in_short,
     "bayes": bayes,
     "scaling": scaling,
     "jobs": jobs,
@@ -237,7 +253,7 @@ def filled(text: str) -> str:
     def table(match: re.Match[str]) -> str:
         return f"<!-- table: {match[1]} -->\n{TABLES[match[1]]()}\n<!-- end -->"
 
-    return re.sub(r"<!-- table: (\w+) -->\n.*?<!-- end -->", table, text, flags=re.DOTALL)
+    return re.sub(r"<!-- table: ([\w ]+) -->\n.*?<!-- end -->", table, text, flags=re.DOTALL)
 
 
 def main() -> None:
