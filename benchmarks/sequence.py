@@ -220,8 +220,9 @@ def main() -> None:
     data = load(options.data)
     folds = {name: next(cv.split(data.dataset)) for name, cv in PROTOCOLS.items()}
     results: dict[str, Any] = {"data": data.name, "feed": feed(), "shop": shop()}
-    print(results, flush=True)
+    print(results, save("sequence", results), flush=True)  # part by part: it takes long
     results["movies"] = movies(data, folds)
+    save("sequence", results)
     with TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
