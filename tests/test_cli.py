@@ -424,3 +424,17 @@ def test_help_has_an_example_for_every_command(folder):
         "benchmark",
     ):
         assert f"Example: llmtokens {command}" in run(command, "--help", cwd=folder)
+
+
+def test_labels_are_split_by_what_an_option_says_and_defaults_can_be_switched_off(folder):
+    (folder / "slashes.csv").write_text("item,title,genres\n1,a,x/y\n2,b,y/z\n3,c,z\n")
+    common = ("embed", "slashes.csv", "--encoder", "hashing", "-o", "slashes.safetensors")
+    for more, vocabulary in (
+        (("--separator", "/"), ["x", "y", "z"]), (("--separator", ""), ["x/y", "y/z", "z"]),
+        (("--categorical", "none"), None),
+    ):  # fmt: skip
+        run(*common, *more, cwd=folder)
+        blocks = LLMTokens.load(folder / "slashes.safetensors").projection.blocks
+        assert [list(b.vocabulary) for b in blocks[1:]] == (
+            [] if vocabulary is None else [vocabulary]
+        )

@@ -749,3 +749,14 @@ def test_an_unknown_reference_or_confidence_is_refused(result):
         result.differences(confidence=95)
     assert isinstance(result, Comparison)
     assert repr(result) == "Comparison(3 algorithms, 2 splits, 2 measures)"
+
+
+@pytest.mark.parametrize("names", [("a\ud800", "s"), ("a", "s\ud800")])
+def test_names_that_no_file_can_hold_are_refused_before_any_trial(names):
+    with pytest.raises(DataError, match="holds half of a surrogate pair"):
+        compare(
+            {names[0]: BaselineOnly()},
+            synthetic(30, 40, 300).dataset,
+            {names[1]: KFold(2)},
+            progress=False,
+        )

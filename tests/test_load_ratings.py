@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -352,3 +353,47 @@ def test_ratings_that_are_times_or_complex_are_refused(column, what):
     frame = pd.DataFrame({"user": [1, 2], "item": [3, 4], "rating": column})
     with pytest.raises(DataError, match=f"'rating' holds {what}; expected numbers"):
         load_ratings(frame)
+
+
+def test_items_that_were_read_can_be_given_again_and_named_as_they_were(tmp_path: Path) -> None:
+    from llmtokens import HashingEncoder, LLMTokens
+
+    items = load_items(written(tmp_path, "isbn,title\n01,Emma\n02,Dune\n"), item="isbn")
+    tokens = LLMTokens.from_frame(items, "{isbn}: {title}", encoder=HashingEncoder(16))
+    assert tokens.ids == ["01", "02"]
+    rows = pd.DataFrame({"user": ["a", "b"], "isbn": ["01", "02"], "rating": [1.0, 5.0]})
+    data = load_ratings(rows, items, item="isbn")
+    assert data.items["item"].tolist() == ["01", "02"]
+    with pytest.raises(DataError, match="both 'isbn' and 'item' are there"):
+        load_ratings(rows, items.assign(item=[1, 2]), item="isbn")
+
+
+def test_pairs_rated_twice_are_named_by_their_ids_as_they_are() -> None:
+    frame = pd.DataFrame({"user": [3, 3], "item": [7, 7], "rating": [1.0, 2.0]})
+    with pytest.warns(LLMTokensWarning, match="such as user 3 and item 7;"):
+        load_ratings(frame)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("user,item,rating\n0,1,31,2.5\n1,1,9,3.0\n", "begin with their number"),
+        ("note,user,item,rating\rtwo\nlines,1,1,0.5", "holds a carriage return, too"),
+    ],
+)
+def test_why_a_table_does_not_fit_is_said(text: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(FileFormatError, match=said):
+        load_ratings(written(tmp_path, text))
+
+
+def test_a_first_row_that_holds_the_name_by_chance_is_told(tmp_path: Path) -> None:
+    path = written(tmp_path, "1,Heat,item\n2,Heat,Emma\n3,Emma,Dumbo\n")
+    with pytest.warns(LLMTokensWarning, match="is read as the names of the columns"):
+        load_items(path)
+
+
+def test_numbers_of_many_digits_are_read_to_the_last_bit(tmp_path: Path) -> None:
+    path = written(tmp_path, "user,item,rating\n1,2,0.12345678901234567\n1,3,4.1\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load_ratings(path).ratings["rating"].tolist() == [0.12345678901234567, 4.1]

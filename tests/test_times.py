@@ -13,6 +13,7 @@ from surprise.model_selection import train_test_split
 import llmtokens
 from llmtokens.algorithms.bpmf import LLMTokensBPMF, shards
 from llmtokens.algorithms.drift import DriftScale, Sequence
+from llmtokens.data.times import seconds
 from llmtokens.distributed import fit_bpmf
 from llmtokens.errors import DataError
 from llmtokens.kernels import drift as kernels
@@ -230,3 +231,23 @@ def test_what_is_no_time_is_refused(fitted, without):
     with pytest.raises(DataError, match=r"timestamps=\.\.\. and a column timestamp"):
         fit_bpmf(FRAME, rating_scale=(-10, 10), timestamps=FRAME)
     assert fitted.predict(0, 1, at="now").est == pytest.approx(fitted.predict(0, 1, at=2e9).est)
+
+
+def test_moments_in_digits_and_clocks_of_twelve_hours_are_read():
+    assert seconds([20200101123000, 20191231010101]).tolist() == [1577881800.0, 1577754061.0]
+    assert seconds(["12/31/2020 11:59 PM", "01/02/2020 1:00 AM"]).tolist() == [
+        1609459140.0, 1577926800.0,
+    ]  # fmt: skip
+
+
+def test_days_of_arrow_are_days():
+    pytest.importorskip("pyarrow")
+    import datetime
+
+    days = pd.Series([datetime.date(2020, 1, 1)], dtype="date32[pyarrow]")
+    assert seconds(days).tolist() == [1577836800.0]
+
+
+def test_a_time_of_thousands_of_digits_is_refused():
+    with pytest.raises(DataError, match="found a time that is none"):
+        seconds(pd.Series([10**5000, 1], dtype=object))

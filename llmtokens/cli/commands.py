@@ -16,6 +16,25 @@ UserColumn = Annotated[str, typer.Option(help="Column of users.")]
 ItemColumn = Annotated[str, typer.Option(help="Column of items.")]
 RatingColumn = Annotated[str, typer.Option(help="Column of ratings.")]
 TimeColumn = Annotated[str, typer.Option(help="Column of times, which may be missing.")]
+Categorical = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Column of labels; may be repeated. Default: genres, if there; none for none."
+    ),
+]
+Numeric = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Column of numbers; may be repeated. Default: year, if there; none for none."
+    ),
+]
+Separator = Annotated[
+    str | None,
+    typer.Option(
+        help='What stands between the labels of a cell, such as ", "; "" where it is one label. '
+        "Default: found, column by column."
+    ),
+]
 Implicit = Annotated[
     bool, typer.Option("--implicit", help="Do not read ratings: each pair is a 1.")
 ]
@@ -72,16 +91,9 @@ def embed(
             "description or genres, or profile, as there are."
         ),
     ] = None,
-    categorical: Annotated[
-        list[str] | None,
-        typer.Option(
-            help='Column of labels, "|" between them. Default: genres, if there; none for none.'
-        ),
-    ] = None,
-    numeric: Annotated[
-        list[str] | None,
-        typer.Option(help="Column of numbers. Default: year, if there; none for none."),
-    ] = None,
+    categorical: Categorical = None,
+    numeric: Numeric = None,
+    separator: Separator = None,
     encoder: EncoderName = None,
     components: Annotated[int, typer.Option(min=1, help="Longest token.")] = 128,
     like: Annotated[
@@ -109,6 +121,7 @@ def embed(
         sources.open_encoder(encoder, items) if like is None else None,
         categorical=sources.columns(categorical, frame),
         numeric=sources.columns(numeric, frame),
+        separator=separator,
         n_components=components,
         like=None if like is None else LLMTokens.load(like),
     )
@@ -419,6 +432,9 @@ def benchmark(
     text: Annotated[
         list[str] | None, typer.Option(help='Template such as "{title}. Genres: {genres}".')
     ] = None,
+    categorical: Categorical = None,
+    numeric: Numeric = None,
+    separator: Separator = None,
     encoder: EncoderName = None,
     tokens: Annotated[
         Path | None, typer.Option(help="Saved tokens, instead of encoding the items.")
@@ -477,7 +493,14 @@ def benchmark(
     if tokens is not None:
         table = LLMTokens.load(tokens)
     elif text or choices.needs_tokens(asked) or not choices.OURS.keys().isdisjoint(names):
-        table = sources.make_tokens(ratings.items, text or (), sources.open_encoder(encoder, data))
+        table = sources.make_tokens(
+            ratings.items,
+            text or (),
+            sources.open_encoder(encoder, data),
+            categorical=sources.columns(categorical, ratings.items),
+            numeric=sources.columns(numeric, ratings.items),
+            separator=separator,
+        )
     if not json:
         echo("\n".join(str(shown) for shown in (ratings, table) if shown is not None) + "\n")
         if not set(asked) <= set(choices.ACCURACY):

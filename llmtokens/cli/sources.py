@@ -92,6 +92,7 @@ def make_tokens(
     encoder: Encoder | None,
     categorical: Sequence[str] | None = None,
     numeric: Sequence[str] | None = None,
+    separator: str | None = None,
     n_components: int = 128,
     like: LLMTokens | None = None,
 ) -> LLMTokens:
@@ -125,6 +126,7 @@ def make_tokens(
         list(texts),
         categorical=usual_categories if categorical is None else categorical,
         numeric=usual_numbers if numeric is None else numeric,
+        separator=separator,
         id="item",
         encoder=encoder,
         n_components=n_components,

@@ -162,6 +162,15 @@ def _check(
     require_jobs(n_jobs)
     if not (algorithms and splits):
         raise DataError("found no algorithms or no splits; name at least one of each")
+    for name in (*algorithms, *splits):
+        if isinstance(name, str) and not name.isascii():
+            try:
+                name.encode()
+            except UnicodeEncodeError as error:
+                raise DataError(
+                    f"found the name {name!r}, which holds half of a surrogate pair; expected text "
+                    "that a file can hold"
+                ) from error
     for name, algorithm in algorithms.items():
         if not isinstance(algorithm, AlgoBase):
             hint = ": add ( )" if isinstance(algorithm, type) else ""

@@ -2,12 +2,13 @@
 
 Numbers say by their size what they count: seconds until the year 5138 are below 1e11, and so
 milliseconds from 1973 on are above, and so on by the thousand. Whole numbers from 1900 to 2100 are
-years, and those that read as yyyymmdd are days. Smaller numbers, as of generated data, stay as
-they are. One column counts in one unit.
+years, those that read as yyyymmdd are days, and as yyyymmddhhmmss moments. Smaller numbers, as of
+generated data, stay as they are. One column counts in one unit.
 """
 
 from __future__ import annotations
 
+import datetime
 import re
 import time
 import warnings
@@ -91,7 +92,8 @@ def seconds(
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
-        return _since_1970(column)
+        days = isinstance(column.dtype, pd.ArrowDtype) and column.dtype.type is datetime.date
+        return _since_1970(column.astype("datetime64[s]") if days else column)
     if pd.api.types.is_timedelta64_dtype(column.dtype):
         since: Floats = np.asarray(column.dt.total_seconds(), np.float64)
         return since
@@ -111,7 +113,10 @@ def seconds(
     column = column.map(lambda x: x.strip() if isinstance(x, str) else x)
     column = column.where(~column.isin(_MISSING), None)
     present = column.notna().to_numpy(dtype=bool)
-    numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    try:
+        numbers = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    except OverflowError as error:
+        raise DataError(f"{what}: found a time that is none ({error}); drop it") from error
     are = present & ~np.isnan(numbers)
     if are.sum() == present.sum():
         return _in_unit(numbers, what, place)
@@ -156,6 +161,9 @@ def _in_unit(values: Floats, what: str, place: Callable[[int], str]) -> Floats:
     whole = known & (values == np.floor(values))
     kinds["years"] = whole & (values >= 1900) & (values <= 2100)
     kinds["days (yyyymmdd)"] = whole & _reads_as_day(values)
+    moments = whole & _reads_as_day(values // 10**6) & _reads_as_clock(values % 10**6)
+    kinds["moments (yyyymmddhhmmss)"] = moments  # as milliseconds they would be after 2570
+    kinds["milliseconds"] = kinds["milliseconds"] & ~moments
     most = max(kinds, key=lambda name: int(kinds[name].sum()))
     strange = known & ~kinds[most] & ~absent
     if most == "seconds" and not (strange & large).any():
@@ -177,6 +185,10 @@ def _in_unit(values: Floats, what: str, place: Callable[[int], str]) -> Floats:
         return _calendar(values, np.where(np.isnan(values), np.nan, 1), 1)
     if most == "days (yyyymmdd)":
         return _calendar(values // 10_000, values // 100 % 100, values % 100)
+    if most == "moments (yyyymmddhhmmss)":
+        days, clock = values // 10**6, values % 10**6
+        since = _calendar(days // 10_000, days // 100 % 100, days % 100)
+        return since + clock // 10_000 * 3600 + clock // 100 % 100 * 60 + clock % 100
     return values / next(per for name, _, _, per in _UNITS if name == most)
 
 
@@ -202,6 +214,11 @@ def _reads_as_day(values: Floats) -> Mask:
         month, day = values // 100 % 100, values % 100
         right = (values >= 19_000_101) & (values <= 21_001_231)
         return right & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
+
+
+def _reads_as_clock(values: Floats) -> Mask:
+    with np.errstate(invalid="ignore"):
+        return (values < 240_000) & (values // 100 % 100 < 60) & (values % 100 < 60)
 
 
 def _calendar(year: Any, month: Any, day: Any) -> Floats:
@@ -243,7 +260,8 @@ def _day_or_month_first(column: pd.Series) -> list[str]:
     _, by, _, year, rest = parts[0].groups()  # type: ignore[union-attr]
     date = by.join(["%d", "%m"] if first > 12 else ["%m", "%d"]) + by
     date += "%Y" if len(year) == 4 else "%y"
-    return [date + (time if rest else "") for time in (" %H:%M", " %H:%M:%S", ", %H:%M")]
+    clocks = (" %H:%M", " %H:%M:%S", ", %H:%M", " %I:%M %p", " %I:%M:%S %p")
+    return [date + (clock if rest else "") for clock in clocks]
 
 
 def _ambiguous(column: pd.Series) -> str:

@@ -155,6 +155,11 @@ def find(
     if sep is not None and (not sep or any(x in sep for x in '\r\n"')):
         raise DataError(f"{source}: found sep={sep!r}; expected what stands between two cells")
     at, sep = _names_or_separator(head, wanted, sep, header)
+    if lone_returns and "\r" in _QUOTED.sub("", head[at]).rstrip("\r\n"):
+        raise FileFormatError(
+            f"{source}: line {at + 1} ends in a line feed and holds a carriage return, too "
+            f"({head[at]!r:.60}), so that where lines end does not show; write all ends in one way"
+        )
     names, below = _header(head, at, sep, header, wanted, usual, source)
     if any(line.strip() for line in head[:at]):
         skipped = sample((line.strip() for line in head[:at]), 3)
@@ -408,7 +413,16 @@ def _header(
             )
         return _require(names, wanted, source), 0
     present = set(wanted) <= set(names)
-    if header is True or present or (header is None and not _is_data(rows)):
+    data = header is None and _is_data(rows)
+    if present and data and len(wanted) == 1:
+        warnings.warn(
+            f"{source}: line {at + 1} is read as the names of the columns, as {wanted[0]!r} is "
+            f"among them, though others look like cells ({sample(rows[0], 8)}); if it is a row, "
+            "name the columns with header=[...]",
+            LLMTokensWarning,
+            stacklevel=3,
+        )
+    if header is True or present or (header is None and not data):
         return _named(_require(names, wanted, source)), 1
     width = Counter(_width(row) for row in rows).most_common(1)[0][0]
     if not set(wanted) <= set(usual[:width]) or width > len(usual) > 1:

@@ -166,6 +166,8 @@ def load_items(
 ) -> pd.DataFrame:
     """A table of items alone, its ids in the column "item", as :func:`load_ratings` reads it.
 
+    Under their own name they stay beside it, for templates.
+
     Raises
     ------
     DataError
@@ -177,7 +179,7 @@ def load_items(
     --------
     >>> frame = pd.DataFrame({"isbn": ["0441172717"], "title": ["Dune"]})
     >>> load_items(frame, item="isbn").columns.tolist()
-    ['item', 'title']
+    ['item', 'isbn', 'title']
     """
     frame, source, is_text = _side(items, "item", item, Form(sep, encoding, header))
     frame["item"] = same_kind([(frame["item"], is_text)])[0]
@@ -209,11 +211,15 @@ def _opened(
 def _side(given: Given, own: str, column: str, form: Form) -> tuple[pd.DataFrame, str, bool]:
     """A table of items or users, its source, and whether it is text; ``own`` is our column name."""
     table = _opened(given, f"{own}s", {column: "id"}, {}, others=True, form=form)
-    frame, source = table.frame, table.source
-    if own != column and own in frame:
-        raise DataError(f"{source}: both {column!r} and {own!r} are there; drop or rename one.")
-    frame = frame.rename(columns={column: own}).reset_index(drop=True)
-    frame[own] = id_column(frame[own], f"{source}, {column!r}")
+    frame, source = table.frame.reset_index(drop=True), table.source
+    ids = id_column(frame[column], f"{source}, {column!r}")
+    if own != column:
+        if own in frame and not frame[own].astype(object).equals(ids.astype(object)):
+            raise DataError(f"{source}: both {column!r} and {own!r} are there; drop or rename one.")
+        frame = frame.drop(columns=own, errors="ignore")
+        frame.insert(list(frame.columns).index(column), own, ids)
+    else:
+        frame[own] = ids
     return frame, source, table.is_text
 
 
@@ -282,10 +288,10 @@ def _once(made: pd.DataFrame, duplicates: Duplicates, source: str) -> pd.DataFra
     again = made.duplicated(pair).to_numpy()
     if not again.any():
         return made
-    first = made[again].iloc[0]
+    user, item = (made[name][again].tolist()[0] for name in pair)
     found = (
         f"{source}: {int(again.sum())} ratings are of pairs that were rated before, such as user "
-        f"{first['user']!r} and item {first['item']!r}"
+        f"{user!r} and item {item!r}"
     )
     if duplicates == "error":
         raise DataError(f"{found}; drop them, or pass duplicates='last', 'first' or 'mean'")

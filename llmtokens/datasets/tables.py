@@ -38,6 +38,7 @@ _FOREIGN = (
 )  # fmt: skip
 _MANY = 10  # rows that all end in a surplus separator are meant to
 _DIGITS = 15  # beyond, pandas' quick way from text to number may be off by the last bit
+_NUMBERED = " Do the rows begin with their number, which has no name in the header?"
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,6 @@ def _as_pandas_reads(found: Dialect, kept: list[str], known: Mapping[str, Kind])
     filtered = bool(
         found.scan.n_short or texts or any(found.columns[name].empty for name in numeric)
     )
-    long = any(found.columns[name].longest > _DIGITS for name in numeric)
     options: dict[str, Any] = {
         "sep": found.sep,
         "header": None,
@@ -225,7 +225,6 @@ def _as_pandas_reads(found: Dialect, kept: list[str], known: Mapping[str, Kind])
         "skip_blank_lines": False,
         "keep_default_na": False,
         "na_filter": filtered,
-        "float_precision": "round_trip" if long else None,
         "lineterminator": "\n" if found.lone_returns else None,
     }
     if filtered:
@@ -234,7 +233,8 @@ def _as_pandas_reads(found: Dialect, kept: list[str], known: Mapping[str, Kind])
     types: dict[str, Any] = {name: str if known.get(name) == "id" else object for name in texts}
     body = _body(found)
     try:
-        floats = dict.fromkeys(numeric, "float64")
+        long = any(found.columns[name].longest > _DIGITS for name in numeric)
+        floats: dict[str, Any] = dict.fromkeys(numeric, object if long else "float64")
         frame = pd.read_csv(io.BytesIO(body), dtype=types | whole | floats, **options)
         if any(_may_be_words(frame[name], found.columns[name].longest) for name in numeric):
             raise ValueError("pandas takes a column of true and false for 1 and 0")
@@ -346,6 +346,9 @@ def _line_at(found: Dialect, at: int) -> tuple[int, list[str]]:
 
 def _why_long(found: Dialect, row: Sequence[str], width: int) -> str:
     digits = [x.strip().lstrip("-").isdecimal() for x in row]
+    numbered = found.scan.n_long == found.scan.rows and len(row) == width + 1
+    if numbered and row[0].strip() in ("0", "1"):
+        return _NUMBERED
     if (
         found.sep == ","
         and 2 * found.scan.n_long > found.scan.rows
@@ -358,8 +361,8 @@ def _why_long(found: Dialect, row: Sequence[str], width: int) -> str:
             " Is there a decimal comma? Write numbers with a point, put them in quotes, or use "
             "another separator"
         )
-    if found.scan.n_long == found.scan.rows and len(row) == width + 1:
-        return " Do the rows begin with their number, which has no name in the header?"
+    if numbered:
+        return _NUMBERED
     return " Put quotes around a cell that holds the separator"
 
 

@@ -202,7 +202,9 @@ def learned(
         return model
     try:
         return model.relearned(growth)
-    except np.linalg.LinAlgError as error:
+    except ValueError as error:  # as LinAlgError is, and what SciPy raises before it
+        if not isinstance(error, np.linalg.LinAlgError) and "infs or NaNs" not in str(error):
+            raise
         raise DataError(
             f"learning broke down ({error}): look for ratings or content of extreme size, also "
             "among those of the fit"
