@@ -232,6 +232,8 @@ def _describe(
         made = made.assign(**{own: rated})
         return made, pd.DataFrame({own: rated.drop_duplicates().reset_index(drop=True)})
     frame, source, side_is_text = _side(side, own, column, Form(encoding=form.encoding))
+    if column != own:
+        frame = frame.drop(columns=column)
     rated, described = same_kind([(made[own], is_text), (frame[own], side_is_text)])
     frame[own] = described
     check_unique(frame, own, source)
