@@ -30,9 +30,11 @@ from .blocks import (
     as_matrix,
     require_columns,
 )
+from .describe import describe
 from .history import History
 from .labels import as_text, require_separator
 from .projection import Projection
+from .words import Words
 
 if TYPE_CHECKING:
     from typing import Self
@@ -660,6 +662,59 @@ class LLMTokens:
         some = np.asarray(self.embeddings.any(axis=1))
         near = self.embeddings @ self.embeddings[row].astype(np.float32)
         return np.where(some & some[row], near.astype(np.float64), np.nan)
+
+    def describe(self, k: int = 5, n: int = 5, texts: Sequence[str] | None = None) -> pd.DataFrame:
+        """What the ``k`` leading entries of tokens stand for.
+
+        Parameters
+        ----------
+        k : int, default=5
+            How many entries (dims) to describe: they hold the most variance.
+        n : int, default=5
+            How many ids and words at each end, at most.
+        texts : sequence of str, length len(tokens), optional
+            Where words are looked for, in the order of the ids; by default the labels. Tables keep
+            no texts.
+
+        Returns
+        -------
+        DataFrame
+            Two rows for each entry, for its low end and its high end, with
+
+            - dim (column of ``vectors``), end, and variance: the entry's share of all variance;
+            - "text share", "genres share" and so on: how much of the variance of the entry comes
+              from texts, or from a column. They sum to 1; NaN where the table has no such column;
+            - "year mean" and so on: the mean of a numeric column over the ids listed;
+            - words: those that go with this end, the clearest first, and the labels of categorical
+              columns. A word counts if it is said of five ids or more, and if the mean of their
+              entries lies further out than, in 95 of 100 tables, that of any word would if words
+              were said of ids by chance; there may be none;
+            - items: labels of the ids that lie furthest out, or the ids.
+
+        Raises
+        ------
+        DataError
+            For ``k`` or ``n`` out of range, or unless there is one text per id.
+
+        Examples
+        --------
+        >>> from llmtokens import HashingEncoder
+        >>> from llmtokens.datasets import synthetic
+        >>> items = synthetic(n_items=300, n_ratings=3000).items
+        >>> tokens = LLMTokens.from_frame(
+        ...     items, "{title}", categorical="genres", numeric="year", encoder=HashingEncoder()
+        ... )
+        >>> found = tokens.describe(2, n=3, texts=items["description"])
+        >>> found.columns.tolist()[:5]
+        ['dim', 'end', 'variance', 'text share', 'genres share']
+        >>> shares = found[["text share", "genres share", "year share"]]
+        >>> bool(((shares.sum(axis=1) - 1).abs() < 1e-6).all())
+        True
+        """
+        names = self.labels or [str(raw) for raw in self.ids]
+        texts = self.labels if texts is None else list(texts)
+        words = Words.of(len(self), texts, self.columns)
+        return describe(self.vectors, self.projection, self.columns, names, words, k, n)
 
     def with_content(self, raw_id: Hashable, content: Any) -> LLMTokens:
         """The table with a token of this content for one id, which may be new.
