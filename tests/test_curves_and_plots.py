@@ -11,13 +11,12 @@ import pandas as pd
 import pytest
 from surprise import Prediction
 
-from llmtokens import LLMTokens, plots
+from llmtokens import plots
 from llmtokens.compare import Comparison
 from llmtokens.controls import UserMean
 from llmtokens.curves import LearningCurve, learning_curve
 from llmtokens.datasets import synthetic
 from llmtokens.errors import DataError, MissingExtraError
-from llmtokens.plots.results import far_apart
 from llmtokens.plots.style import PALETTE, styles
 
 HOSTILE = "_a $x$ <b>"
@@ -308,21 +307,6 @@ def test_reliability_without_std_says_where_it_comes_from(comparison):
     rows = comparison.predictions.assign(std=np.nan)
     with pytest.raises(DataError, match="LLMTokensBPMF"):
         plots.reliability(Comparison(comparison.table, "one", {}, rows))
-
-
-def test_the_token_map_shows_all_tokens_and_names_a_few():
-    rows = np.random.default_rng(0).normal(size=(100, 3))
-    ax = plots.token_map(LLMTokens.from_embeddings([f"id {k}" for k in range(100)], rows))
-    assert len(ax.collections[0].get_offsets()) == 100
-    assert len(ax.texts) == 12
-    with pytest.raises(DataError, match="needs two"):
-        plots.token_map(LLMTokens.from_embeddings([1, 2], [[0.0], [1.0]]))
-
-
-def test_points_far_apart_are_the_corners_of_a_square():
-    points = np.array([[0, 0], [0.1, 0], [1, 1], [-1, -1], [1, -1], [-1, 1.0]])
-    assert sorted(far_apart(points, 4)) == [2, 3, 4, 5]
-    assert len(far_apart(points, 12)) == 6
 
 
 def test_without_matplotlib_the_error_names_the_extra(comparison, monkeypatch):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from algorithms import DATA, TOKENS
 
-from llmtokens import HashingEncoder, LLMTokens
+from llmtokens import HashingEncoder, LLMTokens, plots
 from llmtokens.errors import DataError
 from llmtokens.tokens.words import Words
 
@@ -110,3 +110,83 @@ def test_shares_are_known_of_saved_and_joined_tables_and_not_where_columns_are_m
 def test_a_table_of_constants_has_no_shares():
     same = LLMTokens.from_embeddings(list("abc"), np.ones((3, 2)))
     assert same.describe(1)["embeddings share"].isna().all()
+
+
+# -- the map of texts
+
+
+@pytest.fixture(scope="module")
+def seas():
+    """Titles of the sea and of the desert, of all years and kinds alike."""
+    rows = frame().assign(year=1950 + RNG.random(400) * 70)
+    return LLMTokens.from_frame(
+        rows, "{title}", categorical="kind", numeric="year", encoder=HashingEncoder()
+    )
+
+
+def drawn(ax):
+    """The points of all ids, as they lie side by side in the figure."""
+    return np.concatenate([np.asarray(c.get_offsets()) for c in ax.collections])
+
+
+def test_on_the_map_texts_that_are_alike_are_neighbours_whatever_the_year(seas):
+    pytest.importorskip("matplotlib")
+    places = drawn(plots.token_map(seas))
+    assert len(places) == 400
+    sea = frame()["sea"].to_numpy()
+    gaps = ((places[:, None] - places[None]) ** 2).sum(axis=2) + np.diag(np.full(400, np.inf))
+    assert np.mean(sea[gaps.argmin(axis=1)] == sea) > 0.95
+    for column in (
+        np.array(seas.columns["year"]) > 1985,
+        [kinds == ["Tale"] for kinds in seas.columns["kind"]],
+    ):
+        told = np.asarray(column)
+        assert abs(np.mean(told[gaps.argmin(axis=1)] == told) - 0.5) < 0.1
+
+
+def test_groups_on_the_map_bear_the_words_of_their_ids(seas):
+    pytest.importorskip("matplotlib")
+    ax = plots.token_map(seas)
+    places, sea = drawn(ax), frame()["sea"].to_numpy()
+    named = 0
+    for text in ax.texts:
+        nearest = ((places - text.xy) ** 2).sum(axis=1).argsort()[:10]
+        words = set(text.get_text().replace(",", " ").split())
+        if words & {"ship", "whale"}:
+            assert sea[nearest].mean() > 0.7
+        if words & {"camel", "dune"}:
+            assert sea[nearest].mean() < 0.3
+        named += bool(words & {"ship", "whale", "camel", "dune"})
+    assert named > len(ax.texts) / 2
+
+
+def test_colours_tell_labels_and_numbers(seas):
+    pytest.importorskip("matplotlib")
+    ax = plots.token_map(seas, by="kind")
+    counts = pd.Series([kinds[0] for kinds in seas.columns["kind"]]).value_counts()
+    shown = {c.get_label(): len(c.get_offsets()) for c in ax.collections}
+    assert shown == counts.to_dict()
+    ax = plots.token_map(seas, by="year")
+    assert ax.collections[-1].get_array().tolist() == seas.columns["year"]
+    assert len(ax.figure.axes) == 2
+
+
+def test_users_lie_among_the_texts_that_they_chose(seas):
+    pytest.importorskip("matplotlib")
+    ids, sea = np.array(seas.ids), frame()["sea"].to_numpy()
+    rows = [(f"{side} {u}", i) for side, mine in (("sea", sea), ("desert", ~sea))
+            for u in range(5) for i in RNG.choice(ids[mine], 12, replace=False)]  # fmt: skip
+    users = LLMTokens.from_history(pd.DataFrame(rows, columns=["user", "item"]), seas)
+    ax = plots.token_map(seas, users=users)
+    points, places = ax.collections
+    assert len(places.get_offsets()) == 10
+    for user, place in zip(users.ids, places.get_offsets(), strict=True):
+        nearest = ((np.asarray(points.get_offsets()) - place) ** 2).sum(axis=1).argmin()
+        assert sea[nearest] == user.startswith("sea")
+
+
+def test_a_map_of_three_vectors_without_words_names_its_ids():
+    pytest.importorskip("matplotlib")
+    ax = plots.token_map(LLMTokens.from_embeddings(["one", "two", "three"], np.eye(3)))
+    assert [text.get_text() in ("one", "two", "three") for text in ax.texts] == [True]
+    assert "tokens" in ax.get_xlabel()

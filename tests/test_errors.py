@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from algorithms import DATA, TOKENS, full, make
+from algorithms import DATA, TOKENS, USER_TOKENS, full, make
 from public_api import ERRORS, callables, documented, raised
 from surprise import SVD, Dataset, Prediction, Reader
 from surprise.model_selection import KFold
@@ -662,6 +662,10 @@ CASES = [
     ("plots.token_map", DataError,
      lambda at: plots.token_map(LLMTokens.from_embeddings("ab", [[0.0], [1.0]])),
      "found tokens of 1 dimension", "needs two"),
+    ("plots.token_map", DataError, lambda at: plots.token_map(TOKENS, by="colour"),
+     "found by='colour'", "expected one of the columns that the tokens were made from"),
+    ("plots.token_map", DataError, lambda at: plots.token_map(TOKENS, users=USER_TOKENS),
+     "found users in the space None of 6 dims", "LLMTokens.from_history"),
     ("plots.token_map", *no_plots(lambda at: plots.token_map(VECTORS))),
     ("plots.learning_curve", DataError, lambda at: plots.learning_curve(at.curve, "mae"),
      "found 'mae'", "expected one of 'rmse'"),

@@ -14,8 +14,8 @@ from .results import (
     residual_panels,
     residuals,
     roc_curve,
-    token_map,
 )
+from .tokens import token_map
 
 __all__ = [
     "learning_curve",

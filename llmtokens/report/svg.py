@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from ..plots.results import map_points
 from ..plots.style import GRID, INK, PALETTE
 from ..runtime.arrays import Floats
 from ..tokens import LLMTokens
@@ -59,7 +58,7 @@ def token_map(tokens: LLMTokens) -> tuple[str, int]:
     rows are shown.
     """
     rows = np.unique(np.linspace(0, len(tokens) - 1, _MOST_POINTS).astype(int))
-    points = _scaled(map_points(tokens)[rows])
+    points = _scaled(tokens.vectors[rows, :2].astype(np.float64))
     names = tokens.labels or [str(raw) for raw in tokens.ids]
     circles = "".join(
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5"><title>{escape(names[row])}</title></circle>'

@@ -17,7 +17,7 @@ from scipy import sparse
 from scipy.special import ndtri
 
 from ..errors import DataError
-from ..runtime.arrays import Floats
+from ..runtime.arrays import Floats, Rows
 
 WORD = "word"  # the kind of what is no label of a column
 _FEWEST = 5  # ids that a word must be said of
@@ -90,6 +90,13 @@ class Words:
         flat = np.array([k for row in at for k in row], np.int64)
         said = sparse.csr_array((np.ones(len(flat)), flat, ptr), shape=(n, len(kept)))
         return cls([name for _, name in kept], [kind for kind, _ in kept], said)
+
+    def of_rows(self, rows: Rows) -> Words:
+        """Those said of at least five of some ids."""
+        said = self.said[rows]
+        kept = np.flatnonzero(said.sum(axis=0) >= _FEWEST)
+        names, kinds = ([x[k] for k in kept.tolist()] for x in (self.names, self.kinds))
+        return Words(names, kinds, said[:, kept])
 
     @property
     def counts(self) -> Floats:
