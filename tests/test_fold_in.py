@@ -349,7 +349,7 @@ def test_a_row_of_the_frame_may_be_a_series_and_none_is_refused(fitted):
 def test_an_item_without_a_title_is_called_by_its_id(fitted):
     algo = fitted("LLMTokensSVD")
     algo.fold_in_item("new", {"title": None, "description": "a storm at sea"})
-    assert algo.explain(OLD[0][0], "new").sentence.startswith("new is expected")
+    assert algo.explain(OLD[0][0], "new").sentence.startswith('"new" is expected')
     assert algo.recommend(OLD[0][0], candidates=["new"])["label"].item() == "new"
 
 

@@ -2,7 +2,7 @@ import numba
 import numpy as np
 import pytest
 
-from llmtokens.algorithms.bpmf.shards import Rated
+from llmtokens.algorithms.bpmf.shards import ShardRatings
 from llmtokens.kernels import gibbs, links
 
 N, M, C, K = 40, 60, 2, 5
@@ -82,7 +82,7 @@ def test_many_draws_have_the_exact_mean_and_covariance_of_the_posterior(case):
 def turned(case):
     """The same ratings from the items' side: what their products are made of."""
     rng = np.random.default_rng(1)
-    rated = Rated.of(case["ptr"], case["idx"], case["y"], M)
+    rated = ShardRatings.of(case["ptr"], case["idx"], case["y"], M)
     users, precision = rng.standard_normal((N, C + K)), rng.gamma(3, 1, N)
     lead = rng.standard_normal((M, C))
     return rated.item_ptr, rated.user, rated.item_y, users, precision, lead

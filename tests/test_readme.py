@@ -14,7 +14,10 @@ def test_the_tables_are_those_of_the_results():
     spec = importlib.util.spec_from_file_location("tables", ROOT / "benchmarks" / "tables.py")
     tables = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tables)
-    pages = {page.name: page.read_text(encoding="utf-8") for page in tables.TARGETS}
+    pages = {
+        page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8")
+        for page in tables.TARGETS
+    }
     assert "<!-- table: quality in short -->" in pages["README.md"]
     for name, text in pages.items():
         assert tables.filled(text) == text, name

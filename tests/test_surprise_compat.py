@@ -83,6 +83,7 @@ GRIDS = {
         "implicit": [False, True],
         "max_dense": [1, 10_000],
         "timestamps": [None, DATA.ratings],
+        "user_tokens": [USER_TOKENS, None],
     },
     LLMTokensContent: {
         "item_tokens": [TOKENS, TOKENS],

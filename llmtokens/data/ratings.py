@@ -361,7 +361,7 @@ def _require_trainset(given: Any) -> None:
 
 def _numbers(lists: Sequence[Sequence[tuple[int, float]]], n: int) -> Floats:
     """Items and ratings in turn."""
-    first = lists[0][0][1]
+    first = next(iter(lists[0]))[1]
     try:
         if np.asarray(first).dtype.kind in "cmM":
             raise TypeError(type(first).__name__)

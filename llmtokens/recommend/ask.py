@@ -135,7 +135,7 @@ def least_similar(near: Floats) -> float:
 
     >>> noise = np.random.default_rng(0).normal(0.1, 0.05, 1000)
     >>> float(np.round(least_similar(np.append(noise, [0.6, 0.7])), 2))
-    0.26
+    0.25
     """
     from scipy.stats import norm
 

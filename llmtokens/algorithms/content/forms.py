@@ -63,8 +63,8 @@ def _of_users(ratings: Ratings, users: EntityIndex, items: EntityIndex, residual
     """Turns ``[s_u, 1]`` into what the text of users says of ``[v_u, b_u]``, (d_u + 1, d + 1)."""
     level = _from_text(users.tokens, ratings.user, residual, ratings.user_counts)
     out = np.hstack([np.zeros((len(level), items.tokens.shape[1])), level])
-    if users.table is not None and cast(LLMTokens, users.table).history is not None:
-        return out  # a history is made of these very ratings
+    if users.table is None or cast(LLMTokens, users.table).history is not None:
+        return out  # nothing is said of users, or what these very ratings say
     residual = residual - apply_map(level, users.tokens)[ratings.user, 0]
     about = UserText.learn(ratings, users, items, residual, items.tokens.shape[1], 1.0)
     if about is not None:
