@@ -36,7 +36,7 @@ def learn_ridge(
     user_map = _of_users(ratings, users, items, residual)
     base = apply_map(user_map, users.tokens)
     taste, user_level = base[:, :-1].astype(np.float32), base[:, -1].copy()
-    residual = residual - base[ratings.user, -1]
+    residual -= base[ratings.user, -1]
     if taste.any():
         residual -= np.einsum("nd,nd->n", taste[ratings.user], content[ratings.item])
 
