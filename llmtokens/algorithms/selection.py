@@ -302,6 +302,12 @@ class CorrectedModel(FittedModel):
         out: Floats = of_users[users] @ of_items.T
         return out
 
+    def taste_selected(self, user: int) -> Floats:
+        """What the correction of a user is above that of somebody unknown: shape (n_item_rows,)."""
+        of_users, of_items = (x[:, :-1] for x in self.correction_factors())
+        out: Floats = of_items @ (of_users[user] - of_users[self.users.unknown])
+        return out
+
     def correction_factors(self) -> tuple[Floats, Floats]:
         """Rows of users and of items whose products are both corrections."""
         of_items = self.text_share[:, None] * _design(self.lead, self.correction.centre)

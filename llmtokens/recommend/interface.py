@@ -158,6 +158,15 @@ class FittedModel:
         algorithm is one that predicts ratings well and ranks badly by them."""
         return self.rank_scores(users)
 
+    def taste(self, user: int) -> NDArray[np.floating]:
+        """How much better every item row suits a user than somebody unknown, as far as the
+        algorithm tells it from content, where it can say that apart; NaN: unknown.
+
+        Shape (n_item_rows,), or (draws, n_item_rows) of an algorithm that has a posterior.
+        """
+        mine, usual = self.rank_scores(np.array([user, self.users.unknown])).astype(np.float64)
+        return mine - np.where(np.isnan(usual), 0.0, usual)
+
     @cached_property
     def text_rows(self) -> Rows:
         """Row in the table of item tokens of every item row, -1 without a token."""

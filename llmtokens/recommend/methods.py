@@ -17,7 +17,7 @@ from ..runtime.arrays import Rows
 from ..runtime.locks import writing
 from ..storage import models
 from ..tokens import LLMTokens
-from . import ask, explain, parts, ranking, similar
+from . import ask, explain, parts, portrait, ranking, similar
 from .fold_in import Given, in_words, with_batch, with_item, with_user, without_user
 from .interface import FittedModel
 from .where import Where
@@ -336,6 +336,56 @@ class Serving:
             Before ``fit``.
         """
         return similar.similar_users(self.model_, uid, n, by)
+
+    def portrait(self, uid: Hashable, n: int = 5) -> pd.DataFrame:
+        """What a user likes more, and less, than others do: labels, words and items.
+
+        Parameters
+        ----------
+        uid : raw id
+        n : int, default=5
+            How many of each kind, at either end.
+
+        Returns
+        -------
+        DataFrame
+            By kind, the most liked first, with
+
+            - kind: a categorical column of the item tokens, "word" (of the items' labels), "item";
+            - name: the label, the word, or what the item is called;
+            - liking: how much higher items of that name are estimated for this user than for
+              somebody unknown, less the same over all items: in stars for ``LLMTokensSVD`` and
+              ``LLMTokensBPMF``, which say it from content alone, whoever has rated an item; for
+              others in the units of what they rank by, ratings of items included;
+            - std: of liking, over the posterior of ``LLMTokensBPMF``; NaN where there is none;
+            - chance: the control, the standard deviation that liking would have if the name were
+              said of as many items drawn at random (of an item: over all items). Labels and words
+              stand here if they lie further out than any of them would, with 95 %, by chance; that
+              the user's taste favours them is certain then, that the taste is theirs is not: see
+              std;
+            - items, and rated: how many items have the name, and how many of these the user rated.
+
+        Raises
+        ------
+        DataError
+            For an unknown user, ``n`` out of range, or without item tokens.
+        NotFittedError
+            Before ``fit``.
+
+        Examples
+        --------
+        >>> from llmtokens import LLMTokens, LLMTokensSVD
+        >>> from llmtokens.datasets import synthetic
+        >>> data = synthetic(n_users=50, n_items=80, n_ratings=1000)
+        >>> tokens = LLMTokens.from_frame(data.items, categorical="genres")
+        >>> algo = LLMTokensSVD(item_tokens=tokens, n_factors=10, random_state=0)
+        >>> found = algo.fit(data.dataset.build_full_trainset()).portrait(1, n=3)
+        >>> found.columns.tolist()
+        ['kind', 'name', 'liking', 'std', 'chance', 'items', 'rated']
+        >>> set(found["kind"]) <= {"genres", "word", "item"}
+        True
+        """
+        return portrait.portrait(self.model_, uid, n)
 
     def explain(self, uid: Hashable, iid: Hashable, n: int = 5) -> explain.Explanation:
         """Why ``predict(uid, iid)`` says what it says.

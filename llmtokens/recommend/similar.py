@@ -66,7 +66,7 @@ def _by_row(model: FittedModel, of_ids: Floats) -> Floats:
 def similar_items(model: FittedModel, iid: Hashable, n: int, by: str) -> pd.DataFrame:
     """See :meth:`Serving.similar_items`."""
     require_length(n)
-    row = _known(model.items.row(iid), model.items.unknown, "item", iid, model.items.ids)
+    row = known_row(model.items.row(iid), model.items.unknown, "item", iid, model.items.ids)
     if _by(by) == "text":
         found = _by_text(model.item_tokens, "item_tokens", model.items.ids[row], n)
         names = labels(model, found.index.tolist())
@@ -82,7 +82,7 @@ def similar_items(model: FittedModel, iid: Hashable, n: int, by: str) -> pd.Data
 def similar_users(model: FittedModel, uid: Hashable, n: int, by: str) -> pd.DataFrame:
     """See :meth:`Serving.similar_users`."""
     require_length(n)
-    row = _known(model.users.row(uid), model.users.unknown, "user", uid, model.users.ids)
+    row = known_row(model.users.row(uid), model.users.unknown, "user", uid, model.users.ids)
     if _by(by) == "text":
         found = _by_text(model.user_tokens, "user_tokens", model.users.ids[row], n)
         return _frame("user", found.index.tolist(), None, {"similarity": found.to_numpy()})
@@ -98,7 +98,14 @@ def _by(by: Any) -> str:
     return str(by)
 
 
-def _known(row: int, unknown: int, side: str, raw: Hashable, ids: list[Hashable]) -> int:
+def known_row(row: int, unknown: int, side: str, raw: Hashable, ids: list[Hashable]) -> int:
+    """A row.
+
+    Raises
+    ------
+    DataError
+        If it is that of somebody or something unknown.
+    """
     if row == unknown:
         raise DataError(
             f"found the {side} {raw!r:.60}, which is unknown; expected one with ratings or a "

@@ -157,6 +157,13 @@ class FittedSVD(CorrectedModel):
             out[users >= self.users.n_warm] = np.nan
         return out
 
+    def taste(self, user: int) -> Floats:
+        """Of items as their texts say that they are, whoever has rated them."""
+        apart = (self.pu[user] - self.pu[self.users.unknown]).astype(np.float64)
+        told = self._prior("item", np.arange(self.items.n_rows))[:, :-1]
+        out: Floats = told @ apart + self.taste_selected(user)
+        return out
+
     def terms(self, user: int, item: int) -> dict[str, float]:
         factors = np.zeros(1, self.pu.dtype)
         sgd.pair_dots(np.array([user]), np.array([item]), self.pu, self.qi, factors)
