@@ -157,6 +157,17 @@ def test_kernel_features_give_the_kernel_of_scaled_tokens():
     assert not features[8].any()
 
 
+def test_features_are_the_same_to_the_bit_whoever_else_is_asked_for():
+    tokens = RNG.normal(size=(1200, 40)).astype(np.float32)
+    items = EntityIndex("item", list(range(1199)), 900, tokens, np.arange(1200) < 1199)
+    landmarks = TextKernel.learn(items, RNG.integers(1, 9, 900)).landmarks
+    together = landmarks.features(tokens)
+    some = RNG.permutation(1200)[:700]
+    np.testing.assert_array_equal(landmarks.features(tokens[some]), together[some])
+    for row in (0, 511, 512, 1199):
+        np.testing.assert_array_equal(landmarks.features(tokens[[row]])[0], together[row])
+
+
 def test_the_text_kernel_is_ridge_regression_on_its_features():
     vectors = RNG.normal(size=(9, 3)).astype(np.float32)
     items = EntityIndex("item", list(range(8)), 6, vectors, np.arange(9) < 8)

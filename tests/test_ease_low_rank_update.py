@@ -33,6 +33,12 @@ def data(n_users, n_items, d=2):
     return sparse.csr_array(x.astype(np.float32)), text.astype(np.float32)
 
 
+def by_directions(x, t, token_weight):
+    """The same weights as those of ``solve``, in the form of a large catalogue."""
+    factor = np.hstack([x.T.toarray(), np.float32(token_weight**0.5) * t])
+    return solver._by_directions(factor, np.full(len(t), 0.7, np.float32))
+
+
 def changed(x, t, what):
     """The data with new items, users, ratings or texts."""
     rows, t = x.toarray(), t.copy()
@@ -57,7 +63,9 @@ def changed(x, t, what):
 @pytest.mark.parametrize("token_weight", [0.0, 3.0])
 def test_weights_learned_later_are_those_of_solving_anew(what, n_users, token_weight, monkeypatch):
     x, t = data(n_users, 60)
-    items = solve(x, t, token_weight, 0.7, 1000)
+    items = (
+        by_directions(x, t, token_weight) if n_users == 4 else solve(x, t, token_weight, 0.7, 99)
+    )
     assert isinstance(items, FactoredItems if n_users == 4 else DenseItems)
     new = changed(x, t, what)
     expected = solve(*new, token_weight, 0.7, 1000)
@@ -66,6 +74,15 @@ def test_weights_learned_later_are_those_of_solving_anew(what, n_users, token_we
     n = new[0].shape[1]
     np.testing.assert_allclose(weights_of(found, n), weights_of(expected, n), atol=2e-5)
     np.testing.assert_allclose(found.precision, expected.precision, rtol=1e-4)
+
+
+def test_weights_that_are_of_few_users_are_solved_anew():
+    x, t = data(4, 60)
+    items, new = solve(x, t, 1.0, 0.7, 1000), changed(x, t, "item, user, rating and text")
+    assert items.is_of_users
+    assert items.rows is x  # V is the data, not a copy of it
+    found, expected = relearned(items, (x, t), new, 1.0, 0.7, 1000), solve(*new, 1.0, 0.7, 1000)
+    np.testing.assert_array_equal(weights_of(found, 62), weights_of(expected, 62))
 
 
 def test_a_change_of_high_rank_is_solved_anew():
@@ -83,7 +100,7 @@ def test_factors_do_not_grow_without_end(monkeypatch):
     for _ in range(10):
         new = changed(x, t, "user")
         items, (x, t) = relearned(items, (x, t), new, 1.0, 0.7, 1), new
-        assert items.right.shape[1] <= 12
+        assert items.factor.shape[1] <= 12
 
 
 def refit(algo):
@@ -104,7 +121,8 @@ def is_a_refit(algo):
         weights_of(algo.item_weights_, n), weights_of(expected, n), atol=2e-5
     )
     if mixing is not None:
-        np.testing.assert_allclose(algo.text_kernel_.mixing, mixing, atol=2e-4)
+        kernel = algo.text_kernel_
+        np.testing.assert_allclose(kernel.warm @ kernel.inner, mixing, atol=2e-4)
     np.testing.assert_allclose(
         algo.popularity_, algo.interactions_.sum(axis=0) / algo.ratings_.n_users, atol=1e-6
     )

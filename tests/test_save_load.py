@@ -181,20 +181,20 @@ def golden_model():
     return LLMTokensSVD(tokens, n_factors=3, n_epochs=3, random_state=0).fit(full(rows))
 
 
-def test_files_of_version_2_are_read_for_ever():
-    known = json.loads((GOLDEN / "svd-2.json").read_text(encoding="utf-8"))
-    loaded = llmtokens.load(GOLDEN / "svd-2.safetensors")
+def test_files_of_version_3_are_read_for_ever():
+    known = json.loads((GOLDEN / "svd-3.json").read_text(encoding="utf-8"))
+    loaded = llmtokens.load(GOLDEN / "svd-3.safetensors")
     for uid, iid, est in known["predictions"]:
         assert loaded.predict(uid, iid).est == pytest.approx(est, abs=1e-6)
     assert loaded.ask("red whale", n=2)["item"].tolist() == known["ask"]
     assert loaded.recommend(0, n=3, exclude_seen=False)["item"].tolist() == known["recommend"]
-    assert (GOLDEN / "svd-2.safetensors").stat().st_size < 50_000
+    assert (GOLDEN / "svd-3.safetensors").stat().st_size < 50_000
 
 
-def test_what_is_written_today_has_the_parts_of_version_2(tmp_path):
+def test_what_is_written_today_has_the_parts_of_version_3(tmp_path):
     golden_model().save(tmp_path / "m")
     kinds, payloads, arrays = zip(
-        *(store.read(path) for path in (tmp_path / "m", GOLDEN / "svd-2.safetensors")),
+        *(store.read(path) for path in (tmp_path / "m", GOLDEN / "svd-3.safetensors")),
         strict=True,
     )
     assert kinds[0] == kinds[1]
@@ -204,12 +204,12 @@ def test_what_is_written_today_has_the_parts_of_version_2(tmp_path):
     }
 
 
-@pytest.mark.parametrize("version", ["1", "3"])
+@pytest.mark.parametrize("version", ["2", "4"])
 def test_a_file_of_another_version_is_refused_with_what_to_do(tmp_path, monkeypatch, version):
     with monkeypatch.context() as other:
         other.setattr(store, "VERSION", version)
         golden_model().save(tmp_path / "m")
-    with pytest.raises(FileFormatError, match=f"version '{version}'; this .* reads 2: build"):
+    with pytest.raises(FileFormatError, match=f"version '{version}'; this .* reads 3: build"):
         llmtokens.load(tmp_path / "m")
 
 
@@ -217,7 +217,7 @@ def test_a_file_of_another_version_is_refused_with_what_to_do(tmp_path, monkeypa
 
 
 def test_a_thousand_corruptions_are_all_noticed(saved, tmp_path):
-    path = GOLDEN / "svd-2.safetensors"
+    path = GOLDEN / "svd-3.safetensors"
     bad = tmp_path / "bad"
     tracemalloc.start()
     for data in corrupted(path.read_bytes(), 1000):
@@ -293,7 +293,7 @@ def damaged_json(rng, node):
     "name", ["golden", "LLMTokensSVD, users", "LLMTokensEASE", "LLMTokensContent", "LLMTokensBPMF"]
 )
 def test_a_lie_with_a_right_checksum_is_refused_or_harmless(name, saved, tmp_path):
-    path = GOLDEN / "svd-2.safetensors" if name == "golden" else saved(name)[1]
+    path = GOLDEN / "svd-3.safetensors" if name == "golden" else saved(name)[1]
     kind, payload, arrays = store.read(path)
     arrays = {key: np.array(array) for key, array in arrays.items()}
     rng, bad, refused = random.Random(1), tmp_path / "bad", 0

@@ -1,6 +1,6 @@
 """The one file format of the library: safetensors with a checked JSON payload.
 
-Layout, version 2
+Layout, version 3
 -----------------
 A file is a plain safetensors file. Its metadata holds ``format`` ("llmtokens"), ``version``,
 ``kind`` ("tokens", or the class name of an algorithm) and ``sha256``, the digest of everything
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from ..errors import DataError, FileFormatError, StorageError, sample
 from .files import opened_regular, written_whole
 
-VERSION = 2
+VERSION = 3
 _FORMAT = "llmtokens"
 _JSON = "__json__"
 ID_TYPES = (str, int, float)

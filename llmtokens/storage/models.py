@@ -55,7 +55,7 @@ class Scalar:
 
 
 Layout = Mapping[str, Array | Scalar]
-"""Entries by name; a dotted one, ``"text.mixing"``, is an attribute of an attribute."""
+"""Entries by name; a dotted one, ``"text.inner"``, is an attribute of an attribute."""
 Sizes = dict[str, int]
 
 
@@ -156,8 +156,8 @@ def grown(
 def nested(arrays: Mapping[str, Any]) -> dict[str, Any]:
     """Entries with dotted names as tables in tables; what is absent is left out there.
 
-    >>> nested({"bu": 1, "text.mixing": 2, "text.landmarks.root": 3, "weights.left": None})
-    {'bu': 1, 'text': {'mixing': 2, 'landmarks': {'root': 3}}, 'weights': {}}
+    >>> nested({"bu": 1, "text.inner": 2, "text.landmarks.root": 3, "weights.factor": None})
+    {'bu': 1, 'text': {'inner': 2, 'landmarks': {'root': 3}}, 'weights': {}}
     """
     out: dict[str, Any] = {}
     for path, value in arrays.items():

@@ -17,6 +17,7 @@ from ...errors import FileFormatError
 from ...recommend.interface import FittedModel, Growth, Scores
 from ...runtime.arrays import Floats, Rows, Singles
 from ...storage.models import Array, Layout, Scalar, nested
+from ...storage.triangles import lower, packed, symmetric
 from ..rating_scale import mean_influence, soft_clip, user_means
 from .cold_start import USUAL, ColdStart
 from .interactions import (
@@ -32,11 +33,12 @@ from .interactions import (
     used_features,
 )
 from .sequence import History, Sequence
-from .solver import DenseItems, FactoredItems, Items, relearned
+from .solver import DenseItems, FactoredItems, Items, relearned, solve, weighed
 from .text_kernel import Landmarks, TextKernel
 from .user_text import UserText
 
 _JUDGES = 500  # users from whom lines are learned anew
+_HALVES = ("weights.inner", "text_kernel.inner", "text_kernel.landmarks.root")
 _TOGETHER = 32  # users whose scores are one product
 
 
@@ -102,13 +104,12 @@ class FittedEASE(FittedModel):
         "sequence.share": Scalar(float, optional=True),
         "weights.precision": Array(("items",)),
         "weights.weights": Array(("items", "items"), optional=True),
-        "weights.left": Array(("items", "rank"), optional=True),
-        "weights.right": Array(("items", "rank"), optional=True),
+        "weights.factor": Array(("items", "rank"), optional=True),
+        "weights.inner": Array(("half of weights.inner",), optional=True),
         "weights.own_weight": Array(("items",), optional=True),
-        "text_kernel.features": Array(("item_rows", "landmarks"), optional=True),
-        "text_kernel.mixing": Array(("items", "landmarks"), optional=True),
+        "text_kernel.inner": Array(("half of text_kernel.inner",), optional=True),
         "text_kernel.landmarks.tokens": Array(("landmarks", "item_dims"), optional=True),
-        "text_kernel.landmarks.root": Array(("landmarks", "landmarks"), optional=True),
+        "text_kernel.landmarks.root": Array(("half of text_kernel.inner",), optional=True),
         "text_kernel.landmarks.scale": Scalar(float, optional=True),
         "user_text.map": Array(("user_dims + 1", "directions"), optional=True),
         "user_text.directions": Array(("directions", "items"), optional=True),
@@ -120,10 +121,14 @@ class FittedEASE(FittedModel):
     # -- as arrays -----------------------------------------------------------------------------
 
     def arrays(self) -> dict[str, Any]:
+        """What follows from ratings and tokens is left out, and so is the half that mirrors."""
         arrays = super().arrays()
-        if self.learned is self.interactions:  # which follow from the ratings
+        if self.learned is self.interactions:
             arrays |= {path: None for path in arrays if path.startswith("learned.")}
-        return arrays
+        if isinstance(self.weights, FactoredItems) and self.weights.is_of_users:
+            arrays["weights.factor"] = None
+        halves = {path: packed(arrays[path]) for path in _HALVES if arrays[path] is not None}
+        return arrays | halves
 
     @classmethod
     def from_arrays(
@@ -134,14 +139,23 @@ class FittedEASE(FittedModel):
             parts.pop(name)
             for name in ("weights", "text_kernel", "learned", "sequence", "cold_start", "user_text")
         )
-        landmarks = Landmarks(**text.pop("landmarks")) if "features" in text else None
+        text_kernel = _text_kernel(items, **text) if "inner" in text else None
         rows = interactions(ratings, (parts["lowest"], parts["highest"]), parts["implicit"])
+        taught = _matrix(learned, rows.shape) if learned else rows
+        if "weights" not in weights:
+            if "factor" in weights:
+                weights["rows"] = taught[:0]
+            else:
+                features = used_features(text_kernel, rows.shape[1])
+                weights |= {"rows": taught, "factor": weighed(features, parts["token_weight"])}
+            rank = weights["rows"].shape[0] + weights["factor"].shape[1]
+            weights["inner"] = symmetric(weights["inner"], rank)
         return cls(
             ratings, users, items, **parts,
             interactions=rows,
-            learned=_matrix(learned, rows.shape) if learned else rows,
+            learned=taught,
             weights=(DenseItems if "weights" in weights else FactoredItems)(**weights),
-            text_kernel=None if landmarks is None else TextKernel(**text, landmarks=landmarks),
+            text_kernel=text_kernel,
             user_text=UserText(**of_users) if of_users else None,
             cold_start=ColdStart(**cold_start),
             sequence=Sequence(**sequence) if sequence else None,
@@ -166,9 +180,16 @@ class FittedEASE(FittedModel):
         if self.learned is not self.interactions:
             n = self.learned.shape[0]  # those who came later had no part in the weights
             learned = sparse.csr_array(self.learned[np.arange(n) != row])
+        weights = self.weights
+        if isinstance(weights, FactoredItems) and weights.is_of_users:
+            if learned.shape[0] < weights.rows.shape[0]:  # they were part of V
+                features = used_features(self.text_kernel, rows.shape[1])
+                weights = solve(learned, features, self.token_weight, self.l2, self.max_dense)
+            else:
+                weights = replace(weights, rows=learned)
         return replace(
             self, ratings=ratings, users=users, interactions=rows, learned=learned,
-            user_mean=np.delete(self.user_mean, row),
+            weights=weights, user_mean=np.delete(self.user_mean, row),
         )  # fmt: skip
 
     # -- predicting ------------------------------------------------------------------------------
@@ -372,6 +393,15 @@ class FittedEASE(FittedModel):
             features = features.copy()
             features[items] = self.text_kernel.landmarks.features(growth.items.tokens[items])
         return self.text_kernel.relearned(features, growth.items.n_warm)
+
+
+def _text_kernel(items: EntityIndex, inner: Singles, landmarks: Mapping[str, Any]) -> TextKernel:
+    m = len(landmarks["tokens"])
+    known = Landmarks(**{**landmarks, "root": lower(landmarks["root"], m)})
+    features = known.features_of(items)
+    if not np.isfinite(features).all():
+        raise FileFormatError("'text_kernel.landmarks.root' makes no finite features")
+    return TextKernel(features, features[: items.n_warm], symmetric(inner, m), known)
 
 
 def _matrix(parts: Mapping[str, Any], shape: tuple[int, int]) -> sparse.csr_array:

@@ -54,27 +54,40 @@ class DenseItems:
 
 @dataclass(frozen=True, eq=False)
 class FactoredItems:
-    """The same weights for ``G = U U' + diag(D)``, by the Woodbury identity, never n by n:
+    """The same weights, never n by n: ``P = D - V M V'`` (Woodbury's identity), D diagonal.
 
-    ``B_ji = left_j . right_i / P_ii`` for ``i != j``, and ``B_ii = 0``.
+    ``B_ji = (V M V')_ji / P_ii`` for ``i != j``, and ``B_ii = 0``. Where users are few and all
+    directions are kept, V is the data, ``[X', T]``: then M is all there is to learn.
 
     Attributes
     ----------
-    left, right : ndarray of float32, shape (n_items, rank)
+    rows : sparse array of float32, shape (n_users, n_items)
+        The columns of V that are users, X; none where directions are kept in their stead.
+    factor : ndarray of float32, shape (n_items, k)
+        The other columns of V.
+    inner : ndarray of float32, shape (n_users + k, n_users + k)
+        ``M``, symmetric.
     own_weight : ndarray of float32, shape (n_items,)
-        ``left_i . right_i``, taken out of the diagonal.
+        The diagonal of ``V M V'``.
     precision : ndarray of float32, shape (n_items,)
         ``diag(P)``.
     """
 
-    left: Singles
-    right: Singles
+    rows: sparse.csr_array
+    factor: Singles
+    inner: Singles
     own_weight: Singles
     precision: Singles
 
+    @property
+    def is_of_users(self) -> bool:
+        """Whether V is the data."""
+        return bool(self.rows.shape[0])
+
     def scores(self, rows: Any) -> Singles:
         """``X B`` for rows of X (sparse), shape (n, n_items)."""
-        out: Singles = np.asarray(rows @ self.left) @ self.right.T
+        near = (rows @ self.rows.T).toarray()
+        out = self._values(np.hstack([near, rows @ self.factor]) @ self.inner)
         seen = rows.tocoo()
         out[seen.row, seen.col] -= seen.data * self.own_weight[seen.col]
         out /= self.precision
@@ -83,7 +96,16 @@ class FactoredItems:
     def per_choice(self, counts: Singles) -> Singles:
         """``B counts``: what one choice of each item adds to a sum of scores, (n_items,)."""
         scaled = counts / self.precision
-        out: Singles = self.left @ (self.right.T @ scaled) - self.own_weight * scaled
+        near = np.append(self.rows @ scaled, self.factor.T @ scaled) @ self.inner
+        out: Singles = self._values(near[None])[0] - self.own_weight * scaled
+        return out
+
+    def _values(self, near: Singles) -> Singles:
+        """``near V'``, shape (n, n_items)."""
+        n_users = self.rows.shape[0]
+        out: Singles = near[:, n_users:] @ self.factor.T
+        if n_users:
+            out += (self.rows.T @ near[:, :n_users].T).T
         return out
 
 
@@ -105,17 +127,22 @@ def solve(rows: Any, features: Singles, token_weight: float, l2: float, max_dens
         T.
     """
     n_users, n_items = rows.shape
-    features = np.float32(np.sqrt(token_weight)) * features[:, : None if token_weight else 0]
+    features = weighed(features, token_weight)
     rank = n_users + features.shape[1]
-    ridge = np.full(n_items, l2, np.float32)
     if 2 * rank < n_items and (n_items <= max_dense or rank <= _EXACT):
-        return _factored(np.hstack([rows.T.toarray(), features]), ridge)
+        return _by_users(rows, features, token_weight, l2)
+    features = np.float32(np.sqrt(token_weight)) * features
     if n_items <= max_dense:
         return _dense(rows, features, l2)
     factor = _leading(rows, features)
     total = np.asarray(rows.multiply(rows).sum(axis=0)).ravel() + (features**2).sum(axis=1)
     rest = np.maximum(total - (factor**2).sum(axis=1), 0)
-    return _factored(factor, ridge + rest.astype(np.float32))
+    return _by_directions(factor, np.float32(l2) + rest.astype(np.float32))
+
+
+def weighed(features: Singles, token_weight: float) -> Singles:
+    """Those that count, shape (n_items, d); none at a weight of 0."""
+    return features[:, : None if token_weight else 0]
 
 
 def most_directions(n_items: int) -> int:
@@ -143,13 +170,38 @@ def _dense(rows: Any, features: Singles, l2: float) -> DenseItems:
     return DenseItems(inverse, precision)
 
 
-def _factored(factor: Singles, ridge: Singles) -> FactoredItems:
-    right = np.ascontiguousarray(factor / ridge[:, None])
-    inner = (factor.T @ right).astype(np.float64)
-    inner[np.diag_indices_from(inner)] += 1
-    left = right @ linalg.inv(inner, overwrite_a=True).astype(np.float32)
-    own = np.einsum("ij,ij->i", left, right)
-    return FactoredItems(left, right, own, 1 / ridge - own)
+def _by_users(rows: Any, features: Singles, token_weight: float, l2: float) -> FactoredItems:
+    """``V = [X', T]``, ``M = (l^2 A + l V'V)^-1``: A has 1 for users and 1 / a for features."""
+    n_users = rows.shape[0]
+    among, cross = (rows @ rows.T).toarray(), rows @ features
+    gram = l2 * np.block([[among, cross], [cross.T, features.T @ features]]).astype(np.float64)
+    weight = np.append(np.ones(n_users), np.full(features.shape[1], 1 / (token_weight or 1)))
+    gram[np.diag_indices_from(gram)] += l2**2 * weight
+    inner = _symmetric_inverse(gram)
+    mixed = rows.T @ inner[:n_users] + features @ inner[n_users:]
+    own = np.einsum("ij,ij->i", mixed[:, n_users:], features)
+    own += np.asarray(rows.T.multiply(mixed[:, :n_users]).sum(axis=1)).ravel()
+    return FactoredItems(rows, features, inner, own, np.float32(1 / l2) - own)
+
+
+def _by_directions(factor: Singles, ridge: Singles) -> FactoredItems:
+    """``V = D U``, ``M = (I + U' D U)^-1`` for ``G = U U' + D^-1``."""
+    scaled = np.ascontiguousarray(factor / ridge[:, None])
+    gram = (factor.T @ scaled).astype(np.float64)
+    gram[np.diag_indices_from(gram)] += 1
+    inner = _symmetric_inverse(gram)
+    own = np.einsum("ij,ij->i", scaled @ inner, scaled)
+    return FactoredItems(_no_users(len(factor)), scaled, inner, own, 1 / ridge - own)
+
+
+def _no_users(n_items: int) -> sparse.csr_array:
+    return sparse.csr_array((0, n_items), dtype=np.float32)
+
+
+def _symmetric_inverse(matrix: Floats) -> Singles:
+    inverse = linalg.inv(matrix, overwrite_a=True)
+    out: Singles = ((inverse + inverse.T) / 2).astype(np.float32)
+    return out
 
 
 def _leading(rows: Any, features: Singles) -> Singles:
@@ -176,16 +228,18 @@ def relearned(
     """The weights that ``solve`` would find for the new data, but for rounding.
 
     Each item that is new, and each user whose ratings changed, costs a pass over all weights;
-    where that is more than solving anew, they are solved anew.
+    where that is more than solving anew, or V is the data, they are solved anew.
 
     Parameters
     ----------
     items : DenseItems or FactoredItems
         Solved from the old data, whose users and items are the first ones of the new.
     """
+    if isinstance(items, FactoredItems) and items.is_of_users:
+        return solve(*new, token_weight, l2, max_dense)
     columns, middle = change(old, new, token_weight)
     n, rank = columns.shape
-    full = isinstance(items, FactoredItems) and items.right.shape[1] + rank > most_directions(n)
+    full = isinstance(items, FactoredItems) and items.factor.shape[1] + rank > most_directions(n)
     if full or _CHEAPER * rank >= n:
         return solve(*new, token_weight, l2, max_dense)
     n_old = len(items.precision)
@@ -242,8 +296,7 @@ def _times_precision(items: Items, columns: Floats) -> Floats:
     if isinstance(items, DenseItems):
         scores: Singles = rows @ items.weights
     else:
-        scores = (rows @ items.left) @ items.right.T - rows * items.own_weight
-        scores /= items.precision
+        scores = items.scores(sparse.csr_array(rows))
     out: Floats = items.precision[:, None].astype(np.float64) * (columns - scores.T)
     return out
 
@@ -255,12 +308,12 @@ def _less(items: Items, precision: Singles, lead: Floats, inner: Floats) -> Item
     taken = np.einsum("ir,ir->i", lead, lead @ inner)
     left_over = (precision - taken).astype(np.float32)
     if isinstance(items, FactoredItems):
-        rank, sides = items.right.shape[1], []
-        for side, more in ((items.left, back), (items.right, front)):
-            sides.append(np.zeros((n, rank + more.shape[1]), np.float32))
-            sides[-1][:n_old, :rank], sides[-1][:, rank:] = side, more
-        own = np.pad(items.own_weight, (0, n - n_old)) + taken
-        return FactoredItems(sides[0], sides[1], own.astype(np.float32), left_over)
+        rank = items.factor.shape[1]
+        factor = np.zeros((n, rank + lead.shape[1]), np.float32)
+        factor[:n_old, :rank], factor[:, rank:] = items.factor, lead
+        middle = linalg.block_diag(items.inner, inner).astype(np.float32)
+        own = (np.pad(items.own_weight, (0, n - n_old)) + taken).astype(np.float32)
+        return FactoredItems(_no_users(n), factor, middle, own, left_over)
     kept, scaled = (precision / left_over)[:n_old], front.T / left_over
     weights = np.empty((n, n), np.float32)
     for start in range(0, n, _BLOCK):

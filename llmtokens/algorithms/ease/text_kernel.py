@@ -10,10 +10,12 @@ from scipy import linalg
 from ...data.entities import EntityIndex
 from ...runtime.arrays import Rows, Singles
 from ...runtime.locks import cached_property
+from ...runtime.threads import one_blas_thread
 
 _LANDMARKS = 2000
 _RIDGE = 0.3
 _JITTER = 1e-3  # two items may have the same text
+_TOGETHER = 512  # items whose features are one product: BLAS rounds by the number of rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,13 +57,29 @@ class Landmarks:
         return cls(marks, np.ascontiguousarray(root, np.float32), scale)
 
     def features(self, tokens: Singles) -> Singles:
-        """Features of tokens (n, d), shape (n, m)."""
-        if len(self.tokens) == 0:
-            return np.zeros((len(tokens), 0), np.float32)
-        kernel = _kernel(self.tokens, _scaled(tokens, self.scale))
-        made = linalg.solve_triangular(self.root, kernel, lower=True).T
-        out: Singles = np.ascontiguousarray(made)
+        """Features of tokens (n, d), shape (n, m): the same to the bit, whoever else is asked for.
+
+        So they need not be kept in files. One thread: two spend more on waiting than on the sums.
+        """
+        out = np.zeros((len(tokens), len(self.tokens)), np.float32)
+        if not out.size:
+            return out
+        scaled = _scaled(tokens, self.scale)
+        block = np.zeros((_TOGETHER, tokens.shape[1]), np.float32)
+        with one_blas_thread():
+            for start in range(0, len(tokens), _TOGETHER):
+                some = scaled[start : start + _TOGETHER]
+                block[: len(some)] = some
+                kernel = _kernel(block, self.tokens).T  # in the order of LAPACK
+                made = linalg.solve_triangular(self.root, kernel, lower=True, overwrite_b=True).T
+                out[start : start + _TOGETHER] = made[: len(some)]
         return out
+
+    def features_of(self, items: EntityIndex) -> Singles:
+        """Features of all rows, shape (n_rows, m); zeros where an item has no token."""
+        made = self.features(items.tokens)
+        made[~items.has_token] = 0
+        return made
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,88 +89,82 @@ class TextKernel:
     The kernel is ``exp(-|t - t'|^2)`` of tokens scaled to mean square norm 1, so that two unrelated
     items are at distance 2; it is represented on (at most) the 2,000 most rated items (Nystroem;
     Williams & Seeger 2001). A value ``v`` of the warm items is smoothed to
-    ``mean(v) + Phi (Phi_w' Phi_w + r I)^-1 Phi_w' (v - mean(v))``: n_items x 2,000 numbers, never
-    n_items x n_items.
+    ``mean(v) + Phi M Phi_w' (v - mean(v))``, ``M = (Phi_w' Phi_w + r I)^-1``: n_items x 2,000
+    numbers, never n_items x n_items, and they follow from the tokens.
 
     Attributes
     ----------
     features : ndarray of float32, shape (n_rows, m)
         ``Phi``; zeros where an item has no token: it gets the mean.
-    mixing : ndarray of float32, shape (n_warm, m)
-        ``Phi_w (Phi_w' Phi_w + r I)^-1``.
+    warm : ndarray of float32, shape (n_warm, m)
+        ``Phi_w``.
+    inner : ndarray of float32, shape (m, m)
+        ``M``, symmetric.
     landmarks : Landmarks
         What makes features of tokens.
     """
 
     features: Singles
-    mixing: Singles
+    warm: Singles
+    inner: Singles
     landmarks: Landmarks
 
     @classmethod
     def learn(cls, items: EntityIndex, counts: Rows) -> TextKernel:
         """From the tokens of all items and the number of ratings of the warm ones."""
         landmarks = Landmarks.of(items, counts)
-        features = landmarks.features(items.tokens) * items.has_token[:, None]
-        return cls(features, _mixing(features[: items.n_warm]), landmarks)
+        features = landmarks.features_of(items)
+        return cls._of(features, features[: items.n_warm], landmarks)
+
+    @classmethod
+    def _of(cls, features: Singles, warm: Singles, landmarks: Landmarks) -> TextKernel:
+        inner = (warm.T @ warm).astype(np.float64) + _RIDGE * np.eye(warm.shape[1])
+        inverse = linalg.inv(inner, overwrite_a=True)
+        return cls(features, warm, ((inverse + inverse.T) / 2).astype(np.float32), landmarks)
 
     def learned_on(self, rows: Rows) -> TextKernel:
         """The same map, but from the values of these rows alone."""
-        return TextKernel(self.features, _mixing(self.features[rows]), self.landmarks)
+        return self._of(self.features, self.features[rows], self.landmarks)
 
     def smooth(self, values: Singles, rows: slice) -> Singles:
         """Values (n, n_warm) of the warm items as text alone has them for ``rows``."""
-        means, first = values.mean(axis=1, keepdims=True), len(self.mixing)
+        means, first = values.mean(axis=1, keepdims=True), len(self.warm)
         by_text: Singles
-        if rows == slice(first, None) and len(self.features) - first < self.mixing.shape[1]:
+        if rows == slice(first, None) and len(self.features) - first < self.warm.shape[1]:
             by_text = (values - means) @ self._to_others
         else:
-            by_text = (values - means) @ self.mixing @ self.features[rows].T
+            by_text = (values - means) @ self.warm @ self.inner @ self.features[rows].T
         by_text += means
         return by_text
 
     @cached_property
     def _to_others(self) -> Singles:
         """How each warm item counts for those that come after them, shape (n_warm, n_others)."""
-        out: Singles = self.mixing @ self.features[len(self.mixing) :].T
+        out: Singles = self.warm @ (self.inner @ self.features[len(self.warm) :].T)
         return out
 
     def mean_of(self, row: int) -> Singles:
         """How much each warm item's value counts in what :meth:`smooth` gives a row."""
-        counts: Singles = self.mixing @ self.features[row]
+        counts: Singles = self.warm @ (self.inner @ self.features[row])
         counts += (1 - counts.sum()) / len(counts)
         return counts
 
     def relearned(self, features: Singles, n_warm: int) -> TextKernel:
         """With further warm items, and other features of some, the landmarks as they were.
 
-        The old warm items are the first ones of the new. ``(Phi_w' Phi_w + r I)^-1`` changes by
-        Woodbury's identity; what it multiplies by follows from ``mixing``, as
-        ``A^-1 F' = (F' - Phi_w' Phi_w A^-1 F') / r``.
+        The old warm items are the first ones of the new. M changes by Woodbury's identity.
         """
-        old, n_old = self.features[: len(self.mixing)], len(self.mixing)
+        old, n_old = self.warm, len(self.warm)
         changed = np.append(
             np.flatnonzero(np.any(features[:n_old] != old, axis=1)), np.arange(n_old, n_warm)
         )
-        if len(changed) == 0:
-            return TextKernel(features, self.mixing, self.landmarks)
         gone = changed[changed < n_old]
         block = np.vstack([features[changed], old[gone]]).astype(np.float64)
         signs = np.append(np.ones(len(changed)), -np.ones(len(gone)))
-        mixed = self.mixing @ block.T.astype(np.float32)  # Phi_w A^-1 F'
-        solved = (block - (old.T @ mixed).T) / _RIDGE  # F A^-1
-        inner = np.linalg.inv(np.diag(signs) + block @ solved.T)
-        mixing = np.empty((n_warm, features.shape[1]), np.float32)
-        np.matmul(mixed, -(inner @ solved).astype(np.float32), out=mixing[:n_old])
-        mixing[:n_old] += self.mixing
-        within = block[: len(changed)] @ solved.T
-        mixing[changed] = solved[: len(changed)] - within @ inner @ solved
-        return TextKernel(features, mixing, self.landmarks)
-
-
-def _mixing(warm: Singles) -> Singles:
-    inner = (warm.T @ warm).astype(np.float64) + _RIDGE * np.eye(warm.shape[1])
-    mixing: Singles = warm @ linalg.inv(inner).astype(np.float32)
-    return mixing
+        solved = block @ self.inner
+        less = solved.T @ np.linalg.inv(np.diag(signs) + block @ solved.T) @ solved
+        inner = self.inner - ((less + less.T) / 2).astype(np.float32)
+        return TextKernel(features, features[:n_warm], inner, self.landmarks)
 
 
 def _scaled(tokens: Singles, scale: float) -> Singles:
