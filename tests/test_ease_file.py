@@ -109,7 +109,9 @@ def test_a_root_that_makes_no_features_is_refused(algo, tmp_path):
     kind, payload, arrays = container.read(tmp_path / "m")
     root = np.array(arrays["state.text_kernel.landmarks.root"])
     root[0] = 1e-44
-    container.write(tmp_path / "m", kind, payload, arrays | {"state.text_kernel.landmarks.root": root})
+    container.write(
+        tmp_path / "m", kind, payload, arrays | {"state.text_kernel.landmarks.root": root}
+    )
     with pytest.raises(FileFormatError, match="makes no finite features"):
         llmtokens.load(tmp_path / "m")
 

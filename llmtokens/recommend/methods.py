@@ -522,9 +522,9 @@ class Serving:
         """Let go of a user: their id, ratings, times and token, and what was learned of them alone.
 
         What all users taught together (items, weights between items) stays as it is until the next
-        ``fit``, but for weights of :class:`~llmtokens.algorithms.ease.LLMTokensEASE` that are made of
-        few users' own rows: these are solved without theirs. ``trainset``, where ``fit`` left it, is Surprise's own and still has them; files
-        written from now on have nothing of theirs.
+        ``fit``; but weights of ``LLMTokensEASE`` that are made of few users' own rows are solved
+        without theirs. ``trainset``, where ``fit`` left it, is Surprise's own and still has them;
+        files written from now on have nothing of theirs.
 
         Parameters
         ----------

@@ -68,10 +68,10 @@ class LLMTokensEASE(TokenAlgoBase):
     identity: but for rounding, what a refit gives with the ``l``, ``a``, landmarks of the text and
     ends of the ratings that ``fit`` found (where ``B`` keeps leading directions only, these stay).
     That costs a pass over ``B`` for every item that is new and every user who changed, CPU seconds
-    for one item: .03 with 1,700 items, .6 with 9,700, about 1 with 20,000. Where users (and features
-    of the text) are fewer than half the items, ``B`` is kept as ratings, texts and a matrix of as
-    many rows as those, and solved anew; so it is by ``forget``, as it holds each user's row. A file
-    then has no matrix of items at all: 37 MB for the 9,700 items of ml-latest-small.
+    for one item: .03 with 1,700 items, .6 with 9,700, about 1 with 20,000. Where users, and
+    features of the text, are fewer than half the items, ``B`` is kept as ratings, texts and a
+    matrix with a row for each of those, and solved anew; ``forget`` does so as well, since that
+    matrix holds the user. A file then has no matrix of items: 37 MB for ml-latest-small.
 
     Parameters
     ----------
