@@ -303,10 +303,11 @@ class CorrectedModel(FittedModel):
         return out
 
     def taste_selected(self, user: int) -> Floats:
-        """What the correction of a user is above that of somebody unknown: shape (n_item_rows,)."""
-        of_users, of_items = (x[:, :-1] for x in self.correction_factors())
-        out: Floats = of_items @ (of_users[user] - of_users[self.users.unknown])
-        return out
+        """By how much more than for somebody unknown the correction would raise each item, had
+        nobody rated it: shape (n_item_rows,)."""
+        apart = self.selection[user] - self.selection[self.users.unknown]
+        made: Floats = _design(self.lead, self.correction.centre) @ apart
+        return made * float(self.text_share[self.items.unknown])
 
     def correction_factors(self) -> tuple[Floats, Floats]:
         """Rows of users and of items whose products are both corrections."""

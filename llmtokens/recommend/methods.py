@@ -349,14 +349,14 @@ class Serving:
         Returns
         -------
         DataFrame
-            By kind, the most liked first, with
+            By kind, the most liked first; empty where content tells the model nothing; with
 
             - kind: a categorical column of the item tokens, "word" (of the items' labels), "item";
             - name: the label, the word, or what the item is called;
             - liking: how much higher items of that name are estimated for this user than for
               somebody unknown, less the same over all items: in stars for ``LLMTokensSVD`` and
-              ``LLMTokensBPMF``, which say it from content alone, whoever has rated an item; for
-              others in the units of what they rank by, ratings of items included;
+              ``LLMTokensBPMF``, which say it from content alone, as if nobody had rated an item;
+              for others in the units of what they rank by, ratings of items included;
             - std: of liking, over the posterior of ``LLMTokensBPMF``; NaN where there is none;
             - chance: the control, the standard deviation that liking would have if the name were
               said of as many items drawn at random (of an item: over all items). Labels and words

@@ -17,6 +17,7 @@ from .interface import FittedModel
 from .similar import known_row
 
 ITEM = "item"
+_ROUNDING = 1e-6  # of likings that are nothing, as where content says nothing to a model
 
 
 def portrait(model: FittedModel, uid: Hashable, n: int) -> pd.DataFrame:
@@ -44,7 +45,7 @@ def _of_words(words: Words, taste: Floats, rated: Any, n: int) -> pd.DataFrame:
     """Labels and words by their liking, those that could stand there by chance left out."""
     means, chance = words.means(taste), words.by_chance(taste.mean(axis=1)[:, None])[:, 0]
     liking = means.mean(axis=1)
-    clear = np.flatnonzero((np.abs(liking) > words.least * chance) & (chance > 0))
+    clear = np.flatnonzero((np.abs(liking) > words.least * chance) & (chance > _ROUNDING))
     by_kind = [
         _ends(liking, clear[[words.kinds[k] == kind for k in clear]], n)
         for kind in sorted(set(words.kinds), key=lambda kind: kind == WORD)

@@ -185,7 +185,7 @@ class FittedBPMF(CorrectedModel):
         return out
 
     def taste(self, user: int) -> Floats:
-        """In every sample, of items as their texts say that they are, whoever has rated them."""
+        """In every sample, of items as their texts say they are, as if nobody had rated them."""
         c = self.lead.shape[1]
         apart = self.user_samples[user] - self.user_samples[self.users.unknown]
         along = np.einsum("sfk,sk->sf", self.item_map[:, :-1, :-1], apart[:, c:-1])

@@ -158,7 +158,7 @@ class FittedSVD(CorrectedModel):
         return out
 
     def taste(self, user: int) -> Floats:
-        """Of items as their texts say that they are, whoever has rated them."""
+        """Of items as their texts say that they are, as if nobody had rated them."""
         apart = (self.pu[user] - self.pu[self.users.unknown]).astype(np.float64)
         told = self._prior("item", np.arange(self.items.n_rows))[:, :-1]
         out: Floats = told @ apart + self.taste_selected(user)
