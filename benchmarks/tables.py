@@ -230,7 +230,29 @@ def times() -> str:
     return "\n".join(lines)
 
 
+def user_text() -> str:
+    """RMSE with and without what users say of themselves, and with what others say."""
+    found = results("users")
+    kinds = ("no text of users", "text of users", "shuffled")
+    lines = ["| RMSE | none | text | text of others |", "| --- |" + " ---: |" * 3]
+    for split, who in (
+        ("cold-user", "new users"),
+        ("three ratings", "users with three ratings"),
+        ("warm", "known users"),
+    ):
+        means = {
+            row["algorithm"]: f"{row['mean']:.4f}".lstrip("0")
+            for row in found["written, short"]
+            if (row["split"], row["measure"]) == (split, "rmse")
+        }
+        for name in dict.fromkeys(algorithm.split(", ")[0] for algorithm in means):
+            shown = " | ".join(means[f"{name}, {kind}"] for kind in kinds)
+            lines.append(f"| {who}: {name} | {shown} |")
+    return "\n".join(lines)
+
+
 TABLES = {
+    "user text": user_text,
     "times": times,
     "quality": quality,
     "quality in short": in_short,
