@@ -25,6 +25,7 @@ WORDS = [
     "say \"hi\", ok", " lead", "trail ", "Rock & Roll; B-side", "€5", "½", "“quoted”", "/", ",",
     ";",
 ]  # fmt: skip
+MARKS = {"", "na", "n/a", "none", "null", "nan", "-", "--", "?", ".", "\\n"}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -99,7 +100,7 @@ def tables(draw, items=False):
                 st.sampled_from(["title", "genres", "plot"]), min_size=1, max_size=3, unique=True
             )
         ):
-            true[name] = draw(st.lists(texts, min_size=n, max_size=n))
+            true[name] = _told_from_numbers(draw(st.lists(texts, min_size=n, max_size=n)))
             cells[name] = list(true[name])
         numbers = draw(st.lists(st.none() | st.integers(-999, 9999), min_size=n, max_size=n))
         true["year"] = [np.nan if x is None else float(x) for x in numbers]
@@ -123,6 +124,15 @@ def tables(draw, items=False):
         names.insert(draw(st.integers(0, len(names))), extra)
     rows = [names, *zip(*(cells[name] for name in names), strict=True)]
     return _written(draw, rows, true, missing)
+
+
+def _told_from_numbers(texts):
+    """Texts with a word among them: numbers and marks for missing ones are a column of numbers."""
+    marks = [x.strip().lower() in MARKS for x in texts]
+    numbers = [x.strip().replace(".", "", 1).replace(",", "", 1).isdecimal() for x in texts]
+    if any(marks) and all(m or k for m, k in zip(marks, numbers, strict=True)):
+        return [f"{x} words" for x in texts]
+    return texts
 
 
 def _written(draw, rows, true, missing):
