@@ -107,6 +107,12 @@ class Ratings:
         by_item: Rows = by_user.tocsc().data  # a sort by counting
         return by_item
 
+    def stars(self, values: Floats) -> Floats:
+        """Ratings between .05, the lowest given, and 1, the highest: what was chosen at all has
+        some weight."""
+        low, high = self.value.min(), self.value.max()
+        return 0.05 + 0.95 * (values - low) / (high - low) if high > low else np.ones(len(values))
+
     def of_user(self, user: int) -> Rated:
         """Items, values and weights of a user's ratings; none for a row without."""
         if user >= self.n_users:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..data.ids import as_column
 from ..errors import DataError
 from ..runtime.arguments import require_length
-from ..runtime.arrays import Floats, Rows
+from ..runtime.arrays import Floats
 from .interface import FittedModel
-from .ranking import basis, labels, top_rows
+from .ranking import basis, of_items, top_rows
 from .sentence import Case, sentence
 from .similar import to_item
 
@@ -82,13 +80,6 @@ def explain(model: FittedModel, uid: Hashable, iid: Hashable, n: int) -> Explana
     return Explanation(uid, iid, float(est[0]), terms, how, rated, near, words)
 
 
-def _frame(model: FittedModel, rows: Rows, columns: dict[str, Any]) -> pd.DataFrame:
-    raw = [model.items.ids[row] for row in rows]
-    names = labels(model, raw)
-    shown = {} if names is None else {"label": as_column(names)}
-    return pd.DataFrame({"item": as_column(raw)} | shown | columns)
-
-
 def _rated(model: FittedModel, user: int, item: int, similar: Floats) -> pd.DataFrame:
     items, values, _ = model.ratings.of_user(user)
     try:
@@ -104,11 +95,12 @@ def _rated(model: FittedModel, user: int, item: int, similar: Floats) -> pd.Data
     else:
         order = np.argsort(-np.abs(influence), kind="stable")
     columns = {"rating": values, "influence": influence, "similarity": similar[items]}
-    return _frame(model, items[order], {key: column[order] for key, column in columns.items()})
+    raw = [model.items.ids[row] for row in items[order]]
+    return of_items(model, raw, {key: column[order] for key, column in columns.items()})
 
 
 def _nearest(model: FittedModel, item: int, similar: Floats, n: int) -> pd.DataFrame:
     others = np.where(np.isnan(similar), -np.inf, similar)
     others[item] = -np.inf
     order = top_rows(others, n)
-    return _frame(model, order, {"similarity": others[order]})
+    return of_items(model, [model.items.ids[row] for row in order], {"similarity": others[order]})

@@ -259,16 +259,18 @@ def lines(
     at: Any = None,
 ) -> pd.DataFrame:
     """Pairs of rows as people read them: item, label, scores, est, std."""
-    raw = [model.items.ids[row] for row in items]
     est, extra, _ = model.estimates(users, items, True, model.moments_of_rows(users, items, at))
-    columns: dict[str, Any] = {"item": as_column(raw)}
-    names = labels(model, raw)
-    if names is not None:
-        columns["label"] = as_column(names)
-    columns |= scores | {"est": est}
+    columns = scores | {"est": est}
     if "std" in extra:
         columns["std"] = extra["std"]
-    return pd.DataFrame(columns)
+    return of_items(model, [model.items.ids[row] for row in items], columns)
+
+
+def of_items(model: FittedModel, raw: list[Hashable], columns: dict[str, Any]) -> pd.DataFrame:
+    """Items as people read them: item, label where the tokens carry some, and what is said."""
+    names = labels(model, raw)
+    shown = {} if names is None else {"label": as_column(names)}
+    return pd.DataFrame({"item": as_column(raw)} | shown | columns)
 
 
 def labels(model: FittedModel, raw_items: list[Hashable]) -> list[str] | None:

@@ -15,9 +15,8 @@ from ..runtime.arguments import require_length
 from ..runtime.arrays import Floats, Rows, cosines
 from ..tokens import LLMTokens
 from .interface import FittedModel
-from .ranking import labels, top_rows
+from .ranking import of_items, top_rows
 
-_LEAST = 0.05  # what the lowest rating counts: that something was chosen says something, too
 _DAMPING = 20.0  # added to the product of lengths: few ratings in common say little
 
 
@@ -65,31 +64,32 @@ def _by_row(model: FittedModel, of_ids: Floats) -> Floats:
 
 def similar_items(model: FittedModel, iid: Hashable, n: int, by: str) -> pd.DataFrame:
     """See :meth:`Serving.similar_items`."""
-    require_length(n)
-    row = known_row(model.items.row(iid), model.items.unknown, "item", iid, model.items.ids)
-    if _by(by) == "text":
-        found = _by_text(model.item_tokens, "item_tokens", model.items.ids[row], n)
-        names = labels(model, found.index.tolist())
-        return _frame("item", found.index.tolist(), names, {"similarity": found.to_numpy()})
-    near, common = _by_ratings(model, row, "item", iid)
-    rows = top_rows(np.where(near > 0, near, -np.inf), n)
-    raw = [model.items.ids[row] for row in rows]
-    return _frame(
-        "item", raw, labels(model, raw), {"similarity": near[rows], "common": common[rows]}
-    )
+    raw, columns = _nearest(model, "item", iid, n, by)
+    return of_items(model, raw, columns)
 
 
 def similar_users(model: FittedModel, uid: Hashable, n: int, by: str) -> pd.DataFrame:
     """See :meth:`Serving.similar_users`."""
+    raw, columns = _nearest(model, "user", uid, n, by)
+    return pd.DataFrame({"user": as_column(raw)} | columns)
+
+
+def _nearest(
+    model: FittedModel, side: str, raw: Hashable, n: int, by: str
+) -> tuple[list[Hashable], dict[str, Any]]:
+    """Raw ids of a side, the most alike first, and how much they are."""
     require_length(n)
-    row = known_row(model.users.row(uid), model.users.unknown, "user", uid, model.users.ids)
+    index, tokens = model.items, model.item_tokens
+    if side == "user":
+        index, tokens = model.users, model.user_tokens
+    row = known_row(index.row(raw), index.unknown, side, raw, index.ids)
     if _by(by) == "text":
-        found = _by_text(model.user_tokens, "user_tokens", model.users.ids[row], n)
-        return _frame("user", found.index.tolist(), None, {"similarity": found.to_numpy()})
-    near, common = _by_ratings(model, row, "user", uid)
+        found = _by_text(tokens, f"{side}_tokens", index.ids[row], n)
+        return found.index.tolist(), {"similarity": found.to_numpy()}
+    near, common = _by_ratings(model, row, side, raw)
     rows = top_rows(np.where(near > 0, near, -np.inf), n)
-    raw = [model.users.ids[row] for row in rows]
-    return _frame("user", raw, None, {"similarity": near[rows], "common": common[rows]})
+    ids = [index.ids[other] for other in rows]
+    return ids, {"similarity": near[rows], "common": common[rows]}
 
 
 def _by(by: Any) -> str:
@@ -138,12 +138,10 @@ def _by_ratings(model: FittedModel, row: int, side: str, raw: Hashable) -> tuple
             f"found the {side} {raw!r:.60}, which has no ratings; expected one that has, or "
             "by='text'"
         )
-    low, high = float(ratings.value.min()), float(ratings.value.max())
-    liked = np.ones(ratings.n)
-    if high > low:
-        liked = _LEAST + (1 - _LEAST) * (ratings.value - low) / (high - low)
     shape = (ratings.n_users, ratings.n_items)
-    chosen = sparse.csr_array((liked, ratings.item, ratings.user_ptr), shape=shape)
+    chosen = sparse.csr_array(
+        (ratings.stars(ratings.value), ratings.item, ratings.user_ptr), shape=shape
+    )
     columns = chosen.T.tocsr() if side == "item" else chosen
     mine = columns[[row]].toarray()[0]
     lengths = np.sqrt(columns.multiply(columns).sum(axis=1))
@@ -151,10 +149,3 @@ def _by_ratings(model: FittedModel, row: int, side: str, raw: Hashable) -> tuple
     near[row] = 0.0
     common = columns.astype(bool).astype(np.int64) @ (mine > 0).astype(np.int64)
     return near, common
-
-
-def _frame(
-    side: str, raw: list[Hashable], names: list[str] | None, columns: dict[str, Any]
-) -> pd.DataFrame:
-    shown = {} if names is None else {"label": as_column(names)}
-    return pd.DataFrame({side: as_column(raw)} | shown | columns)

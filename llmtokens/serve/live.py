@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from ..algorithms.base import TokenAlgoBase
-from ..data.ids import as_column, as_written
+from ..data.ids import as_written
 from ..errors import DataError, LLMTokensWarning
-from ..recommend.ranking import labels
+from ..recommend.ranking import of_items
 from ..runtime.arrays import Floats
 from ..runtime.locks import Lock
 from ..storage import models
@@ -127,9 +127,7 @@ class LiveModel:
         model = self.algo.model_
         rows, values, _ = model.ratings.of_user(model.users.row(model.users.as_known(user)))
         raw = [model.items.ids[row] for row in rows.tolist()]
-        names = labels(model, raw)
-        shown = {} if names is None else {"label": as_column(names)}
-        return pd.DataFrame({"item": as_column(raw), **shown, "rating": values})
+        return of_items(model, raw, {"rating": values})
 
     def close(self) -> None:
         """Let go of the log."""

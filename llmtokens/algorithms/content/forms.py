@@ -77,7 +77,7 @@ def learn_cosine(
     ratings: Ratings, users: EntityIndex, items: EntityIndex, content: Singles
 ) -> dict[str, Any]:
     content = unit_rows(content)
-    weight = stars(ratings.value, ratings)
+    weight = ratings.stars(ratings.value)
     if ratings.weight is not None:
         weight = weight * ratings.weight
     profile = np.zeros((users.n_rows, content.shape[1]))
@@ -111,12 +111,6 @@ def learn_cosine(
 def _ageless_means(ratings: Ratings) -> Floats:
     """Of all ratings alike: what all users share is learned from these."""
     return user_means(replace(ratings, weight=None))
-
-
-def stars(values: Floats, ratings: Ratings) -> Floats:
-    """Ratings between .05, the lowest given, and 1, the highest."""
-    low, high = ratings.value.min(), ratings.value.max()
-    return 0.05 + 0.95 * (values - low) / (high - low) if high > low else np.ones(len(values))
 
 
 def unit(side: EntityIndex) -> tuple[Singles, float]:

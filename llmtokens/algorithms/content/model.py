@@ -18,7 +18,7 @@ from .. import fold_in as fold
 from ..base import TokenAlgoBase, fitted
 from ..rating_scale import SHRINK, mean_influence, user_means
 from ..ridge import apply_map
-from .forms import learn_cosine, learn_ridge, recent, stars, unit
+from .forms import learn_cosine, learn_ridge, recent, unit
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ class FittedContent(FittedModel):
         self, item: int, items: Rows, values: Floats, weights: Floats
     ) -> Floats:
         given = self.item_content[items].astype(np.float64)
-        given *= (weights * stars(values, self.ratings))[:, None]
+        given *= (weights * self.ratings.stars(values))[:, None]
         profile = given.sum(axis=0)
         others = unit_rows(profile - given) if len(items) > 1 else np.zeros_like(given)
         taste = unit_rows(profile[None]) - others
@@ -104,7 +104,7 @@ class FittedContent(FittedModel):
         if self.method == "cosine":
             if not len(items):
                 return {}  # a profile is made of ratings
-            profile = (weights * stars(values, self.ratings)) @ self.item_content[items]
+            profile = (weights * self.ratings.stars(values)) @ self.item_content[items]
             taste = self.strength * unit_rows(profile[None])[0]
             return {
                 "user_taste": taste,
