@@ -38,6 +38,7 @@ LAZY = {
     "torch",
     "sentence_transformers",
     "transformers",
+    "openvino",
     "matplotlib",
     "jinja2",
     "dask",
@@ -47,6 +48,7 @@ LAZY = {
 ALONE = {
     "sentence_transformers": "encode",
     "transformers": "encode",
+    "openvino": "encode",
     "fastapi": "serve",
     "uvicorn": "serve",
 }

@@ -343,7 +343,8 @@ def test_texts_encoded_elsewhere_are_the_same_rows_and_are_cached_here(backend, 
 
 @needs_weights
 def test_a_worker_with_other_weights_is_refused():
+    from llmtokens.encode.models import ModelSpec
     from llmtokens.encode.reading import embed_elsewhere
 
     with pytest.raises(ModelNotFoundError, match="same weights on all machines"):
-        embed_elsewhere((None, "cpu", "torch", None, "0" * 16), [0], ["a text"], None)
+        embed_elsewhere(ModelSpec(device="cpu"), "0" * 16, [0], ["a text"], None)

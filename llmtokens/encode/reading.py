@@ -3,13 +3,12 @@ elsewhere; what it does not read, or hardly knows, is said."""
 
 from __future__ import annotations
 
-import os
 import unicodedata
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby, islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from ..runtime.arrays import Singles
 from ..runtime.locks import Lock
 from ..runtime.threads import one_torch_thread
 from . import models
-from .models import DEFAULT_MODEL, Reach
+from .models import DEFAULT_MODEL, ModelSpec, Reach
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -32,7 +31,6 @@ Batched = tuple[list[int], Singles]
 
 _MIN_TOKENS = 128  # smaller batches take other code paths in the matrix product
 _PROBE = 1024  # texts tokenised at once to learn their lengths
-_MOST_THREADS = 8  # batches at once: one of long texts takes some 200 MB
 _one_at_a_time = Lock()
 
 
@@ -150,42 +148,35 @@ def embed_side_by_side(
     model: SentenceTransformer, work: Iterable[Batch], prompt: str | None
 ) -> Iterator[Batched]:
     """Batches on as many threads as torch has, each on one of its own; in any order."""
-    import torch
     from joblib import Parallel, delayed
 
     def one(rows: list[int], batch: list[str]) -> Batched:
         return rows, embed(model, batch, prompt)
 
-    ours = model.device.type == "cpu" and model.get_backend() == "torch"  # others have their own
-    n_threads = min(torch.get_num_threads(), _MOST_THREADS) if ours else 1
-    pool = Parallel(n_threads, backend="threading", return_as="generator_unordered")
+    pool = Parallel(
+        models.side_by_side(model), backend="threading", return_as="generator_unordered"
+    )
     yield from pool(delayed(one)(*batch) for batch in work)
 
 
 def embed_elsewhere(
-    settings: tuple[Any, ...], rows: list[int], batch: list[str], prompt: str | None
+    spec: ModelSpec, revision: str, rows: list[int], batch: list[str], prompt: str | None
 ) -> Batched:
-    """The same in a process that does not have the model yet; ``settings`` say which."""
+    """The same in a process that does not have the model yet; it has to be the caller's."""
     with _one_at_a_time:  # a tokenizer belongs to one thread
-        return rows, embed(_model_of(*settings), batch, prompt)
+        return rows, embed(_model_of(spec, revision), batch, prompt)
 
 
 @lru_cache(maxsize=1)
-def _model_of(
-    model: str | os.PathLike[str] | None,
-    device: str | None,
-    backend: str,
-    pooling: str | None,
-    revision: str,
-) -> SentenceTransformer:
-    """The model, loaded once in a process; it has to be the caller's."""
-    source = models.find(model)
+def _model_of(spec: ModelSpec, revision: str) -> SentenceTransformer:
+    """The model, loaded once in a process."""
+    source = models.find(spec.model)
     if source.revision != revision:
         raise ModelNotFoundError(
-            f"a worker has revision {source.revision!r} of {model or models.DEFAULT_MODEL!r}, its "
+            f"a worker has revision {source.revision!r} of {spec.model or DEFAULT_MODEL!r}, its "
             f"caller has {revision!r}; put the same weights on all machines"
         )
-    return models.load(source, device, backend, pooling)
+    return models.load(source, spec)
 
 
 def cut(model: SentenceTransformer, text: str) -> str:

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from ..runtime.arguments import require_jobs
 from ..runtime.arrays import Singles
 from . import models
 from .base import Encoder, cached, check_texts
-from .cache import EmbeddingCache
+from .cache import EmbeddingCache, cache_folder
 from .hashing import HashingEncoder
 from .models import DEFAULT_MODEL
 from .reading import (
@@ -81,6 +82,12 @@ class SentenceEncoder:
     prompt, prompt_name : str, optional
         What is put before each text, or the name by which the model has it, as for
         ``SentenceTransformer.encode``.
+    precision : {"int8"}, optional
+        Whole numbers in place of float32, on a CPU: two to three times as many texts a second, and
+        rows within a cosine of .99 of the others (extra ``openvino``). The weights are converted
+        once and kept in the folder of ``cache``; rows are cached apart from those in float32. They
+        depend on the kind of processor by more than rounding: one without VNNI instructions may
+        keep the activations in float32.
     pooling : {"mean", "cls", "last"}, optional
         The row of a text is the mean of its tokens, its first or its last; None: as the model says.
     n_jobs : int, optional
@@ -111,6 +118,7 @@ class SentenceEncoder:
         prompt: str | None = None,
         prompt_name: str | None = None,
         pooling: str | None = None,
+        precision: str | None = None,
     ) -> None:
         self.model = model
         self.device = device
@@ -123,6 +131,7 @@ class SentenceEncoder:
         self.prompt = prompt
         self.prompt_name = prompt_name
         self.pooling = pooling
+        self.precision = precision
         self._source: models.Source | None = None
         self._loaded: SentenceTransformer | None = None
         self._asked = 0  # texts of the last call that were in no cache
@@ -156,6 +165,8 @@ class SentenceEncoder:
         found = self._find().revision
         if self.backend != "torch":
             found += f"-{self.backend}"
+        if self.precision is not None:
+            found += f"-{self.precision}"
         for name in ("pooling", "chunks"):
             if getattr(self, name) is not None:
                 found += f"-{name}-{getattr(self, name)}"
@@ -171,7 +182,8 @@ class SentenceEncoder:
         ------
         DataError
             For texts that are not strings, a batch size below 1, a number of processes that is
-            none, and unknown chunks, pooling or prompt names.
+            none, and unknown chunks, pooling, precision or prompt names; for int8 on a GPU or of
+            what is no transformer of texts.
         ModelNotFoundError, FileFormatError, MissingExtraError
             No model, a damaged one or one with code of its own, no sentence-transformers.
 
@@ -186,10 +198,15 @@ class SentenceEncoder:
             raise DataError(f"expected batch_size >= 1, found {self.batch_size}")
         self._require_known("chunks", ["mean"])
         self._require_known("pooling", ["mean", "cls", "last"])
+        self._require_known("precision", ["int8"])
+        if self.precision is not None and (self.device or "cpu", self.backend) != ("cpu", "torch"):
+            raise DataError(
+                f"found precision={self.precision!r} with device={self.device!r} and "
+                f"backend={self.backend!r}; expected a CPU and no other backend: leave them out"
+            )
         require_jobs(self.n_jobs)
-        cache = None
-        if self.cache is not False:
-            cache = EmbeddingCache(None if self.cache is True else self.cache)
+        folder = self._folder()
+        cache = None if folder is None else EmbeddingCache(folder)
         self._asked = 0
         try:
             rows = cached(self, texts, cache)
@@ -313,8 +330,8 @@ class SentenceEncoder:
             yield from embed_side_by_side(self._load(), work, prompt)
             return
         pool = Parallel(self.n_jobs, return_as="generator_unordered", prefer="processes")
-        settings = (self.model, self.device, self.backend, self.pooling, self._find().revision)
-        yield from pool(delayed(embed_elsewhere)(settings, *batch, prompt) for batch in work)
+        spec, revision = self._spec(), self._find().revision
+        yield from pool(delayed(embed_elsewhere)(spec, revision, *batch, prompt) for batch in work)
 
     def _find(self) -> models.Source:
         if self._source is None:
@@ -323,8 +340,24 @@ class SentenceEncoder:
 
     def _load(self) -> SentenceTransformer:
         if self._loaded is None:
-            self._loaded = models.load(self._find(), self.device, self.backend, self.pooling)
+            self._loaded = models.load(self._find(), self._spec())
         return self._loaded
+
+    def _spec(self) -> models.ModelSpec:
+        return models.ModelSpec(
+            model=self.model,
+            device=self.device,
+            backend=self.backend,
+            pooling=self.pooling,
+            precision=self.precision,
+            folder=self._folder(),
+        )
+
+    def _folder(self) -> Path | None:
+        """Where rows and converted weights are kept."""
+        if self.cache is False:
+            return None
+        return cache_folder(None if self.cache is True else self.cache)
 
 
 def restore_encoder(name: str, revision: str) -> Encoder:
@@ -345,8 +378,11 @@ def restore_encoder(name: str, revision: str) -> Encoder:
     """
     hand_over = "hand it over, as in LLMTokens.load(path, encoder=...)"
     if name == DEFAULT_MODEL:
-        chunks = "mean" if revision.endswith("-chunks-mean") else None
-        encoder: Encoder = SentenceEncoder(chunks=chunks)
+        settings = set(revision.split("-"))
+        encoder: Encoder = SentenceEncoder(
+            chunks="mean" if "chunks" in settings else None,
+            precision="int8" if "int8" in settings else None,
+        )
     elif (found := re.fullmatch(r"1-(\d{1,7})-words(\d)to(\d)-chars3to5", revision)) and (
         name == HashingEncoder().name
     ):
