@@ -289,6 +289,26 @@ def test_pairs_without_ratings_are_fitted_and_compared_as_ones(folder):
     assert table["value"].gt(0).all()
 
 
+def test_events_are_fitted_and_what_was_bought_is_left_out(folder):
+    events, _ = llmtokens.datasets.shop_events(n_users=30, n_journeys=3)
+    events.to_csv(folder / "events.csv", index=False)
+    fitted = run(
+        *("fit", "events.csv", "--event", "event", "--event-weight", "view=1"),
+        *("--event-weight", "buy=5", "--times", "-o", "shop.safetensors"),
+        cwd=folder, ok=False,
+    )  # fmt: skip
+    assert (fitted.returncode, "(event without a weight)" in fitted.stderr) == (0, True)
+    assert type(llmtokens.load(folder / "shop.safetensors")).__name__ == "LLMTokensEASE"
+    bought = set(events.loc[events["user"].eq(1) & events["event"].eq("buy"), "item"])
+    asked = ("recommend", "shop.safetensors", 1, "-n", 1000, "--json", "--exclude-seen")
+    lists = {
+        how: {row["item"] for row in json.loads(run(*asked, how, cwd=folder))}
+        for how in ("buy", "no", "yes", "buy, view")
+    }
+    assert lists["no"] - lists["buy"] == bought
+    assert lists["yes"] == lists["buy, view"] < lists["buy"]
+
+
 def test_a_trial_that_failed_is_exit_status_3(folder):
     done = run(
         *("benchmark", "--folds", 2, "--split", "warm", "--algo", "UserMean"),
@@ -347,6 +367,12 @@ def test_benchmark_writes_a_report_with_learning_curves(folder):
         (("fit", "absent.csv", "-o", "x", "--algo", "Nonsense"), "found --algo Nonsense"),
         (("fit", "absent.csv", "-o", "x", "--param", "item_tokens=x"), "found --param item_tokens"),
         (("fit", "absent.csv", "-o", "x", "--algo", "LLMTokensContent"), "found no --tokens"),
+        (("fit", "absent.csv", "-o", "x", "--event-weight", "buy=5"), "without --event"),
+        (("fit", "ratings.csv", "-o", "x", "--event", "rating", "--event-weight", "buy"),
+         "found --event-weight buy; expected a kind and a number"),
+        (("recommend", "model.safetensors", "1", "--exclude-seen", "buy"),
+         "found --exclude-seen ['buy']; expected yes, no: kinds of events are known to a model "
+         "that was fitted with --event"),
         (("benchmark", "--data", "absent", "--algo", "Nonsense"), "found --algo Nonsense"),
         (("benchmark", "--data", "absent", "--out", "x.pdf"), "expected one that ends in .html"),
         (("benchmark", "--data", "absent", "--out", "no/x.html"), "could not write 'no/x.html'"),

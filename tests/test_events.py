@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from surprise import Dataset, Reader
+from surprise.model_selection import KFold
 
-from llmtokens import HashingEncoder, LLMTokens, LLMTokensEASE
+from llmtokens import HashingEncoder, LLMTokens, LLMTokensEASE, LLMTokensSVD, load
 from llmtokens.datasets import load_events, news_feed, shop_events
-from llmtokens.errors import DataError
+from llmtokens.errors import DataError, FileFormatError
 
 WEIGHTS = {"view": 1, "cart": 3, "buy": 5}
 
@@ -62,6 +64,126 @@ def test_pairs_of_a_kind_are_at_hand():
     assert data.pairs("buy") == [(1, 8)]
     with pytest.raises(DataError, match="found event='sell'"):
         data.pairs("sell")
+
+
+@pytest.fixture(scope="module")
+def shop():
+    events, goods = shop_events(n_users=40, n_journeys=4, random_state=1)
+    return load_events(events, weights=WEIGHTS, items=goods)
+
+
+@pytest.fixture(scope="module", params=[LLMTokensEASE, LLMTokensSVD])
+def customer(request, shop):
+    """An algorithm that has learned from the shop's events."""
+    return request.param().fit(shop.dataset.build_full_trainset())
+
+
+def had(shop, event, user):
+    return {item for who, item in shop.pairs(event) if who == user}
+
+
+def listed(algo, user, **options):
+    return set(algo.recommend(user, n=10_000, **options)["item"])
+
+
+def test_what_was_bought_is_left_out_and_what_was_looked_at_stays(customer, shop):
+    for user in (1, 2, 3):
+        bought, viewed = had(shop, "buy", user), had(shop, "view", user)
+        assert viewed - bought
+        others = listed(customer, user, exclude_seen="buy")
+        assert not bought & others
+        assert viewed - bought <= others
+        assert listed(customer, user, exclude_seen=False) == others | bought
+        assert listed(customer, user) == others - viewed
+
+
+def test_several_kinds_are_left_out_together(customer, shop):
+    serious = had(shop, "buy", 1) | had(shop, "cart", 1)
+    left = listed(customer, 1, exclude_seen=["buy", "cart"])
+    assert left == listed(customer, 1, exclude_seen=False) - serious
+
+
+def test_lists_of_all_users_leave_out_what_each_has_bought(customer, shop):
+    lists = customer.recommend_all(n=10_000, exclude_seen="buy")
+    pairs = set(zip(lists["user"], lists["item"], strict=True))
+    assert not pairs & set(shop.pairs("buy"))
+    only_viewed = set(shop.pairs("view")) - set(shop.pairs("buy"))
+    assert only_viewed <= pairs
+
+
+@pytest.mark.parametrize("kind", ["sell", ["buy", "sell"], [], 7, [["buy"]], None])
+def test_a_kind_that_there_is_not_is_refused(customer, kind):
+    with pytest.raises(DataError, match="expected True, False, or one or several of 'view'"):
+        customer.recommend(1, exclude_seen=kind)
+
+
+def test_kinds_are_asked_of_models_that_know_them(shop):
+    pairs = shop.ratings[["user", "item", "rating"]]
+    plain = Dataset.load_from_df(pairs, Reader(rating_scale=shop.rating_scale))
+    algo = LLMTokensEASE().fit(plain.build_full_trainset())
+    with pytest.raises(DataError, match="fitted on data from load_events"):
+        algo.recommend(1, exclude_seen="buy")
+
+
+def test_a_file_keeps_the_kinds(customer, tmp_path):
+    customer.save(tmp_path / "model.safetensors")
+    loaded = load(tmp_path / "model.safetensors")
+    for kind in ("view", "cart", "buy"):
+        pd.testing.assert_frame_equal(
+            loaded.recommend_all(n=5, exclude_seen=kind),
+            customer.recommend_all(n=5, exclude_seen=kind),
+        )
+
+
+def test_a_file_whose_kinds_are_not_those_of_its_ratings_is_refused(customer):
+    payload, arrays = customer.to_parts()
+    for kinds in (["view"], ["buy"] * 3, "buy"):
+        with pytest.raises(FileFormatError, match="events|kinds"):
+            type(customer).from_parts(payload | {"events": kinds}, arrays)
+
+
+def test_a_fold_knows_of_no_purchase_that_it_is_tested_on(shop):
+    train, test = next(KFold(5, random_state=0).split(shop.dataset))
+    algo = LLMTokensEASE().fit(train)
+    bought = set(shop.pairs("buy"))
+    user, item, _ = next(row for row in test if row[:2] in bought)
+    assert item in listed(algo, user, exclude_seen="buy")
+
+
+def test_what_is_bought_later_is_left_out_from_then_on(shop):
+    algo = LLMTokensEASE().fit(shop.dataset.build_full_trainset())
+    before = listed(algo, 1, exclude_seen="buy")
+    old, new = sorted(before & had(shop, "view", 1))[0], sorted(listed(algo, 1))[0]
+    rows = [(1, old, 6.0, "buy"), (1, new, 1.0, "view"), (99, new, 5.0, "buy")]
+    algo.partial_fit(pd.DataFrame(rows, columns=["user", "item", "rating", "event"]))
+    assert listed(algo, 1, exclude_seen="buy") == before - {old}
+    assert new not in listed(algo, 1, exclude_seen="view")
+    assert new not in listed(algo, 99, exclude_seen="buy")
+    algo.fold_in(1, {old: 7.0})  # rated again: it was bought all the same
+    assert old not in listed(algo, 1, exclude_seen="buy")
+
+
+def test_a_batch_of_events_is_learned_with_its_kinds(shop):
+    algo = LLMTokensEASE().fit(shop.dataset.build_full_trainset())
+    item = sorted(listed(algo, 2))[0]
+    later = load_events(frame([(2, item, "buy", 1e9)]), weights=WEIGHTS)
+    algo.partial_fit(later.dataset)
+    assert item not in listed(algo, 2, exclude_seen="buy")
+    assert item in listed(algo, 2, exclude_seen="cart")
+
+
+def test_of_a_user_who_is_forgotten_no_event_stays(shop):
+    algo = LLMTokensEASE().fit(shop.dataset.build_full_trainset()).forget(1)
+    assert all(len(had) == algo.ratings_.n for had in algo.ratings_.events.values())
+    assert not had(shop, "buy", 2) & listed(algo, 2, exclude_seen="buy")
+
+
+def test_a_file_of_events_is_read_as_the_frame_is(shop, tmp_path):
+    shop.events.to_csv(tmp_path / "log.csv", index=False, sep=";")
+    read = load_events(tmp_path / "log.csv", weights=WEIGHTS)
+    pd.testing.assert_frame_equal(read.ratings, shop.ratings)
+    with pytest.raises(DataError, match="no column 'kind'"):
+        load_events(tmp_path / "log.csv", event="kind")
 
 
 def planted(telling: str, idle: str, seed: int = 0):

@@ -59,6 +59,9 @@ _OPTIONS = (
     ("separator=", "--separator "),
     ("with user, item, rating or timestamp", "with --user, --item, --rating or --timestamp"),
     ("LLMTokensEASE(implicit=True)", "--implicit"),
+    ("exclude_seen=", "--exclude-seen "),
+    ("expected True, False", "expected yes, no"),
+    ("on data from load_events", "with --event"),
     ("Read it with pandas and pass the DataFrame", "Save it as CSV"),
 )
 

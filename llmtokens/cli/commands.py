@@ -150,6 +150,19 @@ def fit(
     item: ItemColumn = "item",
     rating: RatingColumn = "rating",
     timestamp: TimeColumn = "timestamp",
+    event: Annotated[
+        str | None,
+        typer.Option(help="Column of kinds of events: views, carts, purchases and no ratings."),
+    ] = None,
+    event_weight: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What a kind counts for, such as buy=5; may be repeated. Default: learned."
+        ),
+    ] = None,
+    times: Annotated[
+        bool, typer.Option("--times", help="Let the algorithm make something of the times.")
+    ] = False,
     implicit: Implicit = False,
     scale: Scale = None,
     missing_rating: MissingRating = None,
@@ -168,6 +181,9 @@ def fit(
     --algo LLMTokensEASE, which also puts what many choose before what few rated high.
 
     Example: llmtokens fit ratings.csv --tokens tokens.safetensors -o model.safetensors
+
+    Events: llmtokens fit events.csv --event event --event-weight view=1 --event-weight buy=5
+    --times -o model.safetensors
     """
     from ..runtime.progress import progress
     from ..storage.files import require_place
@@ -176,7 +192,7 @@ def fit(
 
     require_place(out)
     parameters: dict[str, Any] = dict(map(_parameter, param or ()))
-    algo = algo or ("LLMTokensEASE" if implicit else "LLMTokensSVD")
+    algo = algo or ("LLMTokensEASE" if implicit or event else "LLMTokensSVD")
     fitted = sources.make_algorithm(algo, parameters, implicit)
     if tokens is None and algo == "LLMTokensContent":
         raise DataError("found no --tokens; LLMTokensContent needs what llmtokens embed writes")
@@ -187,15 +203,23 @@ def fit(
     reading: dict[str, Any] = {
         "user": user,
         "item": item,
-        "rating": rating,
         "timestamp": timestamp,
-        "rating_scale": sources.scale(scale),
-        "missing_rating": missing_rating or None,
-        "duplicates": duplicates,
         **sources.form(sep, encoding, header),
     }
-    data = sources.open_data(ratings, None, implicit, reading)
-    if "half_life" in parameters:
+    if event is not None:
+        weights = dict(map(sources.event_weight, event_weight or ()))
+        data = sources.open_events(ratings, event, weights, reading)
+    elif event_weight:
+        raise DataError("found --event-weight without --event; name the column of kinds with it")
+    else:
+        reading |= {
+            "rating": rating,
+            "rating_scale": sources.scale(scale),
+            "missing_rating": missing_rating or None,
+            "duplicates": duplicates,
+        }
+        data = sources.open_data(ratings, None, implicit, reading)
+    if times or "half_life" in parameters:
         fitted.timestamps = data.ratings
     with progress(f"fit {algo}", shown=not json):
         fitted.fit(data.dataset.build_full_trainset())
@@ -244,6 +268,13 @@ def recommend(
     where: Where = None,
     diversity: Diversity = 0.0,
     popularity_penalty: Annotated[float, typer.Option(help="Above 0: less of the known.")] = 0.0,
+    exclude_seen: Annotated[
+        str,
+        typer.Option(
+            help="Of what the user has had to do with, leave out: yes (all), no (nothing: people "
+            "choose again), or kinds of events with commas between, such as buy."
+        ),
+    ] = "yes",
     json: Json = False,
 ) -> None:
     """The best items for users, known or not; best asked of a model of LLMTokensEASE.
@@ -252,6 +283,7 @@ def recommend(
 
     Example: llmtokens recommend model.safetensors 1 -n 5 --where "year < 1990"
     """
+    from . import sources
     from .fitted import open_model, raw_id
 
     algo = open_model(model)
@@ -259,6 +291,7 @@ def recommend(
     found = algo.recommend(
         uids if len(uids) > 1 else next(iter(uids), None),
         n,
+        exclude_seen=sources.seen(exclude_seen),
         diversity=diversity,
         popularity_penalty=popularity_penalty,
         where=where,

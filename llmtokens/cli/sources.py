@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Hashable, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,16 @@ from ..algorithms.bpmf import LLMTokensBPMF
 from ..algorithms.content import LLMTokensContent
 from ..algorithms.ease import LLMTokensEASE
 from ..algorithms.svd import LLMTokensSVD
-from ..datasets import RatingData, load_items, load_movielens, load_ratings, synthetic
+from ..datasets import (
+    RatingData,
+    load_events,
+    load_items,
+    load_movielens,
+    load_ratings,
+    synthetic,
+)
 from ..encode import Encoder, HashingEncoder, SentenceEncoder
-from ..errors import DataError, sample
+from ..errors import DataError, LLMTokensWarning, sample
 from ..tokens import LLMTokens
 from ..tokens.blocks import fields
 
@@ -37,6 +45,36 @@ def open_data(
         return load_ratings(data, items, **(reading | ({"rating": None} if implicit else {})))
     known = synthetic() if data is None else load_movielens(data)
     return load_ratings(known.ratings, known.items, rating=None) if implicit else known
+
+
+def open_events(
+    path: str, event: str, weights: dict[Hashable, float], reading: dict[str, Any]
+) -> RatingData:
+    """A table of events as ratings; says what was left out.
+
+    ``reading``: how a table is read, as :func:`load_events` takes it.
+    """
+    data = load_events(path, event=event, weights=weights or None, **reading)
+    if len(data.dropped):
+        told = [f"{n} ({reason})" for reason, n in data.dropped.values.tolist()]
+        warnings.warn(f"events left out: {', '.join(told)}", LLMTokensWarning, stacklevel=2)
+    return data
+
+
+def event_weight(text: str) -> tuple[Hashable, float]:
+    """A kind of event and what it counts for."""
+    kind, _, value = text.rpartition("=")
+    try:
+        return kind, float(value)
+    except ValueError as error:
+        raise DataError(
+            f"found --event-weight {text}; expected a kind and a number, such as buy=5"
+        ) from error
+
+
+def seen(text: str) -> bool | list[str]:
+    """What to leave out: everything, nothing, or kinds of events."""
+    return {"yes": True, "no": False}.get(text, [kind.strip() for kind in text.split(",")])
 
 
 def _is_table(data: str) -> bool:

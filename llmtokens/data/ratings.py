@@ -7,19 +7,20 @@ generator. Kernels want arrays; this is the one bridge between the two.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
 from ..errors import DataError, LLMTokensWarning, sample
-from ..runtime.arrays import Floats, Rows
+from ..runtime.arrays import Floats, Mask, Rows
 from ..runtime.locks import cached_property
-from .ids import is_missing
+from .ids import IdIndex, is_missing
 
 if TYPE_CHECKING:
     from surprise import Trainset
@@ -50,6 +51,9 @@ class Ratings:
         Raw ids, by inner id.
     weight : ndarray of float64, shape (n,), or None
         How much a rating counts where old ones were told to count less; None: 1 each.
+    events : dict of str to ndarray of bool, shape (n,)
+        By kind of event, such as "view" or "buy", which ratings are of pairs that had one; empty
+        where kinds are not known.
     """
 
     user: NDArray[np.int32]
@@ -60,6 +64,7 @@ class Ratings:
     user_ids: list[Hashable]
     item_ids: list[Hashable]
     weight: Floats | None = None
+    events: Mapping[str, Mask] = field(default_factory=dict)
 
     @property
     def n(self) -> int:
@@ -125,6 +130,32 @@ class Ratings:
             return self._rated(self.user, slice(0, 0))
         return self._rated(self.user, self.by_item[self.item_ptr[item] : self.item_ptr[item + 1]])
 
+    def seen(self, user: int, kinds: bool | str | Sequence[str]) -> NDArray[np.int32]:
+        """Items that a user has rated, those with events of some kinds, or none for False."""
+        if user >= self.n_users:
+            return self.item[:0]
+        at = slice(self.user_ptr[user], self.user_ptr[user + 1])
+        if isinstance(kinds, (bool, np.bool_)):
+            return self.item[at] if kinds else self.item[:0]
+        wanted = [kinds] if isinstance(kinds, str) else kinds
+        return self.item[at][np.any([self.events[kind][at] for kind in wanted], axis=0)]
+
+    def require_kinds(self, kinds: Any) -> None:
+        """Raise DataError for what :meth:`seen` cannot leave out."""
+        if isinstance(kinds, (bool, np.bool_)):
+            return
+        wanted = [kinds] if isinstance(kinds, str) else kinds
+        several = isinstance(wanted, (list, tuple, set, frozenset))
+        if several and wanted and all(kind in list(self.events) for kind in wanted):
+            return
+        found = f"found exclude_seen={kinds!r}; expected True, False"
+        if not self.events:
+            raise DataError(
+                f"{found}: kinds of events are known to a model that was fitted on data from "
+                "load_events"
+            )
+        raise DataError(f"{found}, or one or several of {sample(self.events)}")
+
     def only(self, users: Rows) -> Ratings:
         """The ratings of these users, who become the first, the second and so on."""
         counts = self.user_counts[users]
@@ -138,6 +169,27 @@ class Ratings:
             user_ptr=np.append(0, ends),
             user_ids=[self.user_ids[user] for user in users],
             weight=None if self.weight is None else self.weight[at],
+            events={kind: had[at] for kind, had in self.events.items()},
+        )
+
+    def with_events(self, events: pd.DataFrame) -> Ratings:
+        """The same, knowing of further events: a frame of raw ``user`` and ``item``, and ``event``.
+
+        Those of pairs without a rating are left out.
+        """
+        user = IdIndex(self.user_ids).rows(events["user"].tolist())
+        item = IdIndex(self.item_ids).rows(events["item"].tolist())
+        known = (user >= 0) & (item >= 0)
+        pair = np.where(known, user * self.n_items + item, -1)
+        own = self.user.astype(np.int64) * self.n_items + self.item
+        kinds, none = events["event"].astype(str).to_numpy(), np.zeros(self.n, bool)
+        return replace(
+            self,
+            events=dict(self.events)
+            | {
+                kind: self.events.get(kind, none) | np.isin(own, pair[kinds == kind])
+                for kind in dict.fromkeys(kinds.tolist())
+            },
         )
 
     def _rated(self, others: NDArray[np.int32], at: Any) -> Rated:
@@ -190,12 +242,16 @@ class Ratings:
             user_ids=user_ids,
             item_ids=item_ids,
             weight=weights,
+            events={
+                kind: np.insert(had[keep], at, np.isin(user * n_items + item, pair[had[near]]))
+                for kind, had in self.events.items()
+            },
         )
         return ratings, changes
 
     @classmethod
     def from_trainset(cls, trainset: Trainset) -> Ratings:
-        """Read a trainset.
+        """Read a trainset; that of :func:`~llmtokens.datasets.load_events` has ``events``, too.
 
         Raises
         ------
@@ -233,7 +289,8 @@ class Ratings:
         ratings.check()
         ratings.warn_of_scale()
         ratings.warn_of_missing_ids()
-        return ratings
+        events = getattr(trainset, "events", None)
+        return ratings if events is None else ratings.with_events(events)
 
     def warn_of_scale(self) -> None:
         """Warn of ratings outside the scale, where estimates never are."""

@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+import os
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from surprise import Trainset
+from surprise.dataset import DatasetAutoFolds
 
+from ..data.ids import same_kind
 from ..data.times import seconds
 from ..errors import DataError, sample
+from . import tables
+from .dialect import Form
 from .ratings import RatingData
 
 _TRIED = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # weights, that of the commonest event being 1
 _ROUNDS = 2  # over all kinds of events
 _JUDGES = 1000  # users whose next item the weights are learned on
+
+
+class EventDataset(DatasetAutoFolds):
+    """A Surprise data set whose trainsets have ``events``: which pairs had which kinds of them.
+
+    Parameters
+    ----------
+    ratings : DatasetAutoFolds
+    events : DataFrame
+        ``user item event``.
+    """
+
+    def __init__(self, ratings: DatasetAutoFolds, events: pd.DataFrame) -> None:
+        self.__dict__.update(vars(ratings))
+        self.events = events
+
+    def construct_trainset(self, raw_trainset: Any) -> Trainset:
+        """As Surprise does it, and the events; those of pairs not in it are never looked at."""
+        trainset = super().construct_trainset(raw_trainset)
+        trainset.events = self.events
+        return trainset
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,6 +66,13 @@ class EventData(RatingData):
     dropped: pd.DataFrame
     events: pd.DataFrame
 
+    @cached_property
+    def dataset(self) -> EventDataset:
+        """As of every :class:`RatingData`; what is fitted on it knows the kinds of events, for
+        ``recommend(exclude_seen="buy")``."""
+        kinds = self.events[["user", "item", "event"]].drop_duplicates(ignore_index=True)
+        return EventDataset(super().dataset, kinds)
+
     def pairs(self, event: Hashable) -> list[tuple[Hashable, Hashable]]:
         """The (user, item) pairs with an event of this kind.
 
@@ -52,7 +88,7 @@ class EventData(RatingData):
 
 
 def load_events(
-    events: pd.DataFrame,
+    events: pd.DataFrame | str | os.PathLike[str],
     *,
     event: str = "event",
     weights: Mapping[Hashable, float] | None = None,
@@ -61,13 +97,17 @@ def load_events(
     item: str = "item",
     timestamp: str = "timestamp",
     items: pd.DataFrame | None = None,
+    sep: str | None = None,
+    encoding: str | None = None,
+    header: bool | Sequence[str] | None = None,
 ) -> EventData:
     """Events of many kinds as one rating a pair: the sum of what each of them counts for.
 
     Parameters
     ----------
-    events : DataFrame
-        One row an event. Events of one pair at different times add up.
+    events : DataFrame, or path
+        One row an event. Events of one pair at different times add up. Files are read as by
+        :func:`load_ratings`.
     event, user, item, timestamp : str
         The column names in your table. Times are numbers or dates; dates count in seconds.
     weights : mapping, optional
@@ -79,6 +119,8 @@ def load_events(
         half as much.
     items : DataFrame, optional
         One row an item, its id in a column of the same name as in ``events``.
+    sep, encoding, header : optional
+        Of a file, as in :func:`load_ratings`.
 
     Returns
     -------
@@ -90,6 +132,10 @@ def load_events(
     ------
     DataError
         For missing columns, weights that are not positive, or where no event is left.
+    StorageError, FileFormatError
+        For a file that cannot be opened, or is not written in one way throughout.
+    MissingExtraError
+        For a Parquet file, and no pyarrow.
 
     Examples
     --------
@@ -103,6 +149,8 @@ def load_events(
     [['no item', 1], ['event without a weight', 1]]
     """
     named = {"user": user, "item": item, "event": event, "timestamp": timestamp}
+    if not isinstance(events, pd.DataFrame):
+        events = _read(events, named, Form(sep, encoding, header))
     absent = [column for column in named.values() if column not in events]
     if absent:
         raise DataError(
@@ -137,6 +185,15 @@ def load_events(
         described = items.rename(columns={item: "item"}).reset_index(drop=True)
     users = ratings[["user"]].drop_duplicates(ignore_index=True)
     return EventData(ratings, described, users, scale, "events", counted, dropped, table)
+
+
+def _read(path: str | os.PathLike[str], named: Mapping[str, str], form: Form) -> pd.DataFrame:
+    """The columns of a file, ids being whole numbers where all of them are."""
+    kinds: dict[str, tables.Kind] = {named["user"]: "id", named["item"]: "id"}
+    kinds |= {named["event"]: "text", named["timestamp"]: "time"}
+    frame = tables.read(path, kinds, form=form).frame
+    ids = {named[side]: same_kind([(frame[named[side]], True)])[0] for side in ("user", "item")}
+    return frame.assign(**ids)
 
 
 def _kept(

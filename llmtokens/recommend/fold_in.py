@@ -102,6 +102,7 @@ def with_item(model: Model, iid: Hashable, content: Any, ratings: Given) -> Mode
 
 def with_batch(model: Model, ratings: Any) -> Model:
     """See :meth:`~llmtokens.recommend.Serving.partial_fit`."""
+    events = None
     if isinstance(ratings, pd.DataFrame):
         if not set(_COLUMNS) <= set(ratings.columns) and list(ratings.columns[:3]) != [0, 1, 2]:
             raise DataError(
@@ -110,8 +111,11 @@ def with_batch(model: Model, ratings: Any) -> Model:
             )
         named = set(_COLUMNS) <= set(ratings.columns)
         known = [*_COLUMNS, *({"timestamp"} & set(ratings.columns))]
+        if named and "event" in ratings:
+            events = ratings[["user", "item", "event"]]
         ratings = (ratings[known] if named else ratings).itertuples(index=False, name=None)
     elif hasattr(ratings, "raw_ratings"):
+        events = getattr(ratings, "events", None)
         ratings = ratings.raw_ratings
     try:
         rows = [tuple(row) for row in ratings]
@@ -133,6 +137,7 @@ def with_batch(model: Model, ratings: Any) -> Model:
         model, users, items, values, np.ones(len(values)),
         users=plain_ids(dict.fromkeys(users)), items=plain_ids(dict.fromkeys(items)),
         timestamps=_with_times(model.timestamps, when),
+        events=events if model.ratings.events else None,
     )  # fmt: skip
 
 
@@ -173,11 +178,12 @@ def learned(
     user_content: Any = None,
     item_content: Any = None,
     timestamps: Timestamps | None = None,
+    events: pd.DataFrame | None = None,
 ) -> Model:
     """A model with further ratings, and rows learned anew.
 
     Content is that of the one user in ``users``, or of the one item in ``items``; ``timestamps``
-    are, by default, those there were.
+    are, by default, those there were; ``events`` are of the pairs that were rated.
     """
     _require_on_scale(model.ratings, rated_by, rated, values)
     new_items = [raw for raw in dict.fromkeys(rated) if not model.items.is_warm(raw)]
@@ -188,6 +194,8 @@ def learned(
         by, all_items.rows(rated), values, weights,
         all_users.ids[: all_users.n_warm], all_items.ids[: all_items.n_warm],
     )  # fmt: skip
+    if events is not None:
+        ratings = ratings.with_events(events)
     moved = by[_moved(model.timestamps, timestamps, rated_by, rated)]
     growth = Growth(
         ratings, all_users, all_items, user_source, item_source, changes,
@@ -199,7 +207,7 @@ def learned(
         timestamps=timestamps or model.timestamps,
     )  # fmt: skip
     if not (growth.learn_users or growth.learn_items or len(changes.user)):
-        return model
+        return model if events is None else replace(model, ratings=ratings)
     try:
         return model.relearned(growth)
     except ValueError as error:  # as LinAlgError is, and what SciPy raises before it

@@ -79,7 +79,7 @@ class Serving:
         uid: Any = None,
         n: int = 10,
         candidates: Iterable[Hashable] | None = None,
-        exclude_seen: bool = True,
+        exclude_seen: bool | str | Sequence[str] = True,
         diversity: float = 0.0,
         popularity_penalty: float = 0.0,
         at: Any = None,
@@ -100,8 +100,11 @@ class Serving:
         n : int, default=10
         candidates : iterable of raw ids, optional
             Only these items; by default all with ratings or a token.
-        exclude_seen : bool, default=True
-            Leave out what the user has rated.
+        exclude_seen : bool, or one or several kinds of events, default=True
+            Leave out what the user has rated; False: leave out nothing, for what people choose
+            again. Of data from :func:`~llmtokens.datasets.load_events` also a kind, such as
+            ``"buy"``, or a list of kinds: what the user bought is left out, and what was merely
+            looked at stays.
         diversity : float in [0, 1], default=0.0
             Share of maximal marginal relevance that goes to being unlike what stands above, by the
             cosine of tokens, among the best ``20 n``.
@@ -173,7 +176,7 @@ class Serving:
         n: int = 10,
         n_jobs: int | None = None,
         candidates: Iterable[Hashable] | None = None,
-        exclude_seen: bool = True,
+        exclude_seen: bool | str | Sequence[str] = True,
         diversity: float = 0.0,
         popularity_penalty: float = 0.0,
         at: Any = None,
@@ -503,7 +506,9 @@ class Serving:
         ratings : DataFrame, or iterable of (user id, item id, rating)
             Of a frame the columns user, item and rating, or else the first three. Where the
             algorithm has ``timestamps``, those of a frame's column timestamp, or a row's fourth
-            entry, join them; nothing else is read. The last rating of a pair counts.
+            entry, join them; where it knows kinds of events, those of a column event, or of data
+            from :func:`~llmtokens.datasets.load_events`; nothing else is read. The last rating of
+            a pair counts, and what there was of events stays.
 
         Raises
         ------

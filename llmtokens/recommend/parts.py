@@ -42,11 +42,13 @@ Parts = tuple[dict[str, Any], dict[str, NDArray[Any]]]  # a payload and arrays
 
 _TOKENS = ("item_tokens", "user_tokens")
 _APART = {*_TOKENS, "timestamps"}  # no parameters to a file
+_SOMETIMES = {"timestamps", "events"}
 _RATINGS: Layout = {
     "user_ptr": Array(("users + 1",), "int"),
     "item": Array(("ratings",), "int", below="items"),
     "value": Array(("ratings",)),
     "weight": Array(("ratings",), optional=True),
+    "events": Array(("kinds", "ratings"), "bool", optional=True),
 }
 _KEYS = {"parameters", "scalars", "users", "items", "scale", *_TOKENS}
 
@@ -58,7 +60,9 @@ def to_parts(algo: Fitted) -> Parts:
     arrays: dict[str, Any] = {
         f"state.{k}": v for k, v in state.items() if isinstance(v, np.ndarray)
     }
-    arrays |= {f"ratings.{k}": getattr(ratings, k) for k in _RATINGS}
+    rated = {k: getattr(ratings, k) for k in _RATINGS}
+    rated["events"] = np.array(list(ratings.events.values())) if ratings.events else None
+    arrays |= {f"ratings.{k}": v for k, v in rated.items()}
     payload: dict[str, Any] = {
         "parameters": _parameters(algo),
         "scalars": {
@@ -68,6 +72,8 @@ def to_parts(algo: Fitted) -> Parts:
         "items": jsonable_ids([_plain(raw) for raw in ratings.item_ids]),
         "scale": list(ratings.scale),
     }
+    if ratings.events:
+        payload["events"] = list(ratings.events)
     for side, tokens in (("item_tokens", model.item_tokens), ("user_tokens", model.user_tokens)):
         payload[side], parts = (None, {}) if tokens is None else tokens.to_parts()
         arrays |= {f"{side}.{k}": v for k, v in parts.items()}
@@ -87,7 +93,7 @@ def from_parts(
     FileFormatError
         If the parts are not those of such an algorithm.
     """
-    if not isinstance(payload, dict) or payload.keys() - {"timestamps"} != _KEYS:
+    if not isinstance(payload, dict) or payload.keys() - _SOMETIMES != _KEYS:
         raise FileFormatError(f"expected the parts {sorted(_KEYS)}")
     groups: dict[str, dict[str, NDArray[Any]]] = {
         name: {} for name in ("state", "ratings", "timestamps", *_TOKENS)
@@ -129,6 +135,11 @@ def _ratings(payload: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> 
     ptr, item, weight = arrays["user_ptr"], arrays["item"], arrays.get("weight")
     if ptr[0] != 0 or ptr[-1] != len(item) or np.any(np.diff(ptr) < 0) or len(item) == 0:
         raise FileFormatError("'user_ptr' does not divide the ratings among the users")
+    kinds, had = payload.get("events", []), arrays.get("events", np.zeros((0, 0), bool))
+    if not isinstance(kinds, list) or len(set(map(str, kinds))) != len(kinds):
+        raise FileFormatError(f"'events' is {kinds!r:.40}; expected the names of kinds")
+    if len(had) != len(kinds):
+        raise FileFormatError(f"found {len(kinds)} kinds of events; expected {len(had)}")
     if weight is not None and not np.all(weight > 0):
         raise FileFormatError("'weight' holds a number that is not positive")
     scale = payload["scale"]
@@ -148,6 +159,7 @@ def _ratings(payload: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> 
         user_ids=users,
         item_ids=items,
         weight=weight,
+        events=dict(zip(map(str, kinds), had, strict=True)),
     )
 
 

@@ -4,7 +4,7 @@ as many workers as joblib has."""
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -34,7 +34,7 @@ class Wish:
     """What a list should be like; see :meth:`Serving.recommend` for the fields."""
 
     n: int = 10
-    exclude_seen: bool = True
+    exclude_seen: bool | str | Sequence[str] = True
     diversity: float = 0.0
     popularity_penalty: float = 0.0
 
@@ -43,6 +43,7 @@ class Wish:
         require_length(self.n)
         require_share("diversity", self.diversity)
         require_finite("popularity_penalty", self.popularity_penalty)
+        model.ratings.require_kinds(self.exclude_seen)
         if self.diversity and not model.items.tokens.shape[1]:
             raise DataError(
                 "diversity is measured on tokens, and this algorithm has none: fit with item_tokens"
@@ -151,7 +152,9 @@ def _named(model: FittedModel, candidates: Iterable[Hashable] | None) -> Rows:
     return np.unique(rows[rows != entities.unknown])
 
 
-def relevance(model: FittedModel, users: Rows, items: Rows, exclude_seen: bool) -> Floats:
+def relevance(
+    model: FittedModel, users: Rows, items: Rows, exclude_seen: bool | str | Sequence[str]
+) -> Floats:
     """What lists are sorted by, shape (n_users, n_items); -inf for what was seen.
 
     For users of whom nothing is known it is the number of ratings; where these are equal, what the
@@ -164,8 +167,8 @@ def relevance(model: FittedModel, users: Rows, items: Rows, exclude_seen: bool) 
     for k, user in enumerate(users.tolist()):
         if basis(model, user) == "popular":
             scores[k] = _by_count(model, scores[k])
-        elif exclude_seen:
-            scores[k, model.ratings.of_user(user)[0]] = -np.inf
+        else:
+            scores[k, model.ratings.seen(user, exclude_seen)] = -np.inf
     return scores if len(items) == scores.shape[1] else scores[:, items]
 
 
