@@ -15,6 +15,7 @@ _PUBLIC = {
     "LLMTokens": "tokens",
     "TokenReducer": "tokens.reducer",
     "SentenceEncoder": "encode",
+    "StaticEncoder": "encode",
     "HashingEncoder": "encode",
     "LLMTokensSVD": "algorithms.svd",
     "LLMTokensBPMF": "algorithms.bpmf",

@@ -100,6 +100,30 @@ def find(model: str | os.PathLike[str] | None) -> Source:
     return _on_hub(str(model))
 
 
+def name_of(model: str | os.PathLike[str] | None) -> str:
+    """The hub name as given, or the last part of a folder's path."""
+    if model is None or is_default(model):
+        return DEFAULT_MODEL
+    folder = as_folder(model)
+    return str(model) if folder is None else folder.name
+
+
+def require_library() -> None:
+    """Raise MissingExtraError without sentence-transformers 6 or newer."""
+    try:
+        import sentence_transformers
+    except ImportError as error:
+        raise MissingExtraError(
+            f"an encoder with weights needs sentence-transformers ({error}): "
+            'pip install "sentence-transformers>=6"; HashingEncoder works without'
+        ) from error
+    if int(sentence_transformers.__version__.split(".")[0]) < 6:  # they run code of local folders
+        raise MissingExtraError(
+            f"found sentence-transformers {sentence_transformers.__version__}: "
+            'pip install --upgrade "sentence-transformers>=6"'
+        )
+
+
 def load(source: Source, spec: ModelSpec) -> SentenceTransformer:
     """The model of ``source`` as ``spec`` wants it, quietly.
 
@@ -112,18 +136,7 @@ def load(source: Source, spec: ModelSpec) -> SentenceTransformer:
     FileFormatError
         The files are damaged, no model, or would have to run code of their own.
     """
-    try:
-        import sentence_transformers
-    except ImportError as error:
-        raise MissingExtraError(
-            f"SentenceEncoder needs sentence-transformers ({error}): "
-            'pip install "sentence-transformers>=6"; HashingEncoder works without'
-        ) from error
-    if int(sentence_transformers.__version__.split(".")[0]) < 6:  # they run code of local folders
-        raise MissingExtraError(
-            f"found sentence-transformers {sentence_transformers.__version__}: "
-            'pip install --upgrade "sentence-transformers>=6"'
-        )
+    require_library()
     options: dict[str, Any] = {
         "device": spec.device if spec.precision is None else "cpu",
         "backend": spec.backend,

@@ -146,10 +146,7 @@ class SentenceEncoder:
     @property
     def name(self) -> str:
         """The hub name as given, or the last part of a folder's path."""
-        if self.model is None or models.is_default(self.model):
-            return models.DEFAULT_MODEL
-        folder = models.as_folder(self.model)
-        return str(self.model) if folder is None else folder.name
+        return models.name_of(self.model)
 
     @property
     def revision(self) -> str:
