@@ -80,6 +80,14 @@ def test_the_precision_is_the_diagonal_of_the_inverse(n_users):
     np.testing.assert_allclose(items.precision, np.diag(inverse), rtol=1e-4)
 
 
+def test_without_features_no_number_is_one_that_nobody_wrote():
+    rng = np.random.default_rng(0)
+    rows = sparse.random_array((20, 80), density=0.1, rng=rng, format="csr")
+    none = np.lib.stride_tricks.as_strided(np.full(1, np.nan, np.float32), (80, 0), (0, 0))
+    items = solve(sparse.csr_array(rows, dtype=np.float32), none, 0.0, 100.0, 10_000)
+    assert np.isfinite(items.own_weight).all()
+
+
 def test_the_low_rank_form_is_exact_where_the_rank_suffices(monkeypatch):
     monkeypatch.setattr(solver, "_EXACT", 0)
     rows, t = random_rows(40, 30), RNG.normal(size=(30, 2)).astype(np.float32)

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
-
 _MOST = 64  # answered at once
 
 
@@ -40,7 +38,7 @@ class Together:
             self._waiting = [one for one in self._waiting if one not in chosen]
             answers: list[Any]
             try:
-                answers = await run_in_threadpool(self._call, common, [own for _, own, _ in chosen])
+                answers = await asyncio.to_thread(self._call, common, [own for _, own, _ in chosen])
             except Exception as error:  # whatever it is, it is the callers'
                 answers = [error] * len(chosen)
             for (_, _, future), answer in zip(chosen, answers, strict=True):

@@ -179,7 +179,8 @@ def _by_users(rows: Any, features: Singles, token_weight: float, l2: float) -> F
     gram[np.diag_indices_from(gram)] += l2**2 * weight
     inner = _symmetric_inverse(gram)
     mixed = rows.T @ inner[:n_users] + features @ inner[n_users:]
-    own = np.einsum("ij,ij->i", mixed[:, n_users:], features)
+    # not einsum, which reads a number that nobody wrote where there are no features
+    own = np.sum(mixed[:, n_users:] * features, axis=1)
     own += np.asarray(rows.T.multiply(mixed[:, :n_users]).sum(axis=1)).ravel()
     return FactoredItems(rows, features, inner, own, np.float32(1 / l2) - own)
 
