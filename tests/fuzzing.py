@@ -80,13 +80,13 @@ def guarded() -> Iterator[None]:
     def stop(*_: object) -> None:
         raise Hang(f"no answer within {SECONDS:g} seconds")
 
-    before, old = _peak(), signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
-    faulthandler.dump_traceback_later(12 * SECONDS, exit=True)
+    before, old = _peak(), signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)  # of this process, however busy the machine is
+    faulthandler.dump_traceback_later(60 * SECONDS, exit=True)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         faulthandler.cancel_dump_traceback_later()
-        signal.signal(signal.SIGALRM, old)
+        signal.signal(signal.SIGPROF, old)
     assert _peak() - before < MEGABYTES

@@ -75,6 +75,19 @@ def test_what_is_not_clear_is_said_with_counts():
         assert len(vocabulary(authors, separator=", ")) == 6
 
 
+def test_lists_with_slashes_are_lists_and_names_with_slashes_are_names():
+    assert vocabulary(["Action/Crime", "Crime/Drama", "Drama", "Action"]) == [
+        "Action", "Crime", "Drama",
+    ]  # fmt: skip
+    with pytest.warns(LLMTokensWarning, match="2 hold '/'"):
+        assert vocabulary(["AC/DC", "Blur", "Cher", "W/O"]) == ["AC/DC", "Blur", "Cher", "W/O"]
+
+
+def test_lists_written_in_two_ways_are_not_read_as_one_in_silence():
+    with pytest.warns(LLMTokensWarning, match=r"split at '\|'; 1 of 4 cells hold ', ?' instead"):
+        assert "Drama, War" in vocabulary(["Drama|War", "War|Crime", "War", "Drama, War"])
+
+
 def test_a_name_with_a_pipe_is_not_torn_in_silence():
     with pytest.warns(LLMTokensWarning, match=r"'\|', such as 'AC\|DC'"):
         vocabulary(["AC|DC", "Blur", "Cher"])

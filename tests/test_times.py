@@ -15,7 +15,7 @@ from llmtokens.algorithms.bpmf import LLMTokensBPMF, shards
 from llmtokens.algorithms.drift import DriftScale, Sequence
 from llmtokens.data.times import seconds
 from llmtokens.distributed import fit_bpmf
-from llmtokens.errors import DataError
+from llmtokens.errors import DataError, LLMTokensWarning
 from llmtokens.kernels import drift as kernels
 
 VARIANCE, TAU, NOISE = 0.5, 300.0, 0.5
@@ -238,6 +238,17 @@ def test_moments_in_digits_and_clocks_of_twelve_hours_are_read():
     assert seconds(["12/31/2020 11:59 PM", "01/02/2020 1:00 AM"]).tolist() == [
         1609459140.0, 1577926800.0,
     ]  # fmt: skip
+
+
+def test_months_in_digits_are_months():
+    assert seconds([200912, 201001, 200912]).tolist() == [1259625600.0, 1262304000.0, 1259625600.0]
+    assert seconds(["202001"]).tolist() == [1577836800.0]
+    assert seconds([200913, 200999]).tolist() == [200913.0, 200999.0]  # no months
+
+
+def test_days_as_spreadsheets_count_them_are_not_taken_in_silence():
+    with pytest.warns(LLMTokensWarning, match=r"from 40161.25 to 45000 .*origin='1899-12-30'"):
+        assert seconds([40161.25, 45000]).tolist() == [40161.25, 45000]
 
 
 def test_days_of_arrow_are_days():

@@ -140,15 +140,21 @@ def test_concat_projects_new_content_where_the_old_is(tokens, frame):
 # -- meeting ids
 
 
-def test_ids_match_exactly_before_they_match_as_text():
-    tokens = LLMTokens.from_embeddings([1, "1", 2], np.eye(3))
-    assert tokens.align([1, "1", "2", 2, 3]).tolist() == [0, 1, 2, 2, -1]
+def test_ids_match_in_any_form():
+    tokens = LLMTokens.from_embeddings([1, "x", 2.0], np.eye(3))
+    assert tokens.align([1.0, "1", "2", 2, "2.0", 3]).tolist() == [0, 0, 2, 2, 2, -1]
 
 
-def test_an_ambiguous_text_matches_nothing():
-    tokens = LLMTokens.from_embeddings([1, 1.5, True + 1.0, "2.0"], np.eye(4))
-    assert tokens.align(["2.0"]).tolist() == [3]
-    assert tokens.align([2]).tolist() == [2]  # 2 == 2.0 in Python, as in Surprise's dictionaries
+@pytest.mark.parametrize("twice", [[1, "1", 2], [2.0, "2.0", 1], ["1", "1.0", "2"]])
+def test_one_id_in_two_forms_is_refused(twice):
+    frame = pd.DataFrame({"item": pd.Series(twice, dtype=object), "title": ["Heat", "Emma", "Go"]})
+    for make in (
+        lambda: LLMTokens.from_embeddings(twice, np.eye(3)),
+        lambda: LLMTokens.from_texts(twice, frame["title"], encoder=HashingEncoder()),
+        lambda: LLMTokens.from_frame(frame, "{title}", encoder=HashingEncoder()),
+    ):
+        with pytest.raises(DataError, match="found 1 ids in two forms"):
+            make()
 
 
 # -- projecting

@@ -122,6 +122,19 @@ def plain_ids(ids: Iterable[Hashable]) -> list[Hashable]:
     return plain
 
 
+def table_ids(ids: Iterable[Hashable], what: str) -> list[Hashable]:
+    """Ids of a table's rows: plain objects, none missing, none twice in any form.
+
+    Raises
+    ------
+    DataError
+        As :func:`plain_ids`; also where one id is there in two forms, such as 1 and "1".
+    """
+    plain = plain_ids(ids)
+    require_one_type(plain, what)
+    return plain
+
+
 def require_one_type(ids: Iterable[Hashable], what: str) -> None:
     """Raise DataError where the same id is there in two types, such as 1 and "1"."""
     ids = list(ids)

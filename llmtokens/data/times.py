@@ -2,8 +2,8 @@
 
 Numbers say by their size what they count: seconds until the year 5138 are below 1e11, and so
 milliseconds from 1973 on are above, and so on by the thousand. Whole numbers from 1900 to 2100 are
-years, those that read as yyyymmdd are days, and as yyyymmddhhmmss moments. Smaller numbers, as of
-generated data, stay as they are. One column counts in one unit.
+years, those that read as yyyymm are months, as yyyymmdd days, and as yyyymmddhhmmss moments.
+Smaller numbers, as of generated data, stay as they are. One column counts in one unit.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def seconds(
     Parameters
     ----------
     times : list, Series or array
-        Numbers of seconds, milliseconds, microseconds or nanoseconds; years; yyyymmdd; dates and
-        datetimes, with a zone or, if without, in UTC; text of any of these.
+        Numbers of seconds, milliseconds, microseconds or nanoseconds; years; yyyymm; yyyymmdd;
+        dates and datetimes, with a zone or, if without, in UTC; text of any of these.
     what : str
         What they are called in messages.
     where : callable, optional
@@ -76,7 +76,8 @@ def seconds(
     Warns
     -----
     LLMTokensWarning
-        Where 0 or -1 stands among times, which is taken for none.
+        Where 0 or -1 stands among times, which is taken for none; where all numbers are such as
+        spreadsheets count days by.
 
     Examples
     --------
@@ -154,12 +155,16 @@ def _in_unit(values: Floats, what: str, place: Callable[[int], str]) -> Floats:
     size = np.abs(values[known])
     if not known.any() or (size.min() >= 1e8 and size.max() < 1e11):
         return values
+    if (size >= 25_569).all() and (size < 73_051).all():
+        _warn_of_serial_days(values[known], what)
+        return values
     absent = (values == 0) | (values == -1)
     size = np.abs(values)
     kinds = {name: (size >= least) & (size < end) for name, least, end, _ in _UNITS}
     large = np.logical_or.reduce(list(kinds.values()))
     whole = known & (values == np.floor(values))
     kinds["years"] = whole & (values >= 1900) & (values <= 2100)
+    kinds["months (yyyymm)"] = whole & _reads_as_day(values * 100 + 1)
     kinds["days (yyyymmdd)"] = whole & _reads_as_day(values)
     moments = whole & _reads_as_day(values // 10**6) & _reads_as_clock(values % 10**6)
     kinds["moments (yyyymmddhhmmss)"] = moments  # as milliseconds they would be after 2570
@@ -167,7 +172,7 @@ def _in_unit(values: Floats, what: str, place: Callable[[int], str]) -> Floats:
     most = max(kinds, key=lambda name: int(kinds[name].sum()))
     strange = known & ~kinds[most] & ~absent
     if most == "seconds" and not (strange & large).any():
-        dated = kinds["years"] | kinds["days (yyyymmdd)"]
+        dated = kinds["years"] | kinds["months (yyyymm)"] | kinds["days (yyyymmdd)"]
         if not strange.any() or (strange & ~dated).any():  # others are early, or generated
             return values if strange.any() else _without_marks(values, absent, what)
     elif not (kinds[most] & large).any() and strange.sum() * 10 > known.sum():
@@ -183,6 +188,8 @@ def _in_unit(values: Floats, what: str, place: Callable[[int], str]) -> Floats:
     values = _without_marks(values, absent, what)
     if most == "years":
         return _calendar(values, np.where(np.isnan(values), np.nan, 1), 1)
+    if most == "months (yyyymm)":
+        return _calendar(values // 100, values % 100, np.where(np.isnan(values), np.nan, 1))
     if most == "days (yyyymmdd)":
         return _calendar(values // 10_000, values // 100 % 100, values % 100)
     if most == "moments (yyyymmddhhmmss)":
@@ -203,6 +210,17 @@ def _without_marks(values: Floats, absent: Mask, what: str) -> Floats:
         stacklevel=4,
     )
     return np.where(absent, np.nan, values)
+
+
+def _warn_of_serial_days(values: Floats, what: str) -> None:
+    """Numbers as spreadsheets have for the years 1970 to 2100: days since the end of 1899."""
+    warnings.warn(
+        f"{what}: the numbers go from {_shown(values.min())} to {_shown(values.max())} and are "
+        "taken for seconds; if a spreadsheet counted days, convert them with "
+        "pandas.to_datetime(column, unit='D', origin='1899-12-30')",
+        LLMTokensWarning,
+        stacklevel=4,
+    )
 
 
 def _shown(value: float) -> float | int:

@@ -21,7 +21,7 @@ import pandas as pd
 from ..errors import DataError, LLMTokensWarning, sample
 
 DEFAULT_SEPARATOR = "|"
-_SEPARATORS = ("|", ";", ", ", ",")
+_SEPARATORS = ("|", ";", ", ", ",", "/")
 _EVIDENCE = 0.5  # the share of later labels that also stand first, from which it is a list
 _MANY = 0.1  # the share of cells with a separator in them from which a doubt is told
 _MISSING = {r"\N", "NULL", "null", "NA", "N/A", "n/a", "NaN", "nan", "<NA>", "None"}
@@ -135,7 +135,9 @@ def find_separator(column: str, cells: Iterable[Any]) -> Found:
     evidence = {s: _evidence(distinct, s) for s in _SEPARATORS if any(s in x for x in distinct)}
     clear = [s for s, (share, _) in evidence.items() if share >= _EVIDENCE]
     if clear:
-        return Found(max(clear, key=lambda s: evidence[s].support), True)
+        best = max(clear, key=lambda s: evidence[s].support)
+        _warn_of_a_second(column, texts, best, [s for s in clear if s.strip() != best.strip()])
+        return Found(best, True)
     held = {s: sum(s in text for text in texts) for s in evidence}
     taken = DEFAULT_SEPARATOR if DEFAULT_SEPARATOR in evidence else ""
     likely = taken or max(held, key=lambda s: held[s], default="")
@@ -150,6 +152,20 @@ def find_separator(column: str, cells: Iterable[Any]) -> Found:
             stacklevel=5,
         )
     return Found(taken, False)
+
+
+def _warn_of_a_second(column: str, texts: list[str], best: str, others: list[str]) -> None:
+    """Say it where some cells are lists too, with something else between their labels."""
+    for other in others:
+        held = [text for text in texts if other in text and best not in text]
+        if held:
+            warnings.warn(
+                f"column {column!r}: labels are split at {best!r}; {len(held)} of {len(texts)} "
+                f"cells hold {other!r} instead, such as {sample(held, 1)}, and stay one label "
+                "each: write all lists in one way",
+                LLMTokensWarning,
+                stacklevel=6,
+            )
 
 
 def kept_whole(cells: Iterable[Any], separator: str) -> set[str]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..data.ids import IdIndex, as_column, id_text, plain_ids
+from ..data.ids import IdIndex, as_column, id_text, table_ids
 from ..data.ratings import Ratings
 from ..errors import DataError, FileFormatError, LLMTokensWarning, sample
 from ..runtime.arguments import require_length
@@ -217,7 +217,7 @@ class LLMTokens:
         id = id or next((name for name in _ID_COLUMNS if name in frame.columns), _ID_COLUMNS[0])
         label = label or next((name for name in _LABEL_COLUMNS if name in frame.columns), None)
         require_columns(frame, [id] + ([label] if label else []))
-        ids = plain_ids(frame[id])
+        ids = table_ids(frame[id], repr(id))
         shown = [as_text(value) for value in frame[label]] if label else None
         if like is not None:
             if len(templates) != 1 or len(categorical) or len(numeric):
@@ -259,7 +259,7 @@ class LLMTokens:
         DataError
             For duplicate or missing ids, fewer than two, or texts that are missing or empty.
         """
-        raw, written = plain_ids(ids), list(texts)
+        raw, written = table_ids(ids, "ids"), list(texts)
         if len(raw) != len(written):
             raise DataError(f"found {len(raw)} ids and {len(written)} texts; expected one per id")
         frame = pd.DataFrame({"text": pd.Series(written, dtype=object)})
@@ -285,7 +285,7 @@ class LLMTokens:
         DataError
             For a shape other than (n_ids, dim), NaN or infinity, duplicate or missing ids.
         """
-        raw, matrix = plain_ids(ids), as_matrix(array)
+        raw, matrix = table_ids(ids, "ids"), as_matrix(array)
         if len(raw) != len(matrix):
             raise DataError(
                 f"found {len(raw)} ids and {len(matrix)} rows of embeddings; expected one row "
