@@ -203,13 +203,13 @@ def _unlike(case: Case, iid: Hashable, rating: float, sign: int) -> bool:
     where it says of its own item the opposite of what it says of this one. Models of choices know
     no such thing: there what was chosen at all speaks.
     """
-    if "choices" in case.terms or iid == case.iid:
+    row = case.model.items.row(iid)
+    if "choices" in case.terms or row == case.item:
         return False
     middle = sum(case.model.ratings.scale) / 2
     mean = float(case.rated["rating"].mean())
     if not (sign * (middle - rating) > 0 and sign * (mean - rating) > 0):
         return False
-    row = case.model.items.row(iid)
     own: Any = case.model.influence(case.user, row)
     at = np.flatnonzero(case.model.ratings.of_user(case.user)[0] == row)
     return own is not None and len(at) == 1 and sign * float(own[at[0]]) < 0
