@@ -15,6 +15,7 @@ is looked for.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,7 +37,7 @@ from llmtokens.datasets import RatingData, load_events, news_feed, shop_events
 from llmtokens.metrics import ndcg_at_k, precision_at_k, rank_all, recall_at_k
 from llmtokens.model_selection import GlobalTimeSplit, NextItemSplit
 
-SASREC = ["rectools", "torch", "pytorch-lightning"]
+SASREC = ["torch", "pytorch-lightning", "implicit", "typeguard", "attrs", "pydantic", "pandas<3"]
 PROTOCOLS = {"last": NextItemSplit(), "cut": GlobalTimeSplit()}
 DAY = 86_400
 Fold = tuple[Trainset, list[Any]]
@@ -115,7 +116,7 @@ def movies(data: RatingData, folds: dict[str, Fold]) -> dict[str, Any]:
 
 def sasrec(data: RatingData, folds: dict[str, Fold], folder: Path, cache: Path) -> dict[str, Any]:
     """Its figures by protocol, or why there are none."""
-    python, versions = installed(cache, "rectools", SASREC)
+    python, versions = installed(cache, "rectools", SASREC, ["rectools"])
     if python is None:
         return {"not_installed": versions}
     codes = Codes(data)
@@ -123,8 +124,10 @@ def sasrec(data: RatingData, folds: dict[str, Fold], folder: Path, cache: Path) 
     for protocol, (train, test) in folds.items():
         known = {(train.to_raw_uid(u), train.to_raw_iid(i)) for u, i, _ in train.all_ratings()}
         rows = [row for row in data.dataset.raw_ratings if row[:2] in known]
-        for name in (f"{protocol}.0.npz", f"{protocol}.inner.npz"):  # its settings are given
-            _write(folder / name, codes, rows, test)
+        _write(folder / f"{protocol}.0.npz", codes, rows, test)
+        last = _last(rows)
+        inner = [row for row in rows if row[:2] not in last]
+        _write(folder / f"{protocol}.inner.npz", codes, inner, [row[:3] for row in last.values()])
     problem = run(python, "rectools", folder)
     if problem:
         return {"not_finished": problem}
@@ -136,6 +139,14 @@ def sasrec(data: RatingData, folds: dict[str, Fold], folder: Path, cache: Path) 
         }
         print(protocol, "SASRec", found[protocol], flush=True)
     return found
+
+
+def _last(rows: list[Any]) -> dict[Any, Any]:
+    """The last rating of each user who has more than two, by pair."""
+    order = sorted(rows, key=lambda row: row[3])
+    count = Counter(row[0] for row in order)
+    last = {row[0]: row for row in order if count[row[0]] > 2}
+    return {row[:2]: row for row in last.values()}
 
 
 def _write(path: Path, codes: Codes, rows: list[Any], test: list[Any]) -> None:
@@ -179,7 +190,7 @@ def feed() -> dict[str, Any]:
 
 
 def shop() -> dict[str, Any]:
-    """Hit@10 of the next purchase, bought before or not."""
+    """Hit@10 of the next purchase: among all goods, and among those new to the visitor."""
     events, items = shop_events()
     last = events[events["event"] == "buy"].groupby("user")["timestamp"].max()
     cut = events["user"].map(last)
@@ -193,6 +204,7 @@ def shop() -> dict[str, Any]:
     serious = load_events(known, weights={"cart": 1.0, "buy": 1.0}, items=items)
     line_up = {
         "EASE, all events alike": (everything, LLMTokensEASE(implicit=True)),
+        "EASE, events added up": (everything, LLMTokensEASE()),
         "EASE, weights learned": (learned, LLMTokensEASE()),
         "EASE, carts and purchases": (serious, LLMTokensEASE(implicit=True)),
         "LLMTokensEASE, all events, timestamps": (
@@ -207,11 +219,12 @@ def shop() -> dict[str, Any]:
     found: dict[str, Any] = {"weights": {str(k): v for k, v in learned.weights.items()}}
     for name, (data, algo) in line_up.items():
         algo.fit(data.dataset.build_full_trainset())
-        hits = [
-            item in set(algo.recommend(user, n=10, exclude_seen=False)["item"])
-            for user, item in zip(wanted["user"], wanted["item"], strict=True)
-        ]
-        found[name] = round(float(np.mean(hits)), 4)
+        found[name] = {}
+        for what, seen in (("all", False), ("new", True)):
+            lists = algo.recommend(wanted["user"].tolist(), n=10, exclude_seen=seen)
+            listed = set(zip(lists["user"], lists["item"], strict=True))
+            hits = [pair in listed for pair in zip(wanted["user"], wanted["item"], strict=True)]
+            found[name][what] = round(float(np.mean(hits)), 4)
     return found
 
 

@@ -10,7 +10,7 @@ import pytest
 from scipy import sparse
 
 import llmtokens
-from llmtokens import HashingEncoder, LLMTokens, LLMTokensEASE
+from llmtokens import HashingEncoder, LLMTokens, LLMTokensContent, LLMTokensEASE
 from llmtokens.algorithms.ease.cold_start import USUAL, choose_cold_start
 from llmtokens.algorithms.ease.sequence import History, Recency, Sequence, following
 from llmtokens.algorithms.ease.solver import solve
@@ -20,6 +20,7 @@ from llmtokens.data.timestamps import Timestamps
 from llmtokens.datasets import RatingData, news_feed, synthetic
 from llmtokens.metrics import ndcg_at_k, precision_at_k, rank_all
 from llmtokens.model_selection import NextItemSplit
+from llmtokens.runtime.arrays import unit_rows
 
 RNG = np.random.default_rng(0)
 CYCLE = 24  # items that follow each other
@@ -217,6 +218,9 @@ def feed():
         name: LLMTokensEASE(tokens, l2=100.0, implicit=True, timestamps=times).fit(trainset)
         for name, times in (("plain", None), ("timed", data.ratings))
     }
+    algos["content"] = LLMTokensContent(
+        tokens, method="cosine", timestamps=data.ratings, half_life=5 * 86_400
+    ).fit(trainset)
     return algos, testset, set(data.items["item"]), new
 
 
@@ -226,17 +230,26 @@ def test_where_the_catalogue_turns_over_new_items_are_not_held_back(feed):
         name: precision_at_k(rank_all(algo, testset, items=items), k=4, relevant=0.0)
         for name, algo in algos.items()
     }
-    assert algos["timed"].cold_start_.share > 1
     assert found["timed"] > 5 * found["plain"]
 
 
-def test_new_items_among_themselves_are_ordered_no_worse_than_without_times(feed):
+def test_new_items_among_themselves_are_ordered_as_content_has_them(feed):
     algos, testset, _, new = feed
     found = {
         name: precision_at_k(rank_all(algo, testset, items=new), k=4, relevant=0.0)
         for name, algo in algos.items()
     }
-    assert found["timed"] >= found["plain"] - 0.01
+    assert found["timed"] > found["plain"]
+    assert found["timed"] > found["content"] - 0.01
+    model = algos["timed"].model_
+    assert model.cold_start.from_history
+    cold = np.arange(model.items.n_warm, model.items.unknown)
+    for user in (0, 1, 2):
+        history = model._history.recent(model.cold_start.recency)[[user]].toarray()[0]
+        of = unit_rows(model.items.tokens.astype(np.float64))
+        cosines = of[cold] @ of[: model.items.n_warm].T @ history
+        scores = model.rank_scores(np.array([user]))[0, cold]
+        np.testing.assert_allclose(scores, model.cold_start.share * cosines, rtol=1e-4, atol=1e-6)
 
 
 def test_where_few_items_are_new_their_share_stays():
@@ -252,5 +265,8 @@ def test_new_items_at_random_times_need_no_other_share(feed):
     assert np.isnan(times.of_ratings(model.ratings)).any()
     rows = np.arange(model.ratings.n)
     made = History.of(model.ratings, np.zeros(len(rows)))
-    found = choose_cold_start(made, model.interactions, model.text_kernel, None, 0.0, 10.0, 1000)
+    texts = unit_rows(model.items.tokens[: model.ratings.n_items])
+    found = choose_cold_start(
+        made, model.interactions, texts, model.text_kernel, None, 0.0, 10.0, 1000
+    )
     assert found == USUAL

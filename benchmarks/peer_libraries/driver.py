@@ -86,9 +86,9 @@ def main(variants: Mapping[str, tuple[Predict, Sequence[Settings]]], ranking: bo
                 target = out / fold.name
                 if target.exists():
                     continue
-                task, start = read(fold), time.perf_counter()
+                task, start = read(fold), time.process_time()
                 est = np.asarray(predict(task, side, chosen), np.float32)
-                seconds = time.perf_counter() - start
+                seconds = time.process_time() - start
                 partial = target.with_suffix(".part")
                 with open(partial, "wb") as file:
                     np.savez(file, est=est, seconds=seconds)

@@ -7,21 +7,25 @@ import os
 import subprocess
 import sys
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 
 from platformdirs import user_cache_path
 
 CACHE = user_cache_path("llmtokens") / "peers"
-MINUTES = 8  # for an installation
+MINUTES = 20  # for an installation
 TOOLS = ["setuptools<80", "wheel", "numpy"]  # some build with what newer ones have dropped
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LK_NUM_THREADS")
 FLAGS = {"lightfm": ["--no-build-isolation"]}
 
 
 def installed(
-    cache: Path, name: str, packages: list[str]
+    cache: Path, name: str, packages: Sequence[str], alone: Sequence[str] = ()
 ) -> tuple[Path, dict[str, str]] | tuple[None, str]:
-    """The environment's Python and the versions in it; or None, and why there is none."""
+    """The environment's Python and the versions in it; or None, and why there is none.
+
+    ``alone``: what is installed without what it asks for, which old versions of other packages are.
+    """
     folder = cache / name
     python = folder / "bin" / "python"
     done = folder / "installed"
@@ -29,18 +33,21 @@ def installed(
         venv.create(folder, with_pip=True, clear=True)
         pip = [python, "-m", "pip", "install", "--quiet"]
         try:
-            for command in ([*pip, *TOOLS], [*pip, *FLAGS.get(name, []), *packages]):
+            asked = [*FLAGS.get(name, []), *packages]
+            without = [[*pip, "--no-deps", *alone]] if alone else []
+            for command in ([*pip, *TOOLS], [*pip, *asked], *without):
                 subprocess.run(
                     command, check=True, timeout=60 * MINUTES, capture_output=True, text=True
                 )
         except subprocess.CalledProcessError as error:
-            return None, f"pip install {' '.join(packages)}: {_last_line(error.stderr)}"
+            return None, f"{' '.join(error.cmd[2:])}: {_last_line(error.stderr)}"
         except subprocess.TimeoutExpired:
             return None, f"pip install {' '.join(packages)} takes more than {MINUTES} minutes"
         done.touch()
     listed = subprocess.check_output([python, "-m", "pip", "list", "--format=json"], text=True)
     versions = {line["name"].lower(): line["version"] for line in json.loads(listed)}
-    return python, {package: versions[package] for package in packages}
+    names = (package.partition("<")[0] for package in (*packages, *alone))
+    return python, {package: versions[package] for package in names}
 
 
 def run(python: Path, name: str, folder: Path) -> str:

@@ -113,10 +113,8 @@ class Ratings:
         return by_item
 
     def stars(self, values: Floats) -> Floats:
-        """Ratings between .05, the lowest given, and 1, the highest: what was chosen at all has
-        some weight."""
-        low, high = self.value.min(), self.value.max()
-        return 0.05 + 0.95 * (values - low) / (high - low) if high > low else np.ones(len(values))
+        """Ratings as :func:`stars`, by the lowest and the highest of these."""
+        return stars(values, float(self.value.min()), float(self.value.max()))
 
     def of_user(self, user: int) -> Rated:
         """Items, values and weights of a user's ratings; none for a row without."""
@@ -336,6 +334,12 @@ class Ratings:
                 f"the first (user, item, rating) being {where}; drop or replace them before "
                 "fitting"
             )
+
+
+def stars(values: Floats, low: float, high: float) -> Floats:
+    """Ratings between .05, the lowest given, and 1, the highest: what was chosen at all has some
+    weight."""
+    return 0.05 + 0.95 * (values - low) / (high - low) if high > low else np.ones(len(values))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,10 @@ from scipy import sparse
 from surprise import Trainset
 from surprise.dataset import DatasetAutoFolds
 
+from ..algorithms.ease.solver import solve
+from ..algorithms.ease.tuning import choose, left_out_scores
 from ..data.ids import same_kind
+from ..data.ratings import stars
 from ..data.times import seconds
 from ..errors import DataError, sample
 from . import tables
@@ -24,7 +27,9 @@ from .ratings import RatingData
 
 _TRIED = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # weights, that of the commonest event being 1
 _ROUNDS = 2  # over all kinds of events
-_JUDGES = 1000  # users whose next item the weights are learned on
+_JUDGES = 1000  # users on whose next items weights are learned
+_ITEMS = 1000  # the commonest, on which they are learned
+_SURE = 3.0  # standard errors by which they must be better than equal ones: many are tried
 
 
 class EventDataset(DatasetAutoFolds):
@@ -113,7 +118,8 @@ def load_events(
     weights : mapping, optional
         What an event of each kind counts for, such as ``{"view": 1, "cart": 3, "buy": 5}``; kinds
         that are not named are left out. None: learned, the commonest kind counting for 1, such that
-        sums over a user's events rank what this user turns to next (by co-occurrence) highest.
+        ``LLMTokensEASE`` ranks what users come to view, to buy and so on next highest; equal, where
+        no others are better beyond doubt.
     half_life : float, optional
         In the unit of the timestamps: an event that is so much older than the newest of all counts
         half as much.
@@ -224,57 +230,101 @@ def _kept(
 
 
 def _learned(table: pd.DataFrame) -> dict[Hashable, float]:
-    """Weights by which a user's events rank the next new item of this user highest.
+    """Weights with which EASE ranks the next items of users highest.
 
-    The score of an item is the sum of its cosines to what the user did, times the weights. Learned
-    kind by kind, the commonest staying at 1, on the mean reciprocal rank of each user's last item.
+    Learned kind by kind, the commonest staying at 1, on the last item that each user came to view,
+    and the last that they came to buy, and so on, every kind of target counting alike. Where no
+    weights are better than equal ones beyond doubt, they are equal.
     """
+    common = table["item"].value_counts().index[:_ITEMS]
+    table = table[table["item"].isin(common)].reset_index(drop=True)
     kinds = table["event"].value_counts().index.tolist()
     weights = dict.fromkeys(kinds, 1.0)
-    if len(kinds) == 1:
+    targets = [made for kind in kinds if (made := _Targets.of(table, kinds, kind)) is not None]
+    if len(kinds) == 1 or not targets:
         return weights
-    user, users = pd.factorize(table["user"])
-    item, items = pd.factorize(table["item"])
-    first = ~table.duplicated(["user", "item"]).to_numpy()
-    newest = pd.Series(np.arange(len(table))[first]).groupby(user[first]).max()
-    cut = np.full(len(users), len(table))
-    cut[newest.index] = newest.to_numpy()  # where each user's last new item comes in
-    before = np.arange(len(table)) < cut[user]
-    judges = np.unique(user[before])
-    judges = judges[np.linspace(0, len(judges) - 1, min(len(judges), _JUDGES)).astype(int)]
-    if len(judges) == 0:
-        return weights
-    shape = (len(users), len(items))
-    seen = _counts(user[before], item[before], shape)
-    seen.data[:] = 1
-    norm = sparse.diags_array(1 / np.sqrt(np.maximum(seen.sum(axis=0), 1)))
-    near = (norm @ (seen.T @ seen) @ norm).tocsr()
-    near.setdiag(0)
-    codes = pd.Categorical(table["event"], kinds).codes
-    parts = []
-    for k in range(len(kinds)):
-        own = before & (codes == k)
-        parts.append((_counts(user[own], item[own], shape)[judges] @ near).toarray())
-    known = seen[judges].toarray() > 0
-    targets = item[cut[judges]]
+    share = np.concatenate([np.full(made.n, 1 / (made.n * len(targets))) for made in targets])
 
-    def quality(tried: dict[Hashable, float]) -> float:
-        scores = sum(tried[kind] * part for kind, part in zip(kinds, parts, strict=True))
-        scores = np.where(known, -np.inf, scores)
-        at = scores[np.arange(len(judges)), targets][:, None]
-        above = np.sum(scores > at, axis=1) + (np.sum(scores == at, axis=1) - 1) / 2
-        return float(np.mean(1 / (1 + above)))
+    def gains(tried: dict[Hashable, float]) -> np.ndarray:
+        return share * np.concatenate([made.gains(list(tried.values())) for made in targets])
 
-    best = quality(weights)
+    best = equal = gains(weights)
     for _, kind, value in product(range(_ROUNDS), kinds[1:], _TRIED):
         tried = weights | {kind: value}
-        found = quality(tried)
-        if found > best + 1e-9:
+        found = gains(tried)
+        if found.sum() > best.sum() + 1e-9:
             weights, best = tried, found
-    return weights
+    whose = np.concatenate([made.user for made in targets])  # one user has several targets
+    better = np.bincount(whose, best - equal)[np.unique(whose)]
+    noise = float(np.std(better)) * np.sqrt(len(better))
+    return weights if better.sum() > _SURE * noise else dict.fromkeys(kinds, 1.0)
 
 
-def _counts(user: np.ndarray, item: np.ndarray, shape: tuple[int, int]) -> sparse.csr_array:
-    made = sparse.csr_array((np.ones(len(user)), (user, item)), shape=shape)
-    made.sum_duplicates()
-    return made
+@dataclass(frozen=True, eq=False)
+class _Targets:
+    """The last item that users came to do something with, and what everybody had done before.
+
+    Attributes
+    ----------
+    seen : sparse array, shape (n_users, n_items)
+        Pairs of which there were events.
+    counts : ndarray, shape (n_kinds, nnz)
+        How many, by kind.
+    user, item : ndarray of int, shape (n,)
+        Who came to what.
+    """
+
+    seen: sparse.csr_array
+    counts: np.ndarray
+    user: np.ndarray
+    item: np.ndarray
+
+    @property
+    def n(self) -> int:
+        return len(self.item)
+
+    @classmethod
+    def of(cls, table: pd.DataFrame, kinds: list[Hashable], wanted: Hashable) -> _Targets | None:
+        """Of events in order of time; what a user did from the first moment with the target on is
+        left out. None where nobody did anything before."""
+        user, users = pd.factorize(table["user"])
+        item, items = pd.factorize(table["item"])
+        first = pd.Series(np.arange(len(table))).groupby([user, item]).transform("min").to_numpy()
+        cut = np.full(len(users), len(table))
+        mine = np.flatnonzero(table["event"] == wanted)
+        newest = pd.Series(first[mine]).groupby(user[mine]).max()
+        cut[newest.index] = newest.to_numpy()
+        before = np.flatnonzero(np.arange(len(table)) < cut[user])
+        judges = np.intersect1d(user[before], user[mine])
+        if len(judges) == 0:
+            return None
+        judges = judges[np.linspace(0, len(judges) - 1, min(len(judges), _JUDGES)).astype(int)]
+        pairs, at = np.unique(user[before] * len(items) + item[before], return_inverse=True)
+        codes = pd.Categorical(table["event"], kinds).codes[before]
+        counts = [np.bincount(at[codes == k], minlength=len(pairs)) for k in range(len(kinds))]
+        where = np.divmod(pairs, len(items))
+        seen = sparse.csr_array(
+            (np.ones(len(pairs), np.float32), where), shape=(len(users), len(items))
+        )
+        return cls(seen, np.array(counts), judges, item[cut[judges]])
+
+    def gains(self, weights: list[float]) -> np.ndarray:
+        """The reciprocal rank of every target, equal scores sharing theirs, shape (n,)."""
+        rated = self.seen.copy()
+        sums = np.array(weights) @ self.counts
+        rated.data = stars(sums, sums.min(), sums.max()).astype(np.float32)
+        items = solve(rated, self.no_text, 0.0, self.l2, _ITEMS)
+        scores = left_out_scores(items, rated[self.user])
+        scores[self.seen[self.user].nonzero()] = -np.inf
+        at = scores[np.arange(self.n), self.item][:, None]
+        above = np.sum(scores > at, axis=1) + (np.sum(scores == at, axis=1) - 1) / 2
+        return 1 / (1 + above)
+
+    @property
+    def no_text(self) -> np.ndarray:
+        return np.zeros((self.seen.shape[1], 0), np.float32)
+
+    @cached_property
+    def l2(self) -> float:
+        """Best for events that all count alike."""
+        return choose(self.seen, self.no_text, None, None, _ITEMS)[0]

@@ -1,7 +1,8 @@
 """What an item without ratings gets from its text, and how much that weighs beside items with some.
 
-The text kernel carries a row of values from the items that have ratings to those that have none:
-the user's scores, or the user's own history (a profile), either of them weighted by recency.
+The text kernel carries the user's scores from the items that have ratings to those that have none;
+or else the item's text is compared with those of the user's own history (a profile). Scores and
+history are weighted by recency.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from .text_kernel import TextKernel
 from .tuning import evenly, ranking_gains
 
 _PERIOD = 0.2  # the share of the ratings, the newest, whose new items are treated as cold
-_RATIOS = (0.1, 0.3, 1.0, 3.0, 10.0)  # of cold items' scores, where both spread alike
+_RATIOS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # of cold items' scores, where both spread alike
 _JUDGES = 300
 _FEWEST = 50  # ratings of new items: below it nothing is said
 _SURE = 2.0  # standard errors by which a choice must be better than the usual one
@@ -33,7 +34,8 @@ class ColdStart:
     Attributes
     ----------
     from_history : bool
-        Their texts are compared with the user's history itself, and not with the user's scores.
+        By the cosines of their tokens to those of what the user chose, as content does it, and not
+        by the text kernel from the user's scores.
     power, rate : float
         Recency of that history, or of the one that the scores are made from.
     share : float
@@ -57,9 +59,23 @@ class ColdStart:
 USUAL = ColdStart()
 
 
+def nearness(history: sparse.csr_array, chosen: Singles, others: Singles) -> Singles:
+    """Sum of the cosines of items to what users chose, weighted, shape (n, n_others).
+
+    Parameters
+    ----------
+    history : sparse array, shape (n, n_chosen)
+    chosen, others : ndarray of float32, shape (n_chosen, d) and (n_others, d)
+        Tokens of length 1.
+    """
+    near: Singles = (history @ chosen) @ others.T
+    return near
+
+
 def choose_cold_start(
     history: History,
     rows: sparse.csr_array,
+    tokens: Singles,
     text_kernel: TextKernel,
     sequence: Sequence | None,
     token_weight: float,
@@ -77,6 +93,8 @@ def choose_cold_start(
     ----------
     rows : sparse array, shape (n_users, n_items)
         X.
+    tokens : ndarray of float32, shape (n_items, d)
+        Of length 1 each.
     sequence : Sequence or None
         How items with ratings are scored.
     """
@@ -95,12 +113,14 @@ def choose_cold_start(
     items = solve(known, used_features(text_kernel, n_items), token_weight, l2, max_dense)
     learned = text_kernel.learned_on(np.flatnonzero(old))
 
-    def values(from_history: bool, recency: Recency) -> Singles:
-        recent = sparse.csr_array(known[users].multiply(past.recent(recency)[users]))
-        return recent.toarray() if from_history else items.scores(recent)
+    def recent(recency: Recency) -> sparse.csr_array:
+        return sparse.csr_array(known[users].multiply(past.recent(recency)[users]))
 
     def by_text(form: ColdStart) -> Singles:
-        return learned.smooth(values(form.from_history, form.recency)[:, old], slice(n_items))
+        own = recent(form.recency)
+        if form.from_history:
+            return nearness(own, tokens, tokens)
+        return learned.smooth(items.scores(own)[:, old], slice(n_items))
 
     wanted = _pairs(fresh)[users]
 
@@ -117,7 +137,8 @@ def choose_cold_start(
     later = _pairs(history.only(np.flatnonzero(judged)))[users]
     later = sparse.csr_array(later - later.multiply(seen[users]))
     later.eliminate_zeros()
-    warm, cold = values(False, sequence.taste if sequence else USUAL.recency), by_text(form)
+    warm = items.scores(recent(sequence.taste if sequence else USUAL.recency))
+    cold = by_text(form)
     if sequence and sequence.share:
         following = past.recent(sequence.next)[users], past.followers(sequence.next)
         warm = warm + sequence.following(items, *following)

@@ -15,11 +15,11 @@ from ...data.entities import EntityIndex
 from ...data.ratings import Ratings
 from ...errors import FileFormatError
 from ...recommend.interface import FittedModel, Growth, Scores
-from ...runtime.arrays import Floats, Rows, Singles
+from ...runtime.arrays import Floats, Rows, Singles, unit_rows
 from ...storage.models import Array, Layout, Scalar, nested
 from ...storage.triangles import lower, packed, symmetric
 from ..rating_scale import mean_influence, soft_clip, user_means
-from .cold_start import USUAL, ColdStart
+from .cold_start import USUAL, ColdStart, nearness
 from .interactions import (
     COLD_SHARE,
     USERS,
@@ -264,8 +264,17 @@ class FittedEASE(FittedModel):
                 next_rows = self._next_recency[users]
                 warm += self.sequence.following(self.weights, next_rows, self._followers)
         own = sparse.csr_array(rows.multiply(self._cold_recency[users]))
-        told = own.toarray() if cold.from_history else self.weights.scores(own)
-        return self._with_cold_items(warm, told, cold.share)
+        if not cold.from_history:
+            return self._with_cold_items(warm, self.weights.scores(own), cold.share)
+        n_warm, texts = self.items.n_warm, self._unit_tokens
+        return np.hstack(
+            [warm, np.float32(cold.share) * nearness(own, texts[:n_warm], texts[n_warm:])]
+        )
+
+    @cached_property
+    def _unit_tokens(self) -> Singles:
+        made: Singles = unit_rows(self.items.tokens)
+        return made
 
     @cached_property
     def _history(self) -> History:

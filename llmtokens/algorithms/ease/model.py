@@ -10,6 +10,7 @@ from ...data.entities import EntityIndex
 from ...data.ratings import Ratings
 from ...data.timestamps import Timestamps
 from ...errors import DataError
+from ...runtime.arrays import unit_rows
 from ...tokens import LLMTokens
 from ..base import TokenAlgoBase, fitted
 from ..rating_scale import bounds, user_means
@@ -196,7 +197,10 @@ class LLMTokensEASE(TokenAlgoBase):
             history = History.of(ratings, when.of_all_ratings(ratings))
             sequence = choose_sequence(history, rows, features, *solving)
             if text_kernel is not None:
-                cold_start = choose_cold_start(history, rows, text_kernel, sequence, *solving)
+                texts = unit_rows(items.tokens[: ratings.n_items])
+                cold_start = choose_cold_start(
+                    history, rows, texts, text_kernel, sequence, *solving
+                )
         return FittedEASE(
             ratings,
             users,
