@@ -27,7 +27,8 @@ def epoch(kernel, d, dtype):
     state = [d[x].astype(dtype) for x in ("bu", "bi", "pu", "qi")]
     lr, reg = np.full(4, 0.05, dtype), np.full(4, 0.02, dtype)
     kernel(
-        np.array([2, 0, 3, 1]), d["ptr"], d["item"], d["value"].astype(dtype), dtype(0.3),
+        np.array([2, 0, 3, 1]), np.stack([d["ptr"][:-1], d["ptr"][1:]], axis=1), (0, 1),
+        d["item"], d["value"].astype(dtype), dtype(0.3),
         (state[0], state[1]), (state[2], state[3]), lr, reg,
     )  # fmt: skip
     return state
@@ -60,28 +61,66 @@ def test_a_step_is_the_gradient_of_the_loss(data):
     numeric = [(loss(x + h) - loss(x - h)) / 2e-6 for h in np.eye(8) * 1e-6]
     state = [x[6:7].copy(), x[7:8].copy(), x[None, :3].copy(), x[None, 3:6].copy()]
     sgd.sgd_epoch_exact(
-        np.array([0]), np.array([0, 1]), np.array([0], np.int32), np.array([1.5]), 0.3,
+        np.array([0]), np.array([[0, 1]]), (0, 1), np.array([0], np.int32), np.array([1.5]), 0.3,
         (state[0], state[1]), (state[2], state[3]), np.full(4, 0.1), np.full(4, 0.02),
     )  # fmt: skip
     after = np.concatenate([state[2][0], state[3][0], state[0], state[1]])
     np.testing.assert_allclose((x - after) / 0.1, numeric, atol=1e-6)
 
 
-def test_baselines_minimise_the_penalised_squares(data):
-    bu, bi = np.zeros(4), np.zeros(6)
-    sgd.als_baselines(data["ptr"], data["item"], data["value"], bu, bi, 2.0, 3.0, 500)
-    design = np.zeros((len(data["item"]), 10))
-    design[np.arange(len(design)), data["user"]] = 1
-    design[np.arange(len(design)), 4 + data["item"]] = 1
-    penalty = np.diag([2.0] * 4 + [3.0] * 6)
-    exact = np.linalg.solve(design.T @ design + penalty, design.T @ data["value"])
-    np.testing.assert_allclose(np.concatenate([bu, bi]), exact, atol=1e-10)
+def test_a_step_when_an_item_follows_itself_knows_the_new_factors():
+    """Surprise takes a pair twice where a data set has it twice."""
+    rng, made = np.random.default_rng(2), []
+    p, q = rng.normal(size=(1, 8)), rng.normal(size=(2, 8))
+    for kernel in (sgd.sgd_epoch, sgd.sgd_epoch_exact):
+        pu, qi, bu, bi = p.copy(), q.copy(), np.zeros(1), np.zeros(2)
+        kernel(
+            np.array([0]), np.array([[0, 3]]), (0, 1), np.array([1, 1, 0], np.int32),
+            np.array([1.0, -2.0, 3.0]), 0.3, (bu, bi), (pu, qi), np.full(4, 0.1), np.full(4, 0.02),
+        )  # fmt: skip
+        made.append(np.concatenate([pu[0], qi.ravel(), bu, bi]))
+    x, y, b, c = p[0].copy(), q.copy(), 0.0, np.zeros(2)
+    for i, r in ((1, 1.0), (1, -2.0), (0, 3.0)):
+        err = r - (0.3 + b + c[i] + x @ y[i])
+        b, c[i] = b + 0.1 * (err - 0.02 * b), c[i] + 0.1 * (err - 0.02 * c[i])
+        x, y[i] = x + 0.1 * (err * y[i] - 0.02 * x), y[i] + 0.1 * (err * x - 0.02 * y[i])
+    expected = np.concatenate([x, y.ravel(), [b], c])
+    for found in made:
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_ratings_divided_by_block_are_the_same_ratings(data):
+    block = np.array([1, 0, 2, 1, 0, 2], np.uint8)
+    item, value = np.empty_like(data["item"]), np.empty_like(data["value"])
+    ends = np.empty((4, 4), np.int64)  # users, ends of three blocks
+    sgd.divide((0, 4), data["ptr"], data["item"], data["value"], block, ends, item, value)
+    np.testing.assert_array_equal(ends[:, 0], data["ptr"][:-1])
+    np.testing.assert_array_equal(ends[:, -1], data["ptr"][1:])
+    for u in range(4):
+        for b in range(3):
+            at = slice(ends[u, b], ends[u, b + 1])
+            mine = (data["user"] == u) & (block[data["item"]] == b)
+            np.testing.assert_array_equal(item[at], data["item"][mine])
+            np.testing.assert_array_equal(value[at], data["value"][mine])
+
+
+def test_totals_and_rests_are_as_defined(data):
+    item, user, y, bu, bi = (data[x] for x in ("item", "user", "value", "bu", "bi"))
+    of_items, of_users, rests = np.empty(6), np.empty(4), np.empty(len(y))
+    rated, slope = (data["ptr"], item, y), np.arange(6.0)
+    sgd.item_totals(*rated, bu, of_items)
+    sgd.user_totals((0, 4), *rated, slope, bi, of_users)
+    sgd.without_baselines((0, 4), *rated, bu, bi, rests)
+    np.testing.assert_allclose(of_items, np.bincount(item, y - bu[user], 6))
+    np.testing.assert_allclose(of_users, np.bincount(user, slope[item] * y - bi[item], 4))
+    np.testing.assert_allclose(rests, y - bu[user] - bi[item])
 
 
 def test_profiles_and_their_leave_one_out_scores_are_as_defined(data):
-    pu, moments = np.zeros((4, 3)), np.zeros((2, 2))
-    sgd.user_profiles(data["ptr"], data["item"], data["value"], data["qi"], 2, 10.0, pu, moments)
-    expected = np.zeros((2, 2))
+    pu, moments = np.empty((4, 3)), np.empty((4, 2, 2))
+    rated = data["ptr"], data["item"], data["value"]
+    sgd.user_profiles((0, 4), *rated, data["qi"], 2, 10.0, pu, moments)
+    expected = np.zeros((4, 2, 2))
     for u in range(4):
         mine = np.flatnonzero(data["user"] == u)
         total = data["value"][mine] @ data["qi"][data["item"][mine]]
@@ -91,7 +130,7 @@ def test_profiles_and_their_leave_one_out_scores_are_as_defined(data):
             rest = (total - data["value"][e] * t) / (len(mine) + 10)
             for k, part in enumerate((slice(0, 2), slice(2, 3))):
                 score = rest[part] @ t[part]
-                expected[k] += score * data["value"][e], score**2
+                expected[u, k] += score * data["value"][e], score**2
     np.testing.assert_allclose(moments, expected)
 
 
@@ -100,7 +139,7 @@ def test_sums_over_either_side_are_products_with_the_pattern(data):
     np.add.at(pattern, (data["user"], data["item"]), 1)
     items, users = np.zeros((6, 3)), np.zeros((4, 3))
     sgd.sum_over_users(data["ptr"], data["item"], data["pu"], items)
-    sgd.sum_over_items(data["ptr"], data["item"], data["qi"], users)
+    sgd.sum_over_items((0, 4), data["ptr"], data["item"], data["qi"], users)
     np.testing.assert_allclose(items, pattern.T @ data["pu"])
     np.testing.assert_allclose(users, pattern @ data["qi"])
 

@@ -59,7 +59,7 @@ def test_a_step_of_em_expects_what_the_posterior_of_every_user_says(ratings):
     square, along, size = np.empty((n, d, d)), np.empty((n, 1, d)), np.empty((n, 1))
     design = np.column_stack([lead, np.ones(len(lead))])
     kernels.user_products(
-        ratings.user_ptr, ratings.item, design.astype(float), gap[None], square, along, size
+        (0, n), ratings.user_ptr, ratings.item, design.astype(float), gap[None], square, along, size
     )
     mean, root = rng.standard_normal(d), rng.standard_normal((d, d))
     precision, noise = root @ root.T + np.eye(d), 0.6

@@ -16,7 +16,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..data.ratings import Ratings
+from ..kernels import sgd
 from ..runtime.arrays import Floats, Rows
+from ..runtime.threads import over_rows
 
 _RARE = 10.0  # ratings at which an item is half-way from rare to popular
 _NEW = 2.0  # ratings at which a user is half new
@@ -33,18 +35,25 @@ def learn(ratings: Ratings, estimates: Floats) -> Floats:
     estimates : ndarray of shape (n_items,)
         Of a user without ratings, on the scale of the ratings, less their mean.
     """
-    n = ratings.item_counts[ratings.item]
-    open_ = (ratings.deviation - estimates[ratings.item]) / (1 - 1 / (n + _OWN))
-    rare = _rarity(n - 1)
-    centred, centre = rare - rare.mean(), float(open_.mean())
-    square = float(centred @ centred)
+    # sums over ratings, by item: of what is open, (deviation - estimate) / left
+    rated, n = (ratings.user_ptr, ratings.item, ratings.deviation), ratings.item_counts
+    left, total = 1 - 1 / (n + _OWN), np.empty(ratings.n_items)
+    sgd.item_totals(*rated, np.zeros(ratings.n_users), total)
+    open_, rare = (total - n * estimates) / left, _rarity(np.maximum(n - 1, 0))
+    middle, centre = float(n @ rare) / ratings.n, float(open_.sum()) / ratings.n
+    centred = rare - middle
+    square = float(n @ centred**2)
     slope = float(centred @ open_) / square if square > 1e-9 * ratings.n else 0.0
     # what is left of the ratings of one user is alike: users are counted, not ratings
-    left = centred * (open_ - centre - slope * centred)
-    error = np.linalg.norm(np.bincount(ratings.user, left, ratings.n_users))
-    if abs(slope) * square <= _SIGNIFICANT * error:
+    of_users, fit = np.empty(ratings.n_users), estimates / left + centre + slope * centred
+    slopes, intercepts = centred / left, centred * fit
+    over_rows(
+        ratings.n_users,
+        lambda rows: sgd.user_totals(rows, *rated, slopes, intercepts, of_users),
+    )
+    if abs(slope) * square <= _SIGNIFICANT * np.linalg.norm(of_users):
         slope = 0.0
-    return np.array([centre - slope * float(rare.mean()), slope])
+    return np.array([centre - slope * middle, slope])
 
 
 def gaps(learned: Floats, counts: Rows | float) -> Floats:

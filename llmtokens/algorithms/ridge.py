@@ -6,9 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime.arrays import Floats
+from ..runtime.locks import cached_property
 
 _SATURATION = 200.0  # an id with many more ratings than this is known well enough
 _SIGNIFICANT = 2.0  # standard errors by which tokens must beat the mean
+_BLOCK = 2048  # rows at a time
 _STRENGTHS = 10.0 ** np.arange(-3, 5.01, 0.5)  # relative to the mean eigenvalue
 
 
@@ -98,21 +100,29 @@ class TokenRidge:
 
     def _choose(self, scaled: Floats) -> float | None:
         """The strength of the smallest leave-one-out error, None where the mean does as well."""
-        projected = self._scores.T @ scaled
-        squares = self._scores**2
-        of_mean = _losses(scaled, self._share)
-        strengths = max(float(self._values.mean()), 1e-12) * _STRENGTHS
-        shrink = 1 / (self._values[:, None] + strengths)
-        leverage = squares @ shrink + self._share[:, None]
-        fitted = self._scores @ (projected[:, None, :] * shrink[:, :, None]).reshape(
-            len(shrink), -1
-        )
-        fitted = fitted.reshape(len(scaled), len(strengths), -1)
-        losses = [_losses(scaled - fitted[:, k], leverage[:, k]) for k in range(len(strengths))]
-        best = int(np.argmin([loss.sum() for loss in losses]))
-        gain = of_mean - losses[best]
+        strengths, shrink, leverage = self._grid
+        unit = float(np.abs(scaled).max(initial=0.0)) or 1.0
+        single = (scaled / unit).astype(np.float32)  # whose scale does not matter here
+        along = (self._scores.T @ scaled / unit)[:, None, :] * shrink[:, :, None]
+        along = along.reshape(len(shrink), -1).astype(np.float32)
+        losses = np.empty((len(scaled), len(strengths)))
+        for k in range(0, len(scaled), _BLOCK):
+            at = slice(k, k + _BLOCK)
+            fitted = (self._scores[at].astype(np.float32) @ along).reshape(
+                -1, len(strengths), scaled.shape[1]
+            )
+            losses[at] = _losses(single[at, None] - fitted, leverage[at])
+        best = int(np.argmin(losses.sum(axis=0)))
+        gain = _losses(scaled[:, None] / unit, self._share[:, None])[:, 0] - losses[:, best]
         beats_the_mean = gain.sum() > _SIGNIFICANT * np.linalg.norm(gain)
         return float(strengths[best]) if beats_the_mean else None
+
+    @cached_property
+    def _grid(self) -> tuple[Floats, Floats, Floats]:
+        """The strengths, how much of each direction they leave, and the rows' leverages."""
+        strengths = max(float(self._values.mean()), 1e-12) * _STRENGTHS
+        shrink = 1 / (self._values[:, None] + strengths)
+        return strengths, shrink, self._scores**2 @ shrink + self._share[:, None]
 
 
 def apply_map(learned: Floats, tokens: NDArray[np.floating]) -> Floats:
@@ -121,7 +131,7 @@ def apply_map(learned: Floats, tokens: NDArray[np.floating]) -> Floats:
     return predicted
 
 
-def _losses(errors: Floats, leverage: Floats) -> Floats:
-    """Squared leave-one-out error of each row."""
-    left_out: Floats = errors / np.maximum(1 - leverage, 1e-9)[:, None]
-    return np.sum(left_out**2, axis=1)
+def _losses(errors: NDArray[np.floating], leverage: Floats) -> Floats:
+    """Squared leave-one-out errors, (n, s), of errors (n, s, m)."""
+    squares: Floats = np.einsum("nsm,nsm->ns", errors, errors)
+    return squares / np.maximum(1 - leverage, 1e-9) ** 2

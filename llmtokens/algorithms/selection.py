@@ -16,6 +16,7 @@ from ..kernels import selection as kernels
 from ..recommend.interface import FittedModel, Growth
 from ..runtime.arrays import Floats, Rows, Singles
 from ..runtime.locks import cached_property
+from ..runtime.threads import over_rows
 from ..storage.models import Array, Layout, Scalar, nested
 from . import newcomers
 
@@ -120,7 +121,8 @@ class Correction(NamedTuple):
             ptr, at = _chosen(ratings, users)
             (item, *targets), m, d = said(at), len(users), x.shape[1]
             made = UserSums(np.empty((m, d, d)), np.empty((m, 2, d)), np.empty((m, 2)))
-            kernels.user_products(ptr, item, x, np.stack(targets).astype(np.float64), *made)
+            both = np.stack(targets).astype(np.float64)
+            over_rows(m, lambda rows: kernels.user_products(rows, ptr, item, x, both, *made))
             return made
 
         judges = np.arange(0, n, -(-n // _JUDGES))
@@ -331,11 +333,12 @@ def _chosen(ratings: Ratings, users: Rows) -> tuple[Any, Any]:
 
 
 def _expected(square: Floats, along: Floats, mean: Any, spread: Any, noise: Any) -> Floats:
-    """What is expected of users' rows: ``m + (I + S X'X / s^2)^-1 S X'(y - X m) / s^2``."""
-    open_ = (along - square @ mean) / noise
-    system = np.eye(len(mean)) + spread @ square / noise
-    out: Floats = mean + np.linalg.solve(system, (open_ @ spread)[:, :, None])[:, :, 0]
-    return out
+    """What is expected of users' rows, (n, d)."""
+    if not spread.any():  # nothing was learned
+        return np.tile(mean, (len(along), 1))
+    none = np.empty((0, *spread.shape))
+    precision: Any = np.linalg.inv(spread)
+    return _posterior(square, along, mean, precision, noise, none)
 
 
 def _learned(square: Floats, along: Floats, size: Floats) -> tuple[Floats, Floats, float]:
@@ -356,7 +359,23 @@ def _expectation(
     square: Floats, along: Floats, size: Floats, mean: Floats, spread: Floats, noise: float
 ) -> tuple[Floats, Floats, float]:
     """Users' rows, the sum of what is open of them, and the expected squared errors of ratings."""
-    precision, rows, open_ = np.linalg.inv(spread), np.empty_like(along), np.zeros_like(spread)
-    kernels.expected_rows(square, along, mean, precision, noise, rows, open_)
+    precision: Any = np.linalg.inv(spread)
+    sums = np.empty((_n_blocks(along), *spread.shape))
+    rows = _posterior(square, along, mean, precision, noise, sums)
+    open_ = sums.sum(axis=0)
     pulled = np.sum(rows @ precision * (mean - rows)) + rows.size - np.sum(precision * open_)
     return rows, open_, float(size.sum() - np.sum(rows * along) + noise * pulled)
+
+
+def _posterior(
+    square: Floats, along: Floats, mean: Any, precision: Floats, noise: Any, spread: Floats
+) -> Floats:
+    """Users' rows; what is open of them is added up in ``spread``, see the kernel."""
+    along = np.ascontiguousarray(along)
+    given, rows = (square, along, mean, precision, noise), np.empty_like(along)
+    over_rows(_n_blocks(along), lambda blocks: kernels.expected_rows(blocks, *given, rows, spread))
+    return rows
+
+
+def _n_blocks(rows: Floats) -> int:
+    return -(-len(rows) // kernels.LANES)

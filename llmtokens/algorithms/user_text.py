@@ -129,8 +129,8 @@ def _tastes(ratings: Ratings, x: Singles, residual: Floats) -> Floats:
         mine, n = slice(ptr[0], ptr[-1]), len(ptr) - 1
         square, along, size = np.empty((n, k, k)), np.empty((n, 1, k)), np.empty((n, 1))
         kernels.user_products(
-            ptr - ptr[0], ratings.item[mine].astype(np.int64), wide, residual[None, mine].copy(),
-            square, along, size,
+            (0, n), ptr - ptr[0], ratings.item[mine].astype(np.int64), wide,
+            residual[None, mine].copy(), square, along, size,
         )  # fmt: skip
         out[start : start + n] = np.linalg.solve(square + damp, along[:, 0, :, None])[:, :, 0]
     return out

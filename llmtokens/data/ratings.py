@@ -323,8 +323,8 @@ class Ratings:
 
     def check(self) -> None:
         """Raise DataError for ratings that cannot be computed with, naming the first."""
-        bad = np.flatnonzero(~(np.abs(self.value) <= _LARGEST))
-        if len(bad):
+        if not (self.value.max() <= _LARGEST and self.value.min() >= -_LARGEST):
+            bad = np.flatnonzero(~(np.abs(self.value) <= _LARGEST))
             where = sample(
                 (self.user_ids[self.user[k]], self.item_ids[self.item[k]], float(self.value[k]))
                 for k in bad[:6]

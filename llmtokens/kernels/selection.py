@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
-from .compiled import njit, twice
+from .compiled import njit
 
-_LANES = 8
+LANES = 8  # users
 
 
-@twice(nogil=True, fastmath=True, error_model="numpy")
+@njit(nogil=True, fastmath=True, error_model="numpy")
 def user_products(
+    rows: tuple[int, int],
     ptr: np.ndarray,
     item: np.ndarray,
     design: np.ndarray,
@@ -20,33 +20,42 @@ def user_products(
     along: np.ndarray,
     size: np.ndarray,
 ) -> None:
-    """``X'X``, ``X'y`` and ``y'y`` of each user's ratings, for several y.
+    """``X'X``, ``X'y`` and ``y'y`` of the ratings of these users, for several y.
 
     Shapes: ``design`` (n_items, d), ``targets`` (s, n), ``square`` (n_users, d, d), ``along``
     (n_users, s, d), ``size`` (n_users, s).
     """
-    for u in prange(ptr.shape[0] - 1):
-        # X'X, its lower triangle, X'y and y'y
-        square[u] = 0.0
-        along[u] = 0.0
-        size[u] = 0.0
-        for t in range(ptr[u], ptr[u + 1]):
-            x = design[item[t]]
-            for i in range(x.shape[0]):
-                for j in range(i + 1):
-                    square[u, i, j] += x[i] * x[j]
-            for s in range(targets.shape[0]):
-                y = targets[s, t]
-                size[u, s] += y * y
-                for i in range(x.shape[0]):
-                    along[u, s, i] += y * x[i]
-        for i in range(design.shape[1]):
-            for j in range(i):
-                square[u, j, i] = square[u, i, j]
+    for u in range(rows[0], rows[1]):
+        n, d, s = ptr[u + 1] - ptr[u], design.shape[1], targets.shape[0]
+        # [X, y]', so that sums run along the ratings
+        columns = np.empty((d + s, n))
+        for t in range(n):
+            x = design[item[ptr[u] + t]]
+            for i in range(d):
+                columns[i, t] = x[i]
+        for k in range(s):
+            columns[d + k] = targets[k, ptr[u] : ptr[u + 1]]
+        # X'X, X'y and y'y
+        for i in range(d + s):
+            one = columns[i]
+            for j in range(min(i + 1, d)):
+                other, total = columns[j], 0.0
+                for t in range(n):
+                    total += one[t] * other[t]
+                if i < d:
+                    square[u, i, j] = square[u, j, i] = total
+                else:
+                    along[u, i - d, j] = total
+            if i >= d:
+                total = 0.0
+                for t in range(n):
+                    total += one[t] * one[t]
+                size[u, i - d] = total
 
 
 @njit(nogil=True, fastmath=True, error_model="numpy")
 def expected_rows(
+    blocks: tuple[int, int],
     square: np.ndarray,
     along: np.ndarray,
     mean: np.ndarray,
@@ -61,17 +70,19 @@ def expected_rows(
               V_u = (\Lambda + X^T X / \sigma^2)^{-1}, \quad
               E z_u = V_u (\Lambda m + X^T y / \sigma^2)
 
-    Writes the means to ``rows`` (n, d) and adds the V_u to ``spread`` (d, d): an E-step. Innermost
-    loops run over several users, so that they fill vector registers.
+    For these blocks of ``LANES`` users, the first and the one after the last, writes the means to
+    ``rows`` (n, d), and the sums of a block's V_u to ``spread`` (n_blocks, d, d), if that has rows:
+    an E-step. Innermost loops run over the users of a block, so that they fill vector registers.
     """
     n, d = along.shape
     prior = precision @ mean
-    root, half = np.empty((d, d, _LANES)), np.empty((d, d, _LANES))
-    right, z, open_ = np.empty((d, _LANES)), np.empty((d, _LANES)), np.empty(_LANES)
-    for first in range(0, n, _LANES):
-        n_users = min(_LANES, n - first)
+    root, half = np.empty((d, d, LANES)), np.empty((d, d, LANES))
+    right, z, open_ = np.empty((d, LANES)), np.empty((d, LANES)), np.empty(LANES)
+    for block in range(blocks[0], blocks[1]):
+        first = block * LANES
+        n_users = min(LANES, n - first)
         # root = Lambda + X'X / noise, right = Lambda m + X'y / noise
-        for k in range(_LANES):  # beyond the last user, this one once more
+        for k in range(LANES):  # beyond the last user, this one once more
             u = min(first + k, n - 1)
             for i in range(d):
                 right[i, k] = prior[i] + along[u, i] / noise
@@ -83,47 +94,49 @@ def expected_rows(
         for i in range(d):
             open_[:] = 0.0
             for j in range(i + 1):
-                for k in range(_LANES):
+                for k in range(LANES):
                     open_[k] += half[i, j, k] * right[j, k]
             for j in range(i + 1):
-                for k in range(_LANES):
+                for k in range(LANES):
                     z[j, k] += half[i, j, k] * open_[k]
         for j in range(d):
             for k in range(n_users):
                 rows[first + k, j] = z[j, k]
-            # the sum of all V
+        if len(spread) == 0:
+            continue
+        # the sum of all V
+        for j in range(d):
             for h in range(j + 1):
                 open_[:] = 0.0
                 for i in range(j, d):
-                    for k in range(_LANES):
+                    for k in range(LANES):
                         open_[k] += half[i, j, k] * half[i, h, k]
+                total = 0.0
                 for k in range(n_users):
-                    spread[j, h] += open_[k]
-    for i in range(d):
-        for j in range(i):
-            spread[j, i] = spread[i, j]
+                    total += open_[k]
+                spread[block, j, h] = spread[block, h, j] = total
 
 
 @njit(nogil=True, fastmath=True, error_model="numpy")
 def _invert_roots(root: np.ndarray, half: np.ndarray) -> None:
-    """Inverses of Cholesky factors, of lower triangles (d, d, _LANES), which are overwritten."""
+    """Inverses of Cholesky factors, of lower triangles (d, d, LANES), which are overwritten."""
     for i in range(root.shape[0]):
         # row i of the factor C; half_ii = 1 / C_ii
         for j in range(i + 1):
             for h in range(j):
-                for k in range(_LANES):
+                for k in range(LANES):
                     root[i, j, k] -= root[i, h, k] * root[j, h, k]
             if j < i:
-                for k in range(_LANES):
+                for k in range(LANES):
                     root[i, j, k] *= half[j, j, k]
             else:
-                for k in range(_LANES):
+                for k in range(LANES):
                     half[i, i, k] = 1.0 / np.sqrt(root[i, i, k])
         # half_ij = -sum_h C_ih half_hj / C_ii, from C half = I
         for j in range(i):
             half[i, j] = 0.0
             for h in range(j, i):
-                for k in range(_LANES):
+                for k in range(LANES):
                     half[i, j, k] -= root[i, h, k] * half[h, j, k]
-            for k in range(_LANES):
+            for k in range(LANES):
                 half[i, j, k] *= half[i, i, k]

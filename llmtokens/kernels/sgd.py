@@ -3,6 +3,9 @@
 Ratings are grouped by user: those of user ``u`` are the entries
 ``user_ptr[u]`` to ``user_ptr[u + 1] - 1`` of ``item`` and ``value``. A user's factors stay in
 cache while that user's ratings are visited: memory, not arithmetic, limits these loops.
+
+Kernels that take `rows` go through these users alone, the first and the one after the last, and
+change what is theirs alone: several may run at once.
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ from .compiled import njit
 @njit(nogil=True, fastmath=True)
 def sgd_epoch(
     order: np.ndarray,
-    user_ptr: np.ndarray,
+    ends: np.ndarray,
+    blocks: tuple[int, int],
     item: np.ndarray,
     value: np.ndarray,
     mean: float,
@@ -24,7 +28,7 @@ def sgd_epoch(
     lr: np.ndarray,
     reg: np.ndarray,
 ) -> None:
-    r"""Visit every rating of the users in `order` once, changing biases and factors in place.
+    r"""Visit the ratings of the users in `order` once, changing biases and factors in place.
 
     .. math::
         e &= r_{ui} - (\mu + b_u + b_i + q_i^T p_u) \\
@@ -42,7 +46,9 @@ def sgd_epoch(
     Parameters
     ----------
     order : (m,) int64, users in the order of their visits
-    user_ptr, item, value : (n_users + 1,), (n,), (n,), the ratings by user
+    ends : (n_users, n_blocks + 1), the ratings of u in block b are ``[ends[u, b]:ends[u, b + 1]]``
+    blocks : the first block that is to be visited, and the one after the last
+    item, value : (n,), (n,), the ratings
     mean : the global mean, of the type of `value`
     biases : ``bu`` (n_users,) and ``bi`` (n_items,)
     factors : ``pu`` (n_users, k) and ``qi`` (n_items, k)
@@ -52,22 +58,31 @@ def sgd_epoch(
     pu, qi = factors
     lr_bu, lr_bi, lr_pu, lr_qi = lr[0], lr[1], lr[2], lr[3]
     reg_bu, reg_bi, reg_pu, reg_qi = reg[0], reg[1], reg[2], reg[3]
-    n_factors = pu.shape[1]
+    n_factors, last = pu.shape[1], len(item) - 1
+    zero = mean - mean  # of the arrays' own type
     for u in order:
         p, b = pu[u], bu[u]
-        for e in range(user_ptr[u], user_ptr[u + 1]):
-            i = item[e]
-            q = qi[i]
-            dot = mean - mean  # a zero of the arrays' own type
+        for block in range(blocks[0], blocks[1]):
+            first, end = ends[u, block], ends[u, block + 1]
+            if first == end:
+                continue
+            q, dot = qi[item[first]], zero
             for f in range(n_factors):
                 dot += q[f] * p[f]
-            err = value[e] - (mean + b + bi[i] + dot)
-            b += lr_bu * (err - reg_bu * b)
-            bi[i] += lr_bi * (err - reg_bi * bi[i])
-            for f in range(n_factors):
-                pf, qf = p[f], q[f]
-                p[f] = pf + lr_pu * (err * qf - reg_pu * pf)
-                q[f] = qf + lr_qi * (err * pf - reg_qi * qf)
+            for e in range(first, end):
+                i = item[e]
+                q, following = qi[i], qi[item[min(e + 1, last)]]
+                err = value[e] - (mean + b + bi[i] + dot)
+                b += lr_bu * (err - reg_bu * b)
+                bi[i] += lr_bi * (err - reg_bi * bi[i])
+                # the step, and q . p of the next rating while p is at hand
+                dot = zero
+                for f in range(n_factors):
+                    pf, qf = p[f], q[f]
+                    new = pf + lr_pu * (err * qf - reg_pu * pf)
+                    p[f] = new
+                    q[f] = qf + lr_qi * (err * pf - reg_qi * qf)
+                    dot += following[f] * new
         bu[u] = b
 
 
@@ -77,47 +92,86 @@ sgd_epoch_exact = njit(nogil=True)(sgd_epoch.py_func)
 
 
 @njit(nogil=True)
-def als_baselines(
+def divide(
+    rows: tuple[int, int],
+    user_ptr: np.ndarray,
+    item: np.ndarray,
+    value: np.ndarray,
+    block: np.ndarray,
+    ends: np.ndarray,
+    item_out: np.ndarray,
+    value_out: np.ndarray,
+) -> None:
+    """Sort each user's ratings by the `block` (n_items,) of the item, by counting.
+
+    Written are these ratings, and to `ends` (n_users, n_blocks + 1) where they are: those of u in
+    block b are ``[ends[u, b]:ends[u, b + 1]]``.
+    """
+    n_blocks = ends.shape[1] - 1
+    for u in range(rows[0], rows[1]):
+        at = np.zeros(n_blocks + 1, np.int64)
+        at[0] = user_ptr[u]
+        for e in range(user_ptr[u], user_ptr[u + 1]):
+            at[block[item[e]] + 1] += 1
+        for b in range(n_blocks):
+            at[b + 1] += at[b]
+        ends[u] = at
+        for e in range(user_ptr[u], user_ptr[u + 1]):
+            b = block[item[e]]
+            item_out[at[b]] = item[e]
+            value_out[at[b]] = value[e]
+            at[b] += 1
+
+
+@njit(nogil=True)
+def item_totals(
+    user_ptr: np.ndarray, item: np.ndarray, value: np.ndarray, bu: np.ndarray, out: np.ndarray
+) -> None:
+    """Write to `out` (n_items,) the sums of ``y_ui - b_u`` over the ratings of an item."""
+    out[:] = 0.0
+    for u in range(user_ptr.shape[0] - 1):
+        for e in range(user_ptr[u], user_ptr[u + 1]):
+            out[item[e]] += value[e] - bu[u]
+
+
+@njit(nogil=True)
+def user_totals(
+    rows: tuple[int, int],
+    user_ptr: np.ndarray,
+    item: np.ndarray,
+    value: np.ndarray,
+    slope: np.ndarray,
+    bi: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Write to `out` (n_users,) the sums of ``slope_i y_ui - b_i`` over the ratings of a user."""
+    for u in range(rows[0], rows[1]):
+        total = 0.0
+        for e in range(user_ptr[u], user_ptr[u + 1]):
+            i = item[e]
+            total += slope[i] * value[e] - bi[i]
+        out[u] = total
+
+
+@njit(nogil=True)
+def without_baselines(
+    rows: tuple[int, int],
     user_ptr: np.ndarray,
     item: np.ndarray,
     value: np.ndarray,
     bu: np.ndarray,
     bi: np.ndarray,
-    reg_u: float,
-    reg_i: float,
-    n_epochs: int,
+    out: np.ndarray,
 ) -> None:
-    r"""Baselines by alternating least squares (Koren 2010), in place.
-
-    .. math::
-        b_i \leftarrow \frac{\sum_u (y_{ui} - b_u)}{\lambda_i + n_i}, \quad
-        b_u \leftarrow \frac{\sum_i (y_{ui} - b_i)}{\lambda_u + n_u}
-
-    `value` holds ratings less their mean; `bu` is read as the start.
-    """
-    n_users, n_items = bu.shape[0], bi.shape[0]
-    count = np.zeros(n_items)
-    for i in item:
-        count[i] += 1.0
-    total = np.empty(n_items)
-    for _ in range(n_epochs):
-        # b_i = sum_u (y_ui - b_u) / (reg_i + n_i)
-        total[:] = 0.0
-        for u in range(n_users):
-            for e in range(user_ptr[u], user_ptr[u + 1]):
-                total[item[e]] += value[e] - bu[u]
-        for i in range(n_items):
-            bi[i] = total[i] / (reg_i + count[i])
-        # b_u = sum_i (y_ui - b_i) / (reg_u + n_u)
-        for u in range(n_users):
-            rest = 0.0
-            for e in range(user_ptr[u], user_ptr[u + 1]):
-                rest += value[e] - bi[item[e]]
-            bu[u] = rest / (reg_u + user_ptr[u + 1] - user_ptr[u])
+    """Write ``y_ui - b_u - b_i`` of all ratings to `out` (n,)."""
+    for u in range(rows[0], rows[1]):
+        for e in range(user_ptr[u], user_ptr[u + 1]):
+            out[e] = value[e] - bu[u] - bi[item[e]]
 
 
 @njit(nogil=True, fastmath=True)
 def user_profiles(
+    rows: tuple[int, int],
     user_ptr: np.ndarray,
     item: np.ndarray,
     residual: np.ndarray,
@@ -132,33 +186,33 @@ def user_profiles(
     .. math:: p_u = \sum_i e_{ui} T_i / (n_u + d)
 
     Leaving the rating itself out, the profile scores it
-    :math:`s_{ui} = (p_u - e_{ui} T_i / (n_u + d)) \cdot T_i`. Written to `moments` (2, 2) are
-    :math:`\sum s e` and :math:`\sum s^2` for the leading `n_text` columns and for the rest:
-    :math:`\sum s e / \sqrt{\sum s^2}` is a standard normal where residuals of variance 1 owe
-    nothing to the seeds.
+    :math:`s_{ui} = (p_u - e_{ui} T_i / (n_u + d)) \cdot T_i`. Written to `moments`
+    (n_users, 2, 2) are :math:`\sum s e` and :math:`\sum s^2` for the leading `n_text` columns and
+    for the rest: :math:`\sum s e / \sqrt{\sum s^2}`, summed over all users, is a standard normal
+    where residuals of variance 1 owe nothing to the seeds.
     """
     n_factors = seeds.shape[1]
-    for u in range(user_ptr.shape[0] - 1):
+    for u in range(rows[0], rows[1]):
         p = pu[u]
         weight = 1.0 / (user_ptr[u + 1] - user_ptr[u] + damp)
         # sum_i e_ui T_i, to be divided by n_u + d
+        p[:] = 0
         for e in range(user_ptr[u], user_ptr[u + 1]):
             t, r = seeds[item[e]], residual[e]
             for f in range(n_factors):
                 p[f] += r * t[f]
         # s_ui = (p_u less the rating's own part) . T_i, and its moments with e_ui
-        for e in range(user_ptr[u], user_ptr[u + 1]):
-            t, r = seeds[item[e]], residual[e]
-            text = r - r
-            for f in range(n_text):
-                text += (p[f] - r * t[f]) * t[f]
-            rest = r - r
-            for f in range(n_text, n_factors):
-                rest += (p[f] - r * t[f]) * t[f]
-            moments[0, 0] += weight * text * r
-            moments[0, 1] += (weight * text) ** 2
-            moments[1, 0] += weight * rest * r
-            moments[1, 1] += (weight * rest) ** 2
+        moments[u] = 0.0
+        for k in range(2):
+            own = p[:n_text] if k == 0 else p[n_text:]
+            for e in range(user_ptr[u], user_ptr[u + 1]):
+                t, r = seeds[item[e]], residual[e]
+                part = t[:n_text] if k == 0 else t[n_text:]
+                score = r - r
+                for f in range(own.shape[0]):
+                    score += (own[f] - r * part[f]) * part[f]
+                moments[u, k, 0] += weight * score * r
+                moments[u, k, 1] += (weight * score) ** 2
         # p_u = sum_i e_ui T_i / (n_u + d)
         for f in range(n_factors):
             p[f] *= weight
@@ -166,27 +220,31 @@ def user_profiles(
 
 @njit(nogil=True)
 def sum_over_users(
-    user_ptr: np.ndarray, item: np.ndarray, rows: np.ndarray, out: np.ndarray
+    user_ptr: np.ndarray, item: np.ndarray, of_users: np.ndarray, out: np.ndarray
 ) -> None:
-    """Add to row i of `out` (n_items, d) the `rows` (n_users, d) of the users who rated i."""
+    """Add to row i of `out` (n_items, d) the rows `of_users` (n_users, d) of those who rated i."""
     for u in range(user_ptr.shape[0] - 1):
-        row = rows[u]
+        row = of_users[u]
         for e in range(user_ptr[u], user_ptr[u + 1]):
             target = out[item[e]]
-            for f in range(rows.shape[1]):
+            for f in range(row.shape[0]):
                 target[f] += row[f]
 
 
 @njit(nogil=True)
 def sum_over_items(
-    user_ptr: np.ndarray, item: np.ndarray, rows: np.ndarray, out: np.ndarray
+    rows: tuple[int, int],
+    user_ptr: np.ndarray,
+    item: np.ndarray,
+    of_items: np.ndarray,
+    out: np.ndarray,
 ) -> None:
-    """Add to row u of `out` (n_users, d) the `rows` (n_items, d) of the items u rated."""
-    for u in range(user_ptr.shape[0] - 1):
+    """Add to row u of `out` (n_users, d) the rows `of_items` (n_items, d) of what u rated."""
+    for u in range(rows[0], rows[1]):
         target = out[u]
         for e in range(user_ptr[u], user_ptr[u + 1]):
-            row = rows[item[e]]
-            for f in range(rows.shape[1]):
+            row = of_items[item[e]]
+            for f in range(row.shape[0]):
                 target[f] += row[f]
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import cache
 from typing import Any, Generic, TypeVar
 
@@ -14,6 +16,9 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from .locks import Lock, cached_property
+
+_FEW = 512  # rows, which are done before a second thread has woken up
+_RUNS = 16  # of rows, so that threads end at about the same time
 
 _lock = Lock()
 _blas = contextlib.ExitStack()  # holds the limit while anyone is inside
@@ -105,6 +110,33 @@ def most_threads() -> int:
     if _is_dask_task():
         return 1
     return int(getattr(numba.config, "NUMBA_NUM_THREADS"))  # noqa: B009 (unknown to mypy)
+
+
+@contextlib.contextmanager
+def threads(most: int) -> Iterator[Executor | None]:
+    """Threads of Python for loops that let go of the interpreter: as many as numba may use here,
+    and not more than ``most``; None where that is one."""
+    import numba
+
+    n = min(numba.get_num_threads(), most)
+    if n <= 1:
+        yield None
+        return
+    with ThreadPoolExecutor(n) as pool:
+        yield pool
+
+
+def over_rows(n: int, call: Callable[[tuple[int, int]], None]) -> None:
+    """``call((first, end))`` for runs of rows that are all of ``n`` together, several at once.
+
+    Every row goes through the same machine code, however many threads there are.
+    """
+    with threads(n // _FEW) as pool:
+        if pool is None:
+            call((0, n))
+            return
+        ends = np.linspace(0, n, _RUNS + 1).astype(np.int64).tolist()
+        list(pool.map(call, itertools.pairwise(ends)))
 
 
 def _is_dask_task() -> bool:

@@ -12,6 +12,7 @@ from ...data.entities import EntityIndex
 from ...data.ratings import Ratings
 from ...kernels import sgd
 from ...runtime.arrays import Floats, Rows, Singles
+from ...runtime.threads import over_rows
 from ..ridge import TokenRidge, apply_map
 from ..selection import Correction, Said, leading
 from ..user_text import UserText
@@ -119,8 +120,13 @@ def _said(
     def said(at: Rows) -> Said:
         user, item = ratings.user[at].astype(np.int64), ratings.item[at].astype(np.int64)
         learned, gap = np.zeros(len(at), kind), np.zeros(len(at), kind)
-        sgd.pair_dots(user, item, f.pu, f.qi, learned)
-        sgd.pair_dots(user, item, f.pu, better, gap)
+
+        def multiply(rows: tuple[int, int]) -> None:
+            k = slice(*rows)
+            sgd.pair_dots(user[k], item[k], f.pu, f.qi, learned[k])
+            sgd.pair_dots(user[k], item[k], f.pu, better, gap[k])
+
+        over_rows(len(at), multiply)
         gap = gap + b_better[item]
         return item, gap, y[at] - learned - f.bu[user] - f.bi[item] + gap
 

@@ -13,7 +13,8 @@ from ...data.ratings import Ratings
 from ...errors import DataError
 from ...kernels import sgd
 from ...runtime.arguments import generator
-from ...runtime.arrays import Floats, Mask, Singles
+from ...runtime.arrays import Floats, Mask, Rows, Singles
+from ...runtime.threads import threads
 from ...tokens import LLMTokens
 from ..base import TokenAlgoBase, fitted
 from ..drift import Moments, Sequence, learn_scale
@@ -23,6 +24,7 @@ from ..user_text import UserText
 from .cold_start import ColdStart, Factors
 from .fitted import FittedSVD
 from .initial import baselines, seed_factors, step_scale
+from .visits import Visits
 
 _CACHE_LINE = 64  # bytes
 _LANE = 32  # float32 rows of a multiple of this fill the vector registers
@@ -282,23 +284,27 @@ class LLMTokensSVD(TokenAlgoBase):
         pulls: list[tuple[NDArray[Any], NDArray[Any]]] = []
         if anchored is not None and self.anchor:
             for factors, counts, k in ((pu, ratings.user_counts, 2), (qi, ratings.item_counts, 3)):
-                pull = factors * (self.anchor * lr[k] * reg[k] * counts[:, None])
+                pull = factors * (self.anchor * lr[k] * reg[k] * counts).astype(kind)[:, None]
                 pull[:, : len(anchored)][:, ~anchored] = 0
-                pulls.append((factors, pull.astype(kind)))
-        value, order = value.astype(kind), np.arange(ratings.n_users)
-        for current_epoch in range(self.n_epochs):
-            if self.verbose:
-                print(f"Processing epoch {current_epoch}")
-            if self.shuffle:
-                order = rng.permutation(ratings.n_users)
-            epoch(
-                order, ratings.user_ptr, ratings.item, value, kind(mean), (bu, bi), (pu, qi),
-                lr.astype(kind), reg.astype(kind),
-            )  # fmt: skip
-            for factors, pull in pulls:
-                factors += pull
-            if fixed is not None:
-                qi[:, : fixed.shape[1]] = fixed
+                pulls.append((factors, pull))
+        visits = Visits.of(ratings, value.astype(kind), not self.shuffle)
+        step, given = (lr.astype(kind), reg.astype(kind)), (visits.item, visits.value, kind(mean))
+
+        def visit(users: Rows, blocks: tuple[int, int]) -> None:
+            epoch(users, visits.ends, blocks, *given, (bu, bi), (pu, qi), *step)
+
+        order = np.arange(ratings.n_users)
+        with threads(visits.n_blocks) as pool:
+            for current_epoch in range(self.n_epochs):
+                if self.verbose:
+                    print(f"Processing epoch {current_epoch}")
+                if self.shuffle:
+                    order = rng.permutation(ratings.n_users)
+                visits.run(visit, order, pool)
+                for factors, pull in pulls:
+                    factors += pull
+                if fixed is not None:
+                    qi[:, : fixed.shape[1]] = fixed
         k = self.n_factors
         return Factors(np.ascontiguousarray(pu[:, :k]), np.ascontiguousarray(qi[:, :k]), bu, bi)
 
