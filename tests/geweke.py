@@ -48,13 +48,13 @@ def small_sampler(rng: np.random.Generator, timed: bool = False) -> Sampler:
         list(range(N_ITEMS)),
     )  # fmt: skip
     text = rng.standard_normal((N_ITEMS, 2)).astype(np.float32)
-    about_users = rng.standard_normal((N_USERS, 1)).astype(np.float32)
+    about_users = rng.standard_normal((N_USERS, 2)).astype(np.float32)
     lead = rng.standard_normal((N_ITEMS, 1)).astype(np.float32)
     team = Shards.of(ratings, 1.0, about_users, lead, K, seed=int(rng.integers(1 << 30)),
                      times=_times(len(pairs)) if timed else None)  # fmt: skip
     links = find_links(team)
     priors = (
-        TamePrior(K + 2, FeatureSums.of(about_users), strengths=GRID),
+        TamePrior(K + 2, FeatureSums.of(about_users), strengths=GRID, n_first=1),
         TameItemPrior(N_ITEMS, K + 1, text, N_USERS, strengths=GRID),
     )
     noises = RowPrecisions(False, SHAPES, RATE), RowPrecisions(True, SHAPES)
@@ -102,8 +102,9 @@ def draw_hyper(prior: TamePrior, rng: np.random.Generator) -> np.ndarray:
     prior.precision = wishart(rng, prior.DOF + prior.k - 1, np.diag(2 * prior.DOF / prior.scale))
     root = np.linalg.cholesky(np.linalg.inv(prior.precision))
     prior.m = root @ rng.standard_normal(prior.k)
-    prior.strength = float(rng.choice(GRID))
-    prior.B = rng.standard_normal(prior.B.shape) @ root.T / np.sqrt(prior.strength)
+    for group in prior.groups:
+        prior.strength[group.at] = rng.choice(GRID)
+    prior.B = rng.standard_normal(prior.B.shape) @ root.T / np.sqrt(prior.strength)[:, None]
     return root
 
 
@@ -166,7 +167,8 @@ def statistics(chain: Sampler) -> np.ndarray:
     ):
         root = np.linalg.cholesky(prior.precision)
         out += [*np.log(np.diag(prior.precision)), np.tanh(prior.precision[0, -1])]
-        out += [*np.tanh(prior.m), *np.log(prior.scale), np.log(prior.strength)]
+        out += [*np.tanh(prior.m), *np.log(prior.scale)]
+        out += [np.log(prior.strength[group.at][0]) for group in prior.groups]
         out += [
             np.log(np.sum((prior.B @ root) ** 2)),
             *np.tanh(rows[0]),

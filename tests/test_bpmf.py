@@ -24,6 +24,7 @@ from llmtokens.algorithms.bpmf import LLMTokensBPMF, chain
 from llmtokens.algorithms.bpmf.chain import Chain
 from llmtokens.algorithms.bpmf.conditional import conditional
 from llmtokens.algorithms.bpmf.features import TextFeatures
+from llmtokens.algorithms.bpmf.priors import FeatureSums, Moments, TokenPrior
 from llmtokens.algorithms.bpmf.reproducible import Purpose, stream
 from llmtokens.algorithms.bpmf.sampler import Sampler
 from llmtokens.algorithms.bpmf.shards import Shards, find_links
@@ -481,3 +482,23 @@ def test_a_saved_model_predicts_the_same(fitted, tmp_path):
     for a, b in zip(fitted.test(pairs), again.test(pairs), strict=True):
         assert a.est == b.est
         assert a.details["std"] == b.details["std"]
+
+
+def test_features_that_say_nothing_leave_the_others_as_they_were():
+    rng = np.random.default_rng(0)
+    useful, idle = rng.standard_normal((300, 3)), rng.standard_normal((300, 60))
+    true = useful @ rng.standard_normal((3, 4))
+    rows = true + 0.5 * rng.standard_normal(true.shape)
+    features = np.hstack([idle, useful]).astype(np.float32)
+    errors, strengths = {}, {}
+    for n_first in (60, 0):
+        prior = TokenPrior(4, FeatureSums.of(features), n_first=n_first)
+        moments, kept = Moments.of(rows, features), []
+        for _ in range(300):
+            prior.learn(rng, moments)
+            kept.append((prior.m + features @ prior.B, prior.strength.copy()))
+        means, drawn = zip(*kept[100:], strict=True)
+        errors[n_first] = float(np.sqrt(np.mean((np.mean(means, axis=0) - true) ** 2)))
+        strengths[n_first] = np.median(drawn, axis=0)
+    assert strengths[60][0] > 100 * strengths[60][-1]
+    assert errors[60] < 0.5 * errors[0]

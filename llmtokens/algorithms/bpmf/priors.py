@@ -137,6 +137,28 @@ class Roots(NamedTuple):
     inverse: Floats
 
 
+class Group:
+    """Features that share one strength: what turns along their own axes.
+
+    Parameters
+    ----------
+    at : slice
+        Which of all features.
+    square : ndarray of shape (d, d)
+        ``T' T`` of all.
+    strengths : ndarray
+        The grid.
+    """
+
+    def __init__(self, at: slice, square: Floats, strengths: Floats) -> None:
+        self.at = at
+        values, self.axes = np.linalg.eigh(square[at, at])
+        self.values = np.maximum(values, 0.0)
+        shrunk = self.values + strengths[:, None]
+        self.shrink = 1 / shrunk
+        self.evidence = np.log(strengths) * len(values) - np.log(shrunk).sum(axis=1)
+
+
 class TokenPrior:
     r"""A prior whose mean knows the features of a row.
 
@@ -147,7 +169,8 @@ class TokenPrior:
     half-t prior of Huang & Wand (2013) with 2 degrees of freedom and scale 1, which says little
     about the scale of any factor, and :math:`\lambda_T` log-uniform on a grid. :math:`\lambda_T` is
     drawn with :math:`B` integrated out, along the eigenvectors of :math:`T^T T`: drawn given B it
-    would hardly move where there are many features.
+    would hardly move where there are many features. Features of two kinds have a strength each, so
+    that those that say nothing fade and leave the others as they were.
 
     Of rows and features it needs sums alone, whoever holds them.
 
@@ -156,27 +179,27 @@ class TokenPrior:
     k : int
     features : FeatureSums
         Of the rows' dense features t; where all are zero, B stays zero.
+    n_first : int, default=0
+        How many of the features, the first, are of another kind than the rest.
 
     Attributes
     ----------
-    m : (k,), precision : (k, k), B : (d, k)
+    m : (k,), precision : (k, k), B : (d, k), strength : (d,)
     """
 
     DOF = 2.0
     SCALE_PRIOR = (0.5, 1.0)  # inverse gamma; the half-t follows from it
 
-    def __init__(self, k: int, features: FeatureSums, strengths: Floats = STRENGTHS) -> None:
+    def __init__(
+        self, k: int, features: FeatureSums, strengths: Floats = STRENGTHS, n_first: int = 0
+    ) -> None:
         self.k, self.features, self.strengths = k, features, strengths
         self.m, self.precision, self.scale = np.zeros(k), np.eye(k) * 10.0, np.ones(k)
-        self.B = np.zeros((len(features.total), k))
-        self.strength = float(strengths[np.argmin(np.abs(strengths - 10.0))])
-        self.has_features = bool(features.square.any())
-        if self.has_features:
-            values, self._axes = np.linalg.eigh(features.square)
-            self._values = np.maximum(values, 0.0)
-            shrunk = self._values + strengths[:, None]
-            self._shrink = 1 / shrunk
-            self._evidence = np.log(strengths) * len(values) - np.log(shrunk).sum(axis=1)
+        d = len(features.total)
+        self.B = np.zeros((d, k))
+        self.strength = np.full(d, strengths[np.argmin(np.abs(strengths - 10.0))])
+        kinds = [at for at in (slice(n_first), slice(n_first, d)) if features.square[at, at].any()]
+        self.groups = [Group(at, features.square, strengths) for at in kinds]
 
     def learn(self, rng: np.random.Generator, rows: Moments) -> None:
         """``m``, ``B`` with its strength, then ``precision``."""
@@ -198,30 +221,35 @@ class TokenPrior:
         return Roots(root, solve_triangular(root, np.eye(self.k), lower=True, check_finite=False))
 
     def _draw_mean(self, rng: np.random.Generator, rows: Moments) -> None:
-        """``m`` and ``B``, given rows less what else their mean knows."""
+        """``m``, then ``B`` kind by kind, given rows less what else their mean knows."""
         n, root, inverse_root = self.features.n, *self.roots()
         noise = rng.standard_normal(self.k) @ inverse_root
         open_ = rows.total - self.features.total @ self.B
         self.m = open_ / (n + 1) + noise / np.sqrt(n + 1)
-        if not self.has_features:
-            return
-        open_ = rows.along - np.outer(self.features.total, self.m)
-        along = self._axes.T @ open_
-        squares = ((along @ root) ** 2).sum(axis=1)
-        evidence = self.k / 2 * self._evidence + 0.5 * self._shrink @ squares
-        self.strength = float(self.strengths[draw_from(rng, evidence)])
-        precision = self._values + self.strength
-        noise = rng.standard_normal(along.shape) / np.sqrt(precision)[:, None] @ inverse_root
-        self.B = self._axes @ (along / precision[:, None] + noise)
+        for group in self.groups:
+            at, others = group.at, self.B.copy()
+            others[at] = 0
+            open_ = rows.along[at] - np.outer(self.features.total[at], self.m)
+            if len(self.groups) > 1:
+                open_ -= self.features.square[at] @ others
+            along = group.axes.T @ open_
+            squares = ((along @ root) ** 2).sum(axis=1)
+            evidence = self.k / 2 * group.evidence + 0.5 * group.shrink @ squares
+            strength = float(self.strengths[draw_from(rng, evidence)])
+            precision = group.values + strength
+            noise = rng.standard_normal(along.shape) / np.sqrt(precision)[:, None] @ inverse_root
+            self.B[at] = group.axes @ (along / precision[:, None] + noise)
+            self.strength[at] = strength
 
     def _draw_precision(self, rng: np.random.Generator, scatter: Floats, dof: float) -> None:
         """``precision`` and its scale; ``scatter`` and ``dof``: of rows, and of what else has the
         precision in its prior."""
         dof += self.DOF + self.k - 1 + self.features.n + 1
         scatter = scatter + np.outer(self.m, self.m) + np.diag(2 * self.DOF / self.scale)
-        if self.has_features:
-            dof += len(self.B)
-            scatter += self.strength * self.B.T @ self.B
+        for group in self.groups:
+            at = group.at
+            dof += len(group.values)
+            scatter += self.strength[at][0] * self.B[at].T @ self.B[at]
         self.precision = wishart(rng, dof, scatter)
         shape, rate = self.SCALE_PRIOR
         self.scale = (self.DOF * np.diag(self.precision) + rate) / rng.gamma(
@@ -279,7 +307,7 @@ class ItemPrior(TokenPrior):
         known: Any = rows - self.link_fit
         along = (self.text.T @ known.astype(np.float32)).astype(np.float64)
         self._draw_mean(rng, Moments(known.sum(axis=0), np.zeros((0, 0)), along))
-        if self.has_features:
+        if self.groups:
             self.fit = (self.text @ self.B.astype(np.float32)).astype(np.float64)
 
     def learn_links(
@@ -302,7 +330,7 @@ class ItemPrior(TokenPrior):
     def rescale(self, index: int, factor: float) -> Floats:
         """``B`` times ``factor``, its strength another of the grid; returns how ``fit`` changed."""
         change: Floats = (factor - 1) * self.fit
-        self.strength = float(self.strengths[index])
+        self.strength[:] = self.strengths[index]
         self.B = self.B * factor
         self.fit = self.fit * factor
         return change

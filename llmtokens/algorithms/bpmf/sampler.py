@@ -124,10 +124,11 @@ class Sampler:
     ) -> Sampler:
         """The full model; rows of the text features are those of the items with ratings."""
         squares = team.total(Shard.read_histories, centred_lead(text, team.total(Shard.count)))
-        n_histories = size.n_users * min(text.shape[1], LEAD)
-        about = team.total(Shard.join_histories, squares / max(n_histories, 1))
+        width = min(text.shape[1], LEAD)
+        about = team.total(Shard.join_histories, squares / max(size.n_users * width, 1))
         links, k = find_links(team), size.n_factors + 1
-        users = TokenPrior(size.n_content + k, about.plain)
+        n_tokens = len(about.plain.total) - width
+        users = TokenPrior(size.n_content + k, about.plain, n_first=n_tokens)
         items = ItemPrior(size.n_items, k, text, size.n_users if links else 0)
         noises = RowPrecisions(False), RowPrecisions(True)
         return cls(team, size, users, items, *noises, seed, links, about.weighted, drift)
@@ -190,7 +191,7 @@ class Sampler:
         of_factors = self._rescale_factors(rng, products)
         shared = self._shared(products, self.item_prior.fit)
         le = shared.le
-        if self.item_prior.has_features:
+        if self.item_prior.groups:
             le += (1 - self._interweave(rng, shared.aa, shared.ae + shared.aa)) * shared.la
         if not self.size.n_content:
             return FactorsOfScale(1.0, of_factors)
@@ -227,7 +228,7 @@ class Sampler:
         """
         prior = self.item_prior
         assert isinstance(prior, ItemPrior)
-        factors = np.sqrt(prior.strength / prior.strengths)
+        factors = np.sqrt(prior.strength[0] / prior.strengths)
         index = draw_from(rng, slope * factors - curvature * factors**2 / 2)
         self.Q += prior.rescale(index, factors[index])
         return float(factors[index])
