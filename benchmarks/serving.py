@@ -3,8 +3,8 @@
 ``llmtokens recommend`` and ``explain`` are timed as whole processes: seconds of wall and of CPU,
 and peak memory, medians; with ``--before`` beside those of another checkout, whose own
 models it makes. Then the server is started on this machine and asked by 16 clients at once, which
-share its cores: milliseconds of ``/recommend`` and ``/ask`` (a new wish each time), memory over ten
-thousand requests, feedback that was acknowledged before a kill -9, and a thousand malformed
+share its cores: milliseconds of ``/recommend`` and ``/ask`` (a new wish each time), and of the
+server's CPU for each, memory over ten thousand requests, feedback that was acknowledged before a kill -9, and a thousand malformed
 requests. The load of the machine is written down: seconds of CPU tell more where it is busy.
 
     python benchmarks/serving.py --data ml-latest-small --before ../older-checkout
@@ -118,6 +118,11 @@ class Server:
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1e3
 
+    def cpu_s(self) -> float:
+        """Seconds that the process has worked."""
+        after_name = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
+
     def stop(self, how: int = signal.SIGTERM) -> None:
         self.process.send_signal(how)
         self.process.wait()
@@ -159,8 +164,9 @@ def served(path: Path, users: list[Any], requests: int) -> dict[str, Any]:
     crowd(server, lists[:64] + wishes[:32])  # loads what the first ones need
     found: dict[str, Any] = {}
     for name, paths in (("recommend", lists[:1000]), ("ask", wishes)):
-        start = time.perf_counter()
+        start, worked = time.perf_counter(), server.cpu_s()
         taken = crowd(server, paths)
+        found[f"{name}_cpu_ms"] = 1e3 * (server.cpu_s() - worked) / len(paths)
         found[f"{name}_ms"] = {"p50": median(taken), "p95": taken[int(0.95 * len(taken))]}
         found[f"{name}_per_s"] = len(paths) / (time.perf_counter() - start)
     found["memory_mb"] = {"after 1,000": server.resident_mb()}
@@ -240,7 +246,7 @@ def main() -> None:
     arguments = parser(__doc__ or "")
     arguments.add_argument("--before", type=Path, help="another checkout, to stand beside")
     arguments.add_argument("--requests", type=int, default=9000)
-    arguments.add_argument("--repeats", type=int, default=5, help="of each start")
+    arguments.add_argument("--repeats", type=int, default=5, help="of each start; 0: none")
     options = arguments.parse_args()
     data = load(options.data)
     users = data.ratings["user"].unique().tolist()
@@ -260,7 +266,8 @@ def main() -> None:
         }  # fmt: skip
         results["file_mb"] = {f"{name}, {label}": files[name].stat().st_size / 1e6
                               for label, (_, files) in roots.items() for name in files}  # fmt: skip
-        results["start"] = starts(roots, options.repeats)
+        if options.repeats:
+            results["start"] = starts(roots, options.repeats)
         for name, path in roots["now"][1].items():
             results[name] = served(path, users, options.requests)
             print(name, json.dumps(results[name]))

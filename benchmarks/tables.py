@@ -173,6 +173,21 @@ def serving() -> str:
     )
 
 
+def http() -> str:
+    """What a client waits for a served model."""
+    found = results("serving")
+    cores = f"{found['machine']['cores']} cores"
+    lines = [
+        f"| 16 clients at once, {cores}, ms | half within | 95 of 100 within | CPU of the server |",
+        "| --- |" + " ---: |" * 3,
+    ]
+    for name in ("LLMTokensSVD", "LLMTokensEASE"):
+        for kind in ("recommend", "ask"):
+            ms, cpu = found[name][f"{kind}_ms"], found[name][f"{kind}_cpu_ms"]
+            lines.append(f"| {name}, `{kind}` | {ms['p50']:.0f} | {ms['p95']:.0f} | {cpu:.1f} |")
+    return "\n".join(lines)
+
+
 def newcomers() -> str:
     """What learning a user without a refit takes, and what it is worth."""
     found = results("foldin")
@@ -260,6 +275,7 @@ TABLES = {
     "scaling": scaling,
     "jobs": jobs,
     "serving": serving,
+    "http": http,
     "newcomers": newcomers,
     "coverage": coverage,
     "speed": speed,

@@ -20,7 +20,7 @@ from algorithms import DATA, make
 from fastapi.testclient import TestClient
 
 import llmtokens
-from llmtokens import LLMTokensEASE
+from llmtokens import HashingEncoder, LLMTokensEASE
 from llmtokens.errors import DataError, FileFormatError, LLMTokensWarning, StorageError
 from llmtokens.serve import create_app
 from llmtokens.serve.run import require_safe
@@ -82,35 +82,94 @@ def test_lists_answers_and_reasons_are_those_of_the_algorithm(client, path):
     assert [line["item"] for line in why["nearest"]] == known.nearest["item"].tolist()
 
 
-def test_calls_that_wait_are_answered_together_each_with_its_own(path):
+def test_lists_and_answers_are_of_what_a_condition_holds_for(client, path):
+    algo, old = llmtokens.load(path), "year < 1990"
+    listed = client.get("/recommend", params={"user": USER, "where": old}).json()
+    assert listed == algo.recommend(USER, where=old).to_dict("records")
+    asked = client.get("/ask", params={"text": "a storm", "where": old, "diversity": 0.5}).json()
+    assert asked == algo.ask("a storm", where=old, diversity=0.5).to_dict("records")
+    assert "year" in client.get("/model").json()["columns"]
+    refused = client.get("/recommend", params={"user": USER, "where": "import os"})
+    assert refused.status_code == 422
+    assert "cannot be read" in refused.json()["error"]
+
+
+def test_portraits_and_what_tokens_say_are_those_of_the_algorithm(client, path):
+    algo = llmtokens.load(path)
+    portrait = client.get("/portrait", params={"user": USER, "n": 3}).json()
+    known = algo.portrait(USER, 3)
+    assert [line["name"] for line in portrait] == known["name"].tolist()
+    assert [line["liking"] for line in portrait] == known["liking"].tolist()
+    assert client.get("/portrait", params={"user": "nobody"}).status_code == 422
+    ends = client.get("/describe", params={"k": 2, "n": 3}).json()
+    known = algo.item_tokens.describe(2, 3)
+    assert [end["words"] for end in ends] == known["words"].tolist()
+    assert [end["shares"]["year"] for end in ends] == known["year share"].tolist()
+    assert [end["means"]["year"] for end in ends] == known["year mean"].tolist()
+
+
+def at_once(path, calls):
+    """Answers to (route, parameters), all asked at the same time."""
     import asyncio
 
     import httpx2
 
-    users = [USER, "nobody", str(USER + 1), USER, *map(int, DATA.ratings["user"].unique()[:20])]
-    app = create_app(path)
-    asked = []
-    recommend = type(llmtokens.load(path)).recommend
-
-    async def lists():
-        transport = httpx2.ASGITransport(app=app)
+    async def answers():
+        transport = httpx2.ASGITransport(app=create_app(path))
         async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as client:
-            calls = [client.get("/recommend", params={"user": user, "n": 3}) for user in users]
-            bad = client.get("/recommend", params={"user": USER, "n": 10**6})
-            return [answer.json() for answer in await asyncio.gather(*calls, bad)]
+            asked = [client.get(route, params=parameters) for route, parameters in calls]
+            return [answer.json() for answer in await asyncio.gather(*asked)]
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            LLMTokensEASE, "recommend",
-            lambda algo, uids, n, **how: asked.append(uids) or recommend(algo, uids, n, **how),
-        )  # fmt: skip
-        *found, refused = asyncio.run(lists())
+    return asyncio.run(answers())
+
+
+def test_calls_that_wait_are_answered_together_each_with_its_own(path, monkeypatch):
+    users = [USER, "nobody", str(USER + 1), USER, *map(int, DATA.ratings["user"].unique()[:20])]
     algo = llmtokens.load(path)
+    asked = []
+    recommend = type(algo).recommend
+    monkeypatch.setattr(
+        LLMTokensEASE, "recommend",
+        lambda algo, uids, n, **how: asked.append(uids) or recommend(algo, uids, n, **how),
+    )  # fmt: skip
+    calls = [("/recommend", {"user": user, "n": 3}) for user in users]
+    *found, refused = at_once(path, [*calls, ("/recommend", {"user": USER, "n": 10**6})])
     assert found == [
-        algo.recommend(algo.users_.as_known(user), 3).to_dict("records") for user in users
+        recommend(algo, algo.users_.as_known(user), 3).to_dict("records") for user in users
     ]
     assert "error" in refused
     assert len(asked) < len(users)
+
+
+def asked_for(texts):
+    """Calls for these texts, by somebody known, somebody unknown and nobody; and their users."""
+    asked = [(text, user) for text in texts for user in (USER, "nobody", None)]
+    return asked, [
+        ("/ask", {"text": text, "n": 4} | ({} if user is None else {"user": user}))
+        for text, user in asked
+    ]
+
+
+def test_questions_that_wait_are_encoded_together_each_answered_as_if_alone(path, monkeypatch):
+    algo, encode, encoded = llmtokens.load(path), HashingEncoder.encode, []
+    texts = ["a storm at sea", "a storm at sea and the winter garden", "a detective", "a garden"]
+    asked, calls = asked_for(texts)
+    known = [algo.ask(text, 4, user).to_dict("records") for text, user in asked]
+    monkeypatch.setattr(
+        HashingEncoder, "encode", lambda self, some: encoded.append(some) or encode(self, some)
+    )
+    assert at_once(path, calls) == known
+    assert max(map(len, encoded)) > len(texts)
+
+
+def test_what_is_wrong_with_one_of_those_that_wait_is_its_own(path):
+    algo = llmtokens.load(path)
+    asked, calls = asked_for(["a storm at sea", " ", "a detective"])
+    for (text, user), answer in zip(asked, at_once(path, calls), strict=True):
+        if text.strip():
+            assert answer == algo.ask(text, 4, user).to_dict("records")
+        else:
+            assert "expected a text" in answer["error"]
 
 
 def test_the_model_says_what_it_is(client):

@@ -287,11 +287,15 @@ class CorrectedModel(FittedModel):
         Nothing in it is chosen on data; where weights were tried on inner folds, it was as good as
         the best of them.
         """
+        above = (self.rank_scores(users) - self.ratings.global_mean) / self._deviation
+        out: Floats = self._log_counts + special.log_ndtr(np.maximum(above, _WORST))
+        return out
+
+    @cached_property
+    def _log_counts(self) -> Floats:
         counts = np.zeros(self.items.n_rows)
         counts[: self.ratings.n_items] = self.ratings.item_counts
-        above = (self.rank_scores(users) - self.ratings.global_mean) / self._deviation
-        out: Floats = np.log(counts + 0.5) + special.log_ndtr(np.maximum(above, _WORST))
-        return out
+        return np.log(counts + 0.5)
 
     @cached_property
     def _deviation(self) -> float:
@@ -300,7 +304,7 @@ class CorrectedModel(FittedModel):
 
     def all_corrections(self, users: Rows) -> Floats:
         """Both for all items, shape (n, n_item_rows)."""
-        of_users, of_items = self.correction_factors()
+        of_users, of_items = self.correction_factors
         out: Floats = of_users[users] @ of_items.T
         return out
 
@@ -311,6 +315,7 @@ class CorrectedModel(FittedModel):
         made: Floats = _design(self.lead, self.correction.centre) @ apart
         return made * float(self.text_share[self.items.unknown])
 
+    @cached_property
     def correction_factors(self) -> tuple[Floats, Floats]:
         """Rows of users and of items whose products are both corrections."""
         of_items = self.text_share[:, None] * _design(self.lead, self.correction.centre)

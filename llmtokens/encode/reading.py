@@ -30,6 +30,8 @@ Batch = tuple[list[int], list[str]]  # positions of texts, and the texts to embe
 Batched = tuple[list[int], Singles]
 
 _MIN_TOKENS = 128  # smaller batches take other code paths in the matrix product
+_ABOUT = 20  # characters by which texts of about one length may differ
+_MOST_QUERIES = 64
 _PROBE = 1024  # texts tokenised at once to learn their lengths
 _one_at_a_time = Lock()
 
@@ -142,6 +144,17 @@ def embed(model: SentenceTransformer, batch: list[str], prompt: str | None = Non
     with one_torch_thread:
         vectors = model.encode(batch, batch_size=len(batch), prompt=prompt, show_progress_bar=False)
     return np.asarray(vectors, dtype=np.float32)
+
+
+def embed_queries(
+    model: SentenceTransformer, texts: list[str], prompt: str | None = None
+) -> Singles:
+    """Rows of a few texts; those of about one length are read at once, which spares padding."""
+    order = sorted(range(len(texts)), key=lambda k: len(texts[k]))
+    made: dict[int, Singles] = {}
+    for some in of_one_length(order, [len(text) // _ABOUT for text in texts], _MOST_QUERIES):
+        made |= zip(some, embed(model, [texts[k] for k in some], prompt), strict=True)
+    return np.array([made[k] for k in range(len(texts))])
 
 
 def embed_side_by_side(

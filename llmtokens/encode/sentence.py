@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import DataError, ModelNotFoundError
 from ..runtime.arguments import require_jobs
 from ..runtime.arrays import Singles
+from ..runtime.locks import Lock
 from . import models
 from .base import Encoder, cached, check_texts
 from .cache import EmbeddingCache, cache_folder
@@ -25,8 +26,8 @@ from .reading import (
     Batched,
     Window,
     cut,
-    embed,
     embed_elsewhere,
+    embed_queries,
     embed_side_by_side,
     filled,
     mean_of,
@@ -42,7 +43,9 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 _SHORT = 100  # characters that every model reads
+_KEPT = 1000  # rows of queries
 _PATIENCE = 2.0  # seconds of work without a bar
+_loading = Lock()  # threads that ask at once wait for one model, and do not each load their own
 
 
 class SentenceEncoder:
@@ -134,6 +137,7 @@ class SentenceEncoder:
         self.precision = precision
         self._source: models.Source | None = None
         self._loaded: SentenceTransformer | None = None
+        self._queries: dict[str, Singles] = {}
         self._asked = 0  # texts of the last call that were in no cache
 
     def __repr__(self) -> str:
@@ -141,7 +145,7 @@ class SentenceEncoder:
 
     def __getstate__(self) -> dict[str, Any]:
         """Settings only: another process finds and loads the weights for itself."""
-        return {**self.__dict__, "_source": None, "_loaded": None}
+        return {**self.__dict__, "_source": None, "_loaded": None, "_queries": {}}
 
     @property
     def name(self) -> str:
@@ -243,24 +247,35 @@ class SentenceEncoder:
                             f"{sorted(model.prompts)}")  # fmt: skip
         return str(model.prompts[self.prompt_name])
 
-    def encode_query(self, text: str) -> Singles:
-        """The row of one text as fast as can be, shape ``(1, dim)``.
+    def encode_query(self, texts: str | Sequence[str]) -> Singles:
+        """The rows of one text, or of a few, as fast as can be, shape ``(n, dim)``.
 
-        It is neither read from the cache nor kept there, and not padded to the batch size at which
-        rows do not depend on their batch: it may differ from that of ``encode`` by rounding.
+        The cache on disk is left alone; the last thousand rows are kept in memory. Texts of about
+        one length are read at once, and batches are not filled to the size at which rows do not
+        depend on their batch: a row may differ from that of ``encode`` by rounding.
 
         Raises
         ------
         DataError, ModelNotFoundError, FileFormatError, MissingExtraError
             As :meth:`encode`.
         """
-        texts = check_texts([text])
+        asked = check_texts([texts] if texts is None or isinstance(texts, str) else texts)
+        if not asked:
+            return self.encode_query("")[:0]
+        known = self._queries
+        fresh = [text for text in dict.fromkeys(asked) if text not in known]
+        if not fresh:
+            return np.stack([known[text] for text in asked])
         model = self._load()
-        prompt = self._prompt(model)
-        if self.chunks is None:
-            return embed(model, [cut(model, texts[0])], prompt)
-        parts = windows(model, texts[0], prompt or "")
-        return mean_of(embed(model, [part.text for part in parts], prompt), parts)[None]
+        parts = self._parts(model, fresh)
+        texts = [part.text for some in parts for part in some]
+        read = iter(embed_queries(model, texts, self._prompt(model)))
+        rows = (mean_of(np.array([next(read) for _ in some]), some) for some in parts)
+        found = {text: known[text] for text in asked if text in known}
+        found |= dict(zip(fresh, rows, strict=True))
+        kept = {text: row for text, row in known.items() if text not in found} | found
+        self._queries = dict(list(kept.items())[-_KEPT:])
+        return np.stack([found[text] for text in asked])
 
     def batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Singles]]:
         """Encode in batches of one token length; yields ``(positions in texts, rows)``.
@@ -272,11 +287,7 @@ class SentenceEncoder:
         """
         self._asked = len(texts)
         model = self._load()
-        prompt = self._prompt(model) or ""
-        if self.chunks is None:
-            parts = [[Window(cut(model, text), 1)] for text in texts]
-        else:
-            parts = [windows(model, text, prompt) for text in texts]
+        parts = self._parts(model, texts)
         owner = [k for k, some in enumerate(parts) for _ in some]
         missing = [len(some) for some in parts]
         first = np.cumsum([0, *missing])
@@ -296,6 +307,13 @@ class SentenceEncoder:
                     ]
                     yield done, np.array(means)
                     progress.update(len(done))
+
+    def _parts(self, model: SentenceTransformer, texts: Sequence[str]) -> list[list[Window]]:
+        """Of each text what is read of it."""
+        if self.chunks is None:
+            return [[Window(cut(model, text), 1)] for text in texts]
+        prompt = self._prompt(model) or ""
+        return [windows(model, text, prompt) for text in texts]
 
     def _batches(self, texts: list[str]) -> Iterator[Batched]:
         """The rows of texts that are not too long, in batches of one length."""
@@ -337,7 +355,9 @@ class SentenceEncoder:
 
     def _load(self) -> SentenceTransformer:
         if self._loaded is None:
-            self._loaded = models.load(self._find(), self._spec())
+            with _loading:
+                if self._loaded is None:
+                    self._loaded = models.load(self._find(), self._spec())
         return self._loaded
 
     def _spec(self) -> models.ModelSpec:

@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
+from ..data.ids import as_column
 from ..errors import DataError
 from ..runtime.arguments import require_length, require_share
 from ..runtime.arrays import Floats, Rows
 from .interface import FittedModel
-from .ranking import basis, candidate_rows, diversified, lines, relevance, top_rows
-from .similar import require_item_tokens, to_text
+from .ranking import CELLS, basis, candidate_rows, diversified, lines, relevance, top_rows
+from .similar import require_item_tokens, to_texts
 from .where import Where
 
 _AND = r"(?:and|or)\b(?!\s+(?:its|his|her|their)\b)"  # "the mafia and its families" is one wish
@@ -27,12 +29,18 @@ _NEAREST = 0.75  # of the way from the median to the nearest: similar, whatever 
 _POOL = 20  # times n: how deep diversity may reach
 
 
+class Question(NamedTuple):
+    """A text, and the row of the user whose taste counts, if anybody's does."""
+
+    text: str
+    user: int | None = None
+
+
 @dataclass(frozen=True)
-class Question:
-    """How a question is to be answered; see :meth:`Serving.ask` for the fields."""
+class Listing:
+    """What lists of answers should be like; see :meth:`Serving.ask` for the fields."""
 
     n: int = 10
-    user: int | None = None
     weight: float = 0.75
     diversity: float = 0.0
 
@@ -60,72 +68,120 @@ class Wish(NamedTuple):
     least: float
 
 
+class Line(NamedTuple):
+    """A line of an answer: which question, which wish where it has several, and which item row."""
+
+    question: int
+    wish: str | None
+    item: int
+    score: float
+    similarity: float
+
+
 def ask(
     model: FittedModel,
-    text: str | Sequence[str],
-    question: Question,
-    candidates: Iterable[Hashable] | None,
-    where: Where | None,
-) -> pd.DataFrame:
-    """See :meth:`Serving.ask`."""
+    questions: Sequence[Question],
+    listing: Listing,
+    candidates: Iterable[Hashable] | None = None,
+    where: Where | None = None,
+) -> tuple[Rows, pd.DataFrame]:
+    """Answers to several questions: the position of the question of each line, and the lines.
+
+    See :meth:`Serving.ask`. Texts are encoded together, and users' tastes made together.
+    """
     require_item_tokens(model)
-    question.check()
-    allowed = candidate_rows(model, candidates, where)
-    taste = None
-    if question.user is not None:
-        every = np.arange(model.items.n_rows)
-        taste = relevance(model, np.array([question.user]), every, True)[0]
-        allowed = allowed[np.isfinite(taste[allowed])]
-    if isinstance(text, str) or text is None:
-        return _answer(model, text, question, allowed, taste)
-    texts = list(text)
-    if not texts:
+    listing.check()
+    if not questions:
         raise DataError("found no question; expected a text, or several")
-    answers = [_answer(model, each, question, allowed, taste) for each in texts]
-    for each, answer in zip(texts, answers, strict=True):
-        answer.insert(0, "question", each)
-    return pd.concat(answers, ignore_index=True)
+    allowed = candidate_rows(model, candidates, where)
+    size = max(1, CELLS // (_MOST * model.items.n_rows))
+    found: list[Line] = []
+    for start in range(0, len(questions), size):
+        some = questions[start : start + size]
+        wishes = wishes_in(model, [question.text for question in some])
+        for k, taste in enumerate(_tastes(model, some)):
+            found += _answer(model, start + k, wishes[k], listing, allowed, taste)
+    items = np.array([line.item for line in found], np.int64)
+    who = np.array([line.question for line in found], np.int64)
+    unknown = model.users.unknown
+    users = np.array([unknown if q.user is None else q.user for q in questions])[who]
+    columns: dict[str, Any] = {
+        "score": np.array([line.score for line in found], np.float64),
+        "similarity": np.array([line.similarity for line in found], np.float64),
+    }
+    if any(line.wish is not None for line in found):
+        columns["wish"] = as_column([line.wish for line in found])
+    frame = lines(model, users, items, columns)
+    if any(question.user is not None for question in questions):
+        known = {user: basis(model, user) for user in np.unique(users).tolist()}
+        frame = frame.assign(basis=[known[user] for user in users.tolist()])
+    return who, frame
+
+
+def _tastes(model: FittedModel, questions: Sequence[Question]) -> list[Floats | None]:
+    """Relevance of every item row to whoever asks, -inf for what was seen; None for nobody."""
+    users = list(dict.fromkeys(q.user for q in questions if q.user is not None))
+    if not users:
+        return [None] * len(questions)
+    tastes = relevance(model, np.array(users), np.arange(model.items.n_rows), True)
+    return [None if q.user is None else tastes[users.index(q.user)] for q in questions]
 
 
 def _answer(
-    model: FittedModel, text: str, question: Question, allowed: Rows, taste: Floats | None
-) -> pd.DataFrame:
-    wishes = wishes_in(model, text)
-    answers = [_ordered(model, wish, question, allowed, taste) for wish in wishes]
-    places = by_turns([rows.tolist() for rows, _ in answers], question.n)
-    items = np.array([item for _, item in places], np.int64)
-    scores = np.array([answers[k][1][item] for k, item in places])
-    columns: dict[str, Any] = {
-        "score": scores,
-        "similarity": np.array([wishes[k].near[item] for k, item in places]),
-    }
-    if len(wishes) > 1:
-        columns["wish"] = np.array([wishes[k].text for k, _ in places], object)
-    user = model.users.unknown if question.user is None else question.user
-    frame = lines(model, np.full(len(items), user), items, columns)
-    return frame if question.user is None else frame.assign(basis=basis(model, user))
+    model: FittedModel,
+    question: int,
+    wishes: list[Wish],
+    listing: Listing,
+    allowed: Rows,
+    taste: Floats | None,
+) -> list[Line]:
+    if taste is not None:
+        allowed = allowed[np.isfinite(taste[allowed])]
+    answers = [_ordered(model, wish, listing, allowed, taste) for wish in wishes]
+    places = by_turns([rows.tolist() for rows, _ in answers], listing.n)
+    names = [wish.text if len(wishes) > 1 else None for wish in wishes]
+    return [
+        Line(question, names[k], item, answers[k][1][item], wishes[k].near[item])
+        for k, item in places
+    ]
 
 
-def wishes_in(model: FittedModel, text: str) -> list[Wish]:
-    """The question as one wish; as several if it is a list of which no item is similar to all."""
-    parts: list[str] = []
+def wishes_in(model: FittedModel, texts: Sequence[str]) -> list[list[Wish]]:
+    """Each question as one wish; as several if it is a list of which no item is similar to all."""
+    parts = [_parts(text) for text in texts]
+    read = iter(_wishes(model, [part for some in parts for part in some]))
+    found = [[next(read) for _ in some] for some in parts]
+    whole = [k for k, wishes in enumerate(found) if len(wishes) > 1 and not _apart(wishes)]
+    for k, wish in zip(whole, _wishes(model, [texts[k] for k in whole]), strict=True):
+        found[k] = [wish]
+    return found
+
+
+def _parts(text: str) -> list[str]:
+    """What a list lists; the text itself, where it is none, or one too long."""
     if isinstance(text, str) and _LIST.search(text):
         parts = [part for part in _JOINS.split(text) if part.strip()]
-    if 1 < len(parts) <= _MOST:
-        wishes = [_wish(model, part) for part in parts]
-        every = np.all([wish.near >= wish.least for wish in wishes], axis=0)
-        if not every.any() and all(np.any(wish.near >= wish.least) for wish in wishes):
-            return wishes
-    return [_wish(model, text)]
+        if 1 < len(parts) <= _MOST:
+            return parts
+    return [text]
 
 
-def _wish(model: FittedModel, text: str) -> Wish:
-    near = to_text(model, text)
-    return Wish(text, near, least_similar(near[~np.isnan(near)]))
+def _apart(wishes: list[Wish]) -> bool:
+    """Whether each has its own items, and no item is similar to all."""
+    similar = np.array([wish.near >= wish.least for wish in wishes])
+    return bool(similar.any(axis=1).all() and not similar.all(axis=0).any())
 
 
-def least_similar(near: Floats) -> float:
-    """From where cosines with a question are more than chance.
+def _wishes(model: FittedModel, texts: Sequence[str]) -> list[Wish]:
+    if not texts:
+        return []
+    near = to_texts(model, texts)
+    bounds = least_similar(near[:, ~np.isnan(near).any(axis=0)])
+    return [Wish(*each) for each in zip(texts, near, bounds.tolist(), strict=True)]
+
+
+def least_similar(near: Floats) -> Floats:
+    """From where cosines with questions, shape (n, n_items), are more than chance, shape (n,).
 
     Most items have nothing to do with a question, and those below the median certainly have not:
     how far they lie below it says how far others lie above by chance. The bound is where a normal
@@ -134,21 +190,21 @@ def least_similar(near: Floats) -> float:
     question in common. Always above 0, and above the median.
 
     >>> noise = np.random.default_rng(0).normal(0.1, 0.05, 1000)
-    >>> float(np.round(least_similar(np.append(noise, [0.6, 0.7])), 2))
-    0.25
+    >>> np.round(least_similar(np.append(noise, [0.6, 0.7])[None]), 2)
+    array([0.25])
     """
-    from scipy.stats import norm
-
-    if len(near) == 0:
-        return np.inf
-    low, middle, best = np.quantile(near, [_ONE_SIDE, 0.5, 1.0])
-    chance = middle + (middle - low) * norm.isf(min(1 / len(near), 0.5))
-    bound = min(chance, middle + _NEAREST * (best - middle))
-    return float(max(bound, np.nextafter(max(middle, 0.0), 1)))
+    n = near.shape[1]
+    if n == 0:
+        return np.full(len(near), np.inf)
+    low, middle = np.quantile(near, [_ONE_SIDE, 0.5], axis=1)
+    chance = middle - (middle - low) * special.ndtri(min(1 / n, 0.5))
+    bound = np.minimum(chance, middle + _NEAREST * (near.max(axis=1) - middle))
+    out: Floats = np.maximum(bound, np.nextafter(np.maximum(middle, 0.0), 1))
+    return out
 
 
 def _ordered(
-    model: FittedModel, wish: Wish, question: Question, allowed: Rows, taste: Floats | None
+    model: FittedModel, wish: Wish, listing: Listing, allowed: Rows, taste: Floats | None
 ) -> tuple[Rows, Floats]:
     """Rows that are similar, best first, and the score of every row."""
     near = wish.near[allowed]
@@ -156,13 +212,13 @@ def _ordered(
     score = wish.near.copy()
     if taste is not None and len(allowed):
         best = float(score[allowed].max())
-        nearest = allowed[score[allowed] >= best - question.weight * (best - wish.least)]
+        nearest = allowed[score[allowed] >= best - listing.weight * (best - wish.least)]
         order = nearest[np.argsort(taste[nearest], kind="stable")]
         score[order] = 1 + np.arange(1, len(order) + 1) / len(order)
-    rows = allowed[top_rows(score[allowed], question.n * (_POOL if question.diversity else 1))]
-    if question.diversity and len(rows):
+    rows = allowed[top_rows(score[allowed], listing.n * (_POOL if listing.diversity else 1))]
+    if listing.diversity and len(rows):
         texts = text_vectors(model, rows)
-        rows = rows[diversified(score[rows], texts, question.n, question.diversity)]
+        rows = rows[diversified(score[rows], texts, listing.n, listing.diversity)]
     return rows, score
 
 

@@ -270,8 +270,14 @@ class Serving:
         """
         model = self.model_
         user = None if uid is None else int(model.users.rows([uid])[0])
-        wish = ask.Question(n, user, weight, diversity)
-        return ask.ask(model, text, wish, candidates, where)
+        several = not isinstance(text, str) and isinstance(text, Iterable)
+        texts: list[Any] = list(text) if several else [text]
+        questions = [ask.Question(each, user) for each in texts]
+        listing = ask.Listing(n, weight, diversity)
+        who, frame = ask.ask(model, questions, listing, candidates, where)
+        if several:
+            frame.insert(0, "question", as_column(texts).take(who).set_axis(frame.index))
+        return frame
 
     def similar_items(self, iid: Hashable, n: int = 10, by: str = "text") -> pd.DataFrame:
         """The items most like one.

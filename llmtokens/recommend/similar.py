@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,16 +36,17 @@ def require_item_tokens(model: FittedModel) -> LLMTokens:
     return model.item_tokens
 
 
-def to_text(model: FittedModel, text: str) -> Floats:
-    """Cosine of the text of every item row with a text; NaN where an item has none.
+def to_texts(model: FittedModel, texts: Sequence[str]) -> Floats:
+    """Cosine of the text of every item row with each of some, shape (n, n_item_rows); NaN where an
+    item has none.
 
     In the encoder's own space; among tokens where the table has no embeddings.
     """
     tokens = require_item_tokens(model)
     if tokens.embeddings is None:
-        return _by_row(model, cosines(tokens.vectors, tokens.query(text)))
-    near = (tokens.embeddings @ tokens.embed(text)).astype(np.float64)
-    return _by_row(model, np.where(tokens.embeddings.any(axis=1), near, np.nan))
+        near = [cosines(tokens.vectors, tokens.query(text)) for text in texts]
+        return _by_row(model, np.array(near).reshape(len(near), len(tokens)))
+    return _by_row(model, tokens.near(tokens.embed(texts)))
 
 
 def to_item(model: FittedModel, item: int) -> Floats:
@@ -57,9 +58,10 @@ def to_item(model: FittedModel, item: int) -> Floats:
 
 
 def _by_row(model: FittedModel, of_ids: Floats) -> Floats:
-    """What the ids of the table have, for every item row."""
+    """What the ids of the table have, the last axis, for every item row."""
     rows = model.text_rows
-    return np.where(rows >= 0, of_ids[rows], np.nan)
+    out: Floats = np.where(rows >= 0, of_ids[..., rows], np.nan)
+    return out
 
 
 def similar_items(model: FittedModel, iid: Hashable, n: int, by: str) -> pd.DataFrame:

@@ -6,124 +6,51 @@ import contextlib
 import json
 import os
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from importlib.resources import files
 from threading import Thread
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import pandas as pd
 
 from .. import __version__
 from ..algorithms.base import TokenAlgoBase
 from ..errors import LLMTokensError, MissingExtraError, ModelNotFoundError, StorageError
+from .answers import Asked, answers, columns_of, ends, lists, rows
 from .guard import Guard
 from .live import LiveModel
-from .together import Together
 
 try:
     from fastapi import Body, FastAPI, Query, Request
     from fastapi.exceptions import RequestValidationError
     from fastapi.responses import Response
-    from pydantic import BaseModel, Field, StrictInt, StrictStr
     from starlette.exceptions import HTTPException
+
+    from .forms import (
+        Diversity,
+        End,
+        Forgotten,
+        Given,
+        Id,
+        Item,
+        Learned,
+        Liking,
+        Line,
+        Model,
+        N,
+        Rated,
+        Refused,
+        User,
+        Where,
+        Why,
+    )
+    from .together import Together
 except ImportError as error:
     raise MissingExtraError(
         f"serving a model needs {error.name}: pip install 'llmtokens[serve]'"
     ) from error
 
 _SHOWN = 10  # different ratings up to which each is offered to those who rate
-
-Id = Annotated[
-    Annotated[StrictStr, Field(min_length=1, max_length=500)]
-    | Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)],
-    Field(description="A raw id, as a number or as it reads."),
-]
-User = Annotated[str, Query(min_length=1, max_length=500, description="Raw id, known or not.")]
-Item = Annotated[str, Query(min_length=1, max_length=500, description="Raw id.")]
-N = Annotated[int, Query(ge=1, le=1000, description="Length of the list.")]
-
-
-class Model(BaseModel):
-    """What is served."""
-
-    algorithm: str
-    version: str
-    users: int
-    items: int
-    scale: tuple[float, float]
-    ratings: list[float] = Field(description="What people may give: some values of the scale.")
-    implicit: bool = Field(description="Clicks only: ratings carry no opinion.")
-    asks: bool = Field(description="Whether it can be asked in words.")
-
-
-class Line(BaseModel):
-    """An item of a list; what the algorithm cannot say is left out."""
-
-    item: int | float | str
-    label: str | None = None
-    score: float | None = None
-    similarity: float | None = None
-    common: int | None = Field(None, description="How many have rated both.")
-    wish: str | None = Field(None, description="The one that it answers, where there are several.")
-    est: float | None = Field(None, description="The rating to be expected.")
-    std: float | None = None
-    basis: Literal["ratings", "text", "popular"] | None = None
-
-
-class Rated(BaseModel):
-    """What a user has rated."""
-
-    item: int | float | str
-    label: str | None = None
-    rating: float
-
-
-class Reason(Rated):
-    """A rating, and by how much the estimate would fall without it."""
-
-    influence: float | None = None
-    similarity: float | None = None
-
-
-class Why(BaseModel):
-    """Terms add up to the estimate."""
-
-    sentence: str
-    est: float
-    terms: dict[str, float]
-    basis: Literal["ratings", "text", "popular"]
-    rated: list[Reason]
-    nearest: list[Line]
-
-
-class Given(BaseModel):
-    """A rating, or without one a click, which counts as the median of all ratings."""
-
-    user: Id
-    item: Id
-    rating: float | None = Field(None, allow_inf_nan=False)
-
-
-class Learned(BaseModel):
-    """What was learned, and is on disk."""
-
-    user: int | float | str
-    item: int | float | str
-    rating: float
-    click: bool
-
-
-class Forgotten(BaseModel):
-    """How many ratings went."""
-
-    ratings: int
-
-
-class Refused(BaseModel):
-    """Why there is no answer: what was found, what was expected."""
-
-    error: str
-
 
 _ERRORS: dict[int | str, Any] = {
     422: {"model": Refused, "description": "The request is not one that can be answered."},
@@ -209,6 +136,8 @@ def _prepare(algo: TokenAlgoBase) -> None:
 
 
 def _add_answers(app: FastAPI, live: LiveModel) -> None:
+    recommended, answered = Together(partial(lists, live)), Together(partial(answers, live))
+
     @app.get("/model", response_model=Model)
     def model() -> Any:
         """What is served."""
@@ -228,42 +157,33 @@ def _add_answers(app: FastAPI, live: LiveModel) -> None:
                 "implicit": len(values) == 1 or not algo.model_.has_opinions,
                 "asks": algo.model_.item_tokens is not None
                 and algo.model_.item_tokens.encoder is not None,
+                "columns": columns_of(algo.model_),
             }
         )
-
-    def lists(common: Any, users: list[str]) -> list[Any]:
-        algo, (n, diversity, penalty) = live.algo, common
-        uids = [algo.users_.as_known(user) for user in users]
-        found = algo.recommend(
-            list(dict.fromkeys(uids)), n, diversity=diversity, popularity_penalty=penalty
-        )
-        of: dict[Any, list[Any]] = {uid: [] for uid in uids}
-        for line in _rows(found):
-            of[line.pop("user")].append(line)
-        return [of[uid] for uid in uids]
-
-    together = Together(lists)
 
     @app.get("/recommend", response_model=list[Line])
     async def recommend(
         user: User,
         n: N = 10,
-        diversity: Annotated[float, Query(ge=0, le=1)] = 0.0,
+        where: Where = None,
+        diversity: Diversity = 0.0,
         popularity_penalty: Annotated[float, Query(ge=-100, le=100)] = 0.0,
     ) -> Any:
         """The best items for a user, known or not."""
-        return _json(await together.answer((n, diversity, popularity_penalty), user))
+        how = Asked(n, where, diversity, popularity_penalty)
+        return _json(await recommended.answer(how, user))
 
     @app.get("/ask", response_model=list[Line])
-    def ask(
+    async def ask(
         text: Annotated[str, Query(min_length=1, max_length=2000, description="A wish, in words.")],
         user: Annotated[User | None, Query(description="Whose taste counts as well.")] = None,
         n: N = 10,
+        where: Where = None,
+        diversity: Diversity = 0.0,
     ) -> Any:
         """Items that fit a description in words."""
-        algo = live.algo
-        uid = None if user is None else algo.users_.as_known(user)
-        return _json(_rows(algo.ask(text, n, uid)))
+        how = Asked(n, where, diversity, known=user is not None)
+        return _json(await answered.answer(how, (text, user)))
 
     @app.get("/similar", response_model=list[Line])
     def similar(
@@ -275,7 +195,7 @@ def _add_answers(app: FastAPI, live: LiveModel) -> None:
     ) -> Any:
         """The items most like one."""
         algo = live.algo
-        return _json(_rows(algo.similar_items(algo.items_.as_known(item), n, by)))
+        return _json(rows(algo.similar_items(algo.items_.as_known(item), n, by)))
 
     @app.get("/explain", response_model=Why)
     def explain(user: User, item: Item, n: N = 5) -> Any:
@@ -288,15 +208,28 @@ def _add_answers(app: FastAPI, live: LiveModel) -> None:
                 "est": why.est,
                 "terms": why.terms,
                 "basis": why.basis,
-                "rated": _rows(why.rated.head(n)),
-                "nearest": _rows(why.nearest),
+                "rated": rows(why.rated.head(n)),
+                "nearest": rows(why.nearest),
             }
         )
+
+    @app.get("/portrait", response_model=list[Liking])
+    def portrait(user: User, n: N = 5) -> Any:
+        """What a user likes more, and less, than others do: labels, words and items."""
+        algo = live.algo
+        return _json(rows(algo.portrait(algo.users_.as_known(user), n)))
+
+    @app.get("/describe", response_model=list[End])
+    def describe(
+        k: Annotated[int, Query(ge=1, le=100, description="Entries.")] = 5, n: N = 5
+    ) -> Any:
+        """What the leading entries of the item tokens stand for."""
+        return _json(ends(live, k, n))
 
     @app.get("/ratings", response_model=list[Rated])
     def ratings(user: User) -> Any:
         """What is known of a user: all their ratings, the newest last."""
-        return _json(_rows(live.ratings_of(user)))
+        return _json(rows(live.ratings_of(user)))
 
 
 def _add_feedback(app: FastAPI, live: LiveModel) -> None:
@@ -355,12 +288,3 @@ def _json(content: Any, status: int = 200, headers: Any = None) -> Response:
     """ASCII, so that there is no text it cannot say."""
     text = json.dumps(content, allow_nan=False, separators=(",", ":"))
     return Response(text, status, headers, media_type="application/json")
-
-
-def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The lines of a frame; NaN, which JSON has not, as null."""
-    columns = {
-        str(name): [None if x != x else x for x in column.tolist()]
-        for name, column in frame.items()
-    }
-    return [dict(zip(columns, line, strict=True)) for line in zip(*columns.values(), strict=True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import socket
 from typing import Any
 
 from ..errors import DataError, MissingExtraError, StorageError
@@ -65,6 +66,7 @@ def serve(
         raise StorageError(
             f"could not listen on {host}:{port}; is another server there? Choose another port"
         ) from error
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a body does not wait for an ACK
     sock.listen()  # whoever comes from now on waits, and is answered
     name = f"[{host}]" if ":" in host else host
     print(f"http://{name}:{sock.getsockname()[1]}  (documentation at /docs; stop with Ctrl-C)",

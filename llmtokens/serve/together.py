@@ -36,11 +36,7 @@ class Together:
             common = self._waiting[0][0]
             chosen = [one for one in self._waiting if one[0] == common][:_MOST]
             self._waiting = [one for one in self._waiting if one not in chosen]
-            answers: list[Any]
-            try:
-                answers = await asyncio.to_thread(self._call, common, [own for _, own, _ in chosen])
-            except Exception as error:  # whatever it is, it is the callers'
-                answers = [error] * len(chosen)
+            answers = await asyncio.to_thread(self._answers, common, [own for _, own, _ in chosen])
             for (_, _, future), answer in zip(chosen, answers, strict=True):
                 if future.cancelled():  # the client has gone
                     continue
@@ -49,3 +45,12 @@ class Together:
                 else:
                     future.set_result(answer)
         self._work = None
+
+    def _answers(self, common: Any, own: list[Any]) -> list[Any]:
+        """Answers or errors; of calls that fail together, each fails or not by itself."""
+        try:
+            return self._call(common, own)
+        except Exception as error:
+            if len(own) == 1:
+                return [error]
+        return [answer for each in own for answer in self._answers(common, [each])]

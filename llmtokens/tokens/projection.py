@@ -202,21 +202,22 @@ class Projection:
             made.get((id(frame), block)) for block, frame in zip(self.blocks, frames, strict=True)
         ]
 
-    def said(self, text: str) -> list[Features | None]:
-        """What the text blocks say where one text takes the place of all templates."""
-        if not isinstance(text, str) or not text.strip():
-            raise DataError(f"found {text!r:.60}; expected a text with something in it")
+    def said(self, texts: Sequence[str]) -> list[Features | None]:
+        """What the text blocks say where each of some texts takes the place of all templates."""
+        for text in texts:
+            if not isinstance(text, str) or not text.strip():
+                raise DataError(f"found {text!r:.60}; expected a text with something in it")
         if not self.text_blocks:
             raise DataError(
                 "these tokens were made without text, so no text can be compared; expected tokens "
                 "of from_frame or from_texts"
             )
         said = {
-            block: _row(_encoder(block, self.encoders, width), text.strip())
+            block: _queries(_encoder(block, self.encoders, width), [x.strip() for x in texts])
             for block, width in set(zip(self.blocks, self.widths, strict=True))
             if isinstance(block, TextBlock)
         }
-        known = np.ones(1, bool)
+        known = np.ones(len(texts), bool)
         return [(said[b], known) if b in said else None for b in self.blocks]
 
     def embeddings(
@@ -387,10 +388,9 @@ def _encoder(block: TextBlock, encoders: Encoders, width: int | None) -> Encoder
     return encoder
 
 
-def _row(encoder: Encoder, text: str) -> Floats:
-    """One text, by the encoder's short way for it where it has one."""
-    quick = getattr(encoder, "encode_query", None)
-    return np.asarray(encoder.encode([text]) if quick is None else quick(text), np.float64)
+def _queries(encoder: Encoder, texts: list[str]) -> Floats:
+    """A few texts, by the encoder's short way for them where it has one."""
+    return np.asarray(getattr(encoder, "encode_query", encoder.encode)(texts), np.float64)
 
 
 @lru_cache(maxsize=4)

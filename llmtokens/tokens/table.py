@@ -33,6 +33,7 @@ from .blocks import (
 from .describe import describe
 from .history import History
 from .labels import as_text, require_separator
+from .near import near_to
 from .projection import Projection
 from .words import Words
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from ..encode import Encoder
 
 _ID_COLUMNS = ("item", "user", "id")
+_ROOM = 1 << 26  # entries of embeddings that are held in single precision, too, once asked: 256 MB
 _LABEL_COLUMNS = ("title", "name")
 _LAYOUT = {
     "vectors": Array(("ids", "dims")),
@@ -582,10 +584,11 @@ class LLMTokens:
         ModelNotFoundError
             If the text encoder is not at hand.
         """
-        return self.projection.tokens(self.projection.said(text))[0]
+        return self.projection.tokens(self.projection.said([text]))[0]
 
-    def embed(self, text: str) -> Singles:
-        """A text in the encoder's own space, at norm 1, shape (dim,): to compare with embeddings.
+    def embed(self, text: str | Sequence[str]) -> Singles:
+        """A text in the encoder's own space, at norm 1, shape (dim,), to compare with embeddings;
+        several texts, encoded together, shape (n, dim).
 
         Raises
         ------
@@ -602,10 +605,12 @@ class LLMTokens:
         >>> (tokens.embeddings @ tokens.embed("a love letter")).argmax()
         np.int64(1)
         """
+        one = isinstance(text, str) or not isinstance(text, Iterable)
+        texts: Any = [text] if one else list(text)
         words = self.projection.of_text("{text}")
-        row = words.embeddings(words.said(text), np.float32)
-        assert row is not None  # there is one text encoder
-        return row[0]
+        rows = words.embeddings(words.said(texts), np.float32)
+        assert rows is not None  # there is one text encoder
+        return rows[0] if one else rows
 
     def similar(self, raw_id: Hashable, n: int = 10) -> pd.DataFrame:
         """The ids whose texts are nearest to that of one id.
@@ -659,9 +664,21 @@ class LLMTokens:
         vector, row = self[raw_id], self._index.row(raw_id)
         if self.embeddings is None:
             return cosines(self.vectors, vector)
-        some = np.asarray(self.embeddings.any(axis=1))
-        near = self.embeddings @ self.embeddings[row].astype(np.float32)
-        return np.where(some & some[row], near.astype(np.float64), np.nan)
+        return self.near(self.embeddings[[row]].astype(np.float32))[0]
+
+    def near(self, texts: Singles) -> Floats:
+        """Cosine of the text of every id with each of some in the encoder's space, (k, n).
+
+        NaN where either has none; what is said of one of the k does not depend on the others.
+        """
+        return near_to(self._singles, texts)
+
+    @cached_property
+    def _singles(self) -> NDArray[Any]:
+        """Embeddings as they are multiplied, where there is room for them."""
+        assert self.embeddings is not None
+        room = self.embeddings.size <= _ROOM
+        return self.embeddings.astype(np.float32) if room else self.embeddings
 
     def describe(self, k: int = 5, n: int = 5, texts: Sequence[str] | None = None) -> pd.DataFrame:
         """What the ``k`` leading entries of tokens stand for.
@@ -791,7 +808,7 @@ class LLMTokens:
     def _features(self, content: Any) -> list[Features | None]:
         projection = self.projection
         if isinstance(content, str):
-            return projection.said(content)
+            return projection.said([content])
         columns = projection.columns
         if isinstance(content, Mapping) or (isinstance(content, pd.Series) and columns):
             named = content.keys()

@@ -87,7 +87,8 @@ class FactoredItems:
     def scores(self, rows: Any) -> Singles:
         """``X B`` for rows of X (sparse), shape (n, n_items)."""
         near = (rows @ self.rows.T).toarray()
-        out = self._values(np.hstack([near, rows @ self.factor]) @ self.inner)
+        some = np.unique(rows.indices)  # SciPy copies the whole of what is not in one piece
+        out = self._values(np.hstack([near, rows[:, some] @ self.factor[some]]) @ self.inner)
         seen = rows.tocoo()
         out[seen.row, seen.col] -= seen.data * self.own_weight[seen.col]
         out /= self.precision
@@ -103,10 +104,10 @@ class FactoredItems:
     def _values(self, near: Singles) -> Singles:
         """``near V'``, shape (n, n_items)."""
         n_users = self.rows.shape[0]
-        out: Singles = near[:, n_users:] @ self.factor.T
+        out: Singles = self.factor @ near[:, n_users:].T
         if n_users:
-            out += (self.rows.T @ near[:, :n_users].T).T
-        return out
+            out += self.rows.T @ near[:, :n_users].T
+        return out.T
 
 
 Items = DenseItems | FactoredItems
