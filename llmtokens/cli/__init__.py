@@ -11,6 +11,7 @@ from .. import __version__
 from ..errors import LLMTokensError, LLMTokensWarning
 from .commands import ask, benchmark, embed, explain, fit, predict, recommend, serve, similar
 from .output import plain
+from .portraits import describe, portrait
 
 app = typer.Typer(
     name="llmtokens",
@@ -39,7 +40,9 @@ def _options(
     _state["debug"] = debug
 
 
-for command in (embed, fit, predict, recommend, ask, similar, explain, serve, benchmark):
+for command in (
+    embed, describe, fit, predict, recommend, ask, similar, explain, portrait, serve, benchmark,
+):  # fmt: skip
     app.command()(command)
 
 

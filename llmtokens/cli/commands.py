@@ -346,13 +346,13 @@ def similar(
 
     Example: llmtokens similar model.safetensors 318 --by ratings
     """
-    from .fitted import open_model, raw_id
+    from .fitted import open_model
 
     algo = open_model(model)
     if users:
-        found = algo.similar_users(raw_id(algo.users_, id), n, by or "ratings")
+        found = algo.similar_users(algo.users_.as_known(id), n, by or "ratings")
     else:
-        found = algo.similar_items(raw_id(algo.items_, id), n, by or "text")
+        found = algo.similar_items(algo.items_.as_known(id), n, by or "text")
     show(found, json, f"Most like {'user' if users else 'item'} {id}")
 
 
