@@ -176,9 +176,9 @@ def serving() -> str:
 def http() -> str:
     """What a client waits for a served model."""
     found = results("serving")
-    cores = f"{found['machine']['cores']} cores"
+    where = f"{found['machine']['cores']} cores, load {found['load'][0]:.0f} before"
     lines = [
-        f"| 16 clients at once, {cores}, ms | half within | 95 of 100 within | CPU of the server |",
+        f"| 16 clients at once, {where}; ms | half within | 95 of 100 within | CPU of the server |",
         "| --- |" + " ---: |" * 3,
     ]
     for name in ("LLMTokensSVD", "LLMTokensEASE"):

@@ -150,6 +150,25 @@ def test_ask_finds_an_item_by_its_words(folder):
     assert wanted["item"] in [row["item"] for row in rows]
 
 
+def test_a_portrait_and_what_tokens_say_are_those_of_the_library(folder):
+    run(
+        *("fit", "ratings.csv", "--user", "userId", "--item", "movieId", "-o", "ease.safetensors"),
+        *("--tokens", "tokens.safetensors", "--algo", "LLMTokensEASE"),
+        cwd=folder,
+    )
+    algo = llmtokens.load(folder / "ease.safetensors")
+    lines = json.loads(run("portrait", "ease.safetensors", 1, "-n", 2, "--json", cwd=folder))
+    assert [line["name"] for line in lines] == algo.portrait(1, 2)["name"].tolist() != []
+    known = algo.item_tokens.describe(2, 3)
+    for name in ("ease.safetensors", "tokens.safetensors"):
+        ends = json.loads(run("describe", name, "--dims", 2, "-n", 3, "--json", cwd=folder))
+        assert [end["items"] for end in ends] == known["items"].tolist()
+    shown = run("portrait", "ease.safetensors", 1, "-n", 2, cwd=folder)
+    assert "item: liked more than by others" in shown
+    assert "says nothing" in run("portrait", "model.safetensors", 1, cwd=folder)
+    assert "of all variance: " in run("describe", "tokens.safetensors", cwd=folder)
+
+
 def test_similar_items_and_users_are_found_by_text_and_by_ratings(folder):
     rows = json.loads(run("similar", "model.safetensors", 5, "-n", 3, "--json", cwd=folder))
     assert len(rows) == 3

@@ -9,7 +9,7 @@ import typer
 
 from ..errors import DataError, FileFormatError
 from .commands import Json, Model, User
-from .output import show
+from .output import echo, show
 
 if TYPE_CHECKING:
     from ..tokens import LLMTokens
@@ -31,6 +31,10 @@ def portrait(model: Model, user: User, n: Ends = 5, json: Json = False) -> None:
     found = algo.portrait(algo.users_.as_known(user), n)
     if json:
         show(found, True)
+        return
+    echo(f"What user {user} likes more, and less, than others do, by {type(algo).__name__}")
+    if found.empty:
+        echo("Nothing: to this model content says nothing about this user.")
         return
     found = found.dropna(axis="columns", how="all")  # algorithms without a posterior have no std
     for kind, lines in found.groupby("kind", sort=False):

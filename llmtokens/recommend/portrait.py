@@ -64,7 +64,8 @@ def _of_words(words: Words, taste: Floats, rated: Any, n: int) -> pd.DataFrame:
 
 def _of_items(model: FittedModel, at: Rows, taste: Floats, rated: Any, n: int) -> pd.DataFrame:
     liking = taste.mean(axis=1)
-    rows = _ends(liking, np.arange(len(at)), n)
+    some = np.arange(len(at)) if liking.std() > _ROUNDING else np.empty(0, np.int64)
+    rows = _ends(liking, some, n)
     tokens = model.item_tokens
     assert tokens is not None
     of_table = model.text_rows[at[rows]].tolist()
