@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 from collections.abc import AsyncIterator, Callable
-from functools import partial
 from importlib.resources import files
 from threading import Thread
 from typing import Annotated, Any, Literal
@@ -16,7 +15,7 @@ import numpy as np
 from .. import __version__
 from ..algorithms.base import TokenAlgoBase
 from ..errors import LLMTokensError, MissingExtraError, ModelNotFoundError, StorageError
-from .answers import Asked, answers, columns_of, ends, lists, rows
+from .answers import Answers, Asked, rows
 from .guard import Guard
 from .live import LiveModel
 
@@ -136,7 +135,8 @@ def _prepare(algo: TokenAlgoBase) -> None:
 
 
 def _add_answers(app: FastAPI, live: LiveModel) -> None:
-    recommended, answered = Together(partial(lists, live)), Together(partial(answers, live))
+    said = Answers(live)
+    recommended, answered = Together(said.lists), Together(said.answers)
 
     @app.get("/model", response_model=Model)
     def model() -> Any:
@@ -157,7 +157,7 @@ def _add_answers(app: FastAPI, live: LiveModel) -> None:
                 "implicit": len(values) == 1 or not algo.model_.has_opinions,
                 "asks": algo.model_.item_tokens is not None
                 and algo.model_.item_tokens.encoder is not None,
-                "columns": columns_of(algo.model_),
+                "columns": said.columns(),
             }
         )
 
@@ -224,7 +224,7 @@ def _add_answers(app: FastAPI, live: LiveModel) -> None:
         k: Annotated[int, Query(ge=1, le=100, description="Entries.")] = 5, n: N = 5
     ) -> Any:
         """What the leading entries of the item tokens stand for."""
-        return _json(ends(live, k, n))
+        return _json(said.ends(k, n))
 
     @app.get("/ratings", response_model=list[Rated])
     def ratings(user: User) -> Any:
