@@ -53,8 +53,9 @@ class LLMTokensBPMF(TokenAlgoBase):
       centred and damped; :math:`s_u`: the user's token and what text the user's items have.
     - :math:`m \sim N(0, \Lambda^{-1})`; :math:`\Lambda`: half-t on standard deviations, 2 degrees
       of freedom, scale 1 (Huang & Wand 2013).
-    - B, C, G: Gaussian, precision :math:`\lambda \Lambda`; :math:`\lambda` of B and G log-uniform
-      on .1 to 1e7, with B and G integrated out when it is drawn; that of C Gamma(1, 1). Moves that
+    - B, C, G: Gaussian, precision :math:`\lambda \Lambda`; :math:`\lambda` of B and of either
+      part of G log-uniform on .1 to 1e7, with B and that part of G integrated out when it is
+      drawn; that of C Gamma(1, 1). Moves that
       scale B, users' weights on content, and users' factors, as wholes (Liu & Sabatti 2000; Yu &
       Meng 2011) let useless tokens and factors fade.
     - :math:`\alpha_u \sim Gamma(a, b)`, :math:`\alpha_i \sim Gamma(a', a')`, shapes log-uniform
