@@ -194,6 +194,17 @@ def test_the_bare_import_is_as_light_as_surprise():
     assert {name.split(".")[0] for name in out.stdout.split()} <= {"llmtokens"}
 
 
+def test_type_checkers_know_every_public_name():
+    stub = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8"))
+    found = {
+        name.asname: node.module
+        for node in ast.walk(stub)
+        if isinstance(node, ast.ImportFrom)
+        for name in node.names
+    }
+    assert found == llmtokens._PUBLIC
+
+
 def test_every_public_name_can_be_imported():
     for name in llmtokens.__all__:
         assert getattr(llmtokens, name) is not None

@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import repeat
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from surprise import AlgoBase, Prediction, Trainset
@@ -125,7 +125,7 @@ class TokenAlgoBase(Serving, AlgoBase):
 
     # -- Surprise's interface ------------------------------------------------------------------
 
-    def fit(self, trainset: Trainset) -> TokenAlgoBase:
+    def fit(self, trainset: Trainset) -> Self:
         """Learn from a trainset.
 
         In Surprise's ``cross_validate`` and searches a fit that diverges, because one of many
