@@ -397,3 +397,23 @@ def test_numbers_of_many_digits_are_read_to_the_last_bit(tmp_path: Path) -> None
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert load_ratings(path).ratings["rating"].tolist() == [0.12345678901234567, 4.1]
+
+
+def test_quotes_with_rows_between_them_do_not_swallow_these_in_silence(tmp_path: Path) -> None:
+    path = tmp_path / "comments.csv"
+    rows = '",1,1,3,10\nHeat,1,2,4,11\nfine, good,1,3,4,12\n",1,4,2,13\n'
+    path.write_text("comment,user,item,rating,timestamp\n" + rows)
+    with pytest.warns(LLMTokensWarning, match="ends in line 5 and holds what looks like rows"):
+        load_ratings(path)
+    path.write_text('item,title,plot\n1,A,"one, two\nthree, four\nfive"\n2,B,"x"\n')
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load_items(path)["plot"][0] == "one, two\nthree, four\nfive"
+
+
+def test_spaces_that_always_follow_a_comma_are_no_separators(tmp_path: Path) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text("1, Heat, Crime, \n2, Emma, Drama, \n, , , \n")
+    found = load_items(path, header=["item", "title", "genres", "year"])
+    assert found["item"].tolist() == [1, 2]
+    assert found["title"].tolist() == ["Heat", "Emma"]

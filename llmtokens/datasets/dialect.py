@@ -20,6 +20,7 @@ quotes
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import re
 import warnings
@@ -378,6 +379,10 @@ def _separator(lines: list[str]) -> str:
         counts.pop(1, None)
         shares[sep] = max(counts.values(), default=0) / len(lines)
     best = max(shares, key=lambda sep: shares[sep])
+    if best == " ":  # spaces that always follow something else are beside the separator
+        for sep in _SEPARATORS:
+            if sep != " " and all(x.count(" ") == x.count(sep + " ") for x in lines):
+                return sep
     return best if shares[best] > 0.5 else ","
 
 
@@ -540,6 +545,7 @@ def _quoting(
                 "the next line; if the quote is a part of the text, write the file with another "
                 "separator or without quotes; if the cell has several lines, join them"
             )
+        _warn_of_rows_in_cells(data, sep, start, width, source)
         _warn_of_backslashes(data, start, source)
         return Quoting.DOUBLED, quoted
     if quoted.fits:
@@ -564,6 +570,31 @@ def _quoting(
             "where it ends; write a quote inside a quoted cell twice, or take the mark away"
         )
     return Quoting.DOUBLED, quoted
+
+
+def _warn_of_rows_in_cells(data: bytes, sep: str, start: int, width: int, source: str) -> None:
+    """Say it where lines inside quotes look like rows: two stray quotes have others between."""
+    lines = data[start:].decode("utf-8", "replace").splitlines(keepends=True)
+    rows, before = csv.reader(lines, delimiter=sep), data.count(b"\n", 0, start)
+    with contextlib.suppress(csv.Error):  # of a cell that is longer than the module reads
+        for row in rows:
+            for k, cell in enumerate(row):
+                first, *inner = (line.split(sep) for line in cell.split("\n")[:-1] or [""])
+                ends = len(first) == width - k and k + 1 < width and any(map(_is_number, first))
+                if ends or any(len(x) == width and any(map(_is_number, x)) for x in inner):
+                    warnings.warn(
+                        f"{source}: a quote opens a cell that ends in line "
+                        f"{before + rows.line_num} and holds what looks like rows of the table; if "
+                        "quotes are parts of texts, write the file without quotes around cells, or "
+                        "each of them twice in a cell in quotes",
+                        LLMTokensWarning,
+                        stacklevel=3,
+                    )
+                    return
+
+
+def _is_number(cell: str) -> bool:
+    return bool(_NUMBER.fullmatch(cell.strip()))
 
 
 def _warn_of_backslashes(data: bytes, start: int, source: str) -> None:
