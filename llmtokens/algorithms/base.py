@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import gc
+import inspect
 import re
 import sys
 import warnings
@@ -25,6 +27,11 @@ from ..runtime.locks import writing
 from ..runtime.threads import one_blas_thread
 from ..tokens import LLMTokens
 
+_REDUCTIONS = {
+    f"{side}__{name}": (side, name)
+    for side in ("item_tokens", "user_tokens")
+    for name in ("n_components", "whiten")
+}
 _TOO_LARGE = re.compile("array is too big|Maximum allowed dimension")  # as numpy says it
 
 
@@ -36,6 +43,34 @@ def fitted(read: Callable[[Any], Any]) -> Any:
             raise AttributeError("what is read from the fitted model cannot be set; call fit")
 
     return property(lambda algo: read(algo.model_), set_)
+
+
+def _with_reductions(init: Callable[..., None]) -> Callable[..., None]:
+    """A constructor that hands tokens over as `LLMTokens.reduced` makes them."""
+    takes = inspect.signature(init)
+
+    @functools.wraps(init)
+    def init_with(self: Any, *args: Any, **given: Any) -> None:
+        asked = {name: given.pop(name) for name in list(given)
+                 if "__" in name and name not in takes.parameters}  # fmt: skip
+        if unknown := asked.keys() - _REDUCTIONS.keys():
+            raise DataError(
+                f"found the parameters {sample(sorted(unknown))}; expected one of "
+                f"{sample(_REDUCTIONS)}"
+            )
+        bound = takes.bind(self, *args, **given)
+        for side in {_REDUCTIONS[name][0] for name in asked}:
+            settings = {_REDUCTIONS[x][1]: asked[x] for x in asked if _REDUCTIONS[x][0] == side}
+            tokens = bound.arguments.get(side)
+            if not isinstance(tokens, LLMTokens):
+                raise DataError(
+                    f"found {sample(f'{side}__{name}' for name in settings)} and {side} of type "
+                    f"{type(tokens).__name__}; expected LLMTokens, to make shorter"
+                )
+            bound.arguments[side] = tokens.reduced(**settings)
+        init(*bound.args, **bound.kwargs)
+
+    return init_with
 
 
 class TokenAlgoBase(Serving, AlgoBase):
@@ -66,6 +101,12 @@ class TokenAlgoBase(Serving, AlgoBase):
         super().__init__()
         self.item_tokens = item_tokens
         self.user_tokens = user_tokens
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Constructors take ``item_tokens__n_components`` and the like, as searches give them."""
+        super().__init_subclass__(**options)
+        if "__init__" in vars(cls):
+            cls.__init__ = _with_reductions(cls.__init__)  # type: ignore[method-assign]
 
     # -- for subclasses ------------------------------------------------------------------------
 

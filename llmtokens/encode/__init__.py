@@ -1,8 +1,9 @@
-"""Text encoders: sentence-transformers, static tables, hashing without weights; their cache."""
+"""Encoders: sentence-transformers, static tables, hashing without weights, images; their cache."""
 
 from .base import Encoder, cached, check_texts
 from .cache import EmbeddingCache
 from .hashing import HashingEncoder
+from .image import ImageEncoder
 from .sentence import SentenceEncoder, restore_encoder
 from .static import StaticEncoder
 
@@ -10,6 +11,7 @@ __all__ = [
     "EmbeddingCache",
     "Encoder",
     "HashingEncoder",
+    "ImageEncoder",
     "SentenceEncoder",
     "StaticEncoder",
     "cached",

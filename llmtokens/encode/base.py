@@ -91,10 +91,18 @@ def cached(encoder: Encoder, texts: Sequence[str], cache: EmbeddingCache | None 
     texts = check_texts(texts)
     if not texts:
         return cached(encoder, [""], cache)[:0]
-    position: dict[str, int] = {}
-    inverse = [position.setdefault(text, len(position)) for text in texts]
-    distinct = list(position)
-    keys = [hashlib.sha256(text.encode()).digest() for text in distinct]
+    return by_key(encoder, texts, [hashlib.sha256(text.encode()).digest() for text in texts], cache)
+
+
+def by_key(
+    encoder: Encoder, given: Sequence[str], keys: Sequence[bytes], cache: EmbeddingCache | None
+) -> Singles:
+    """:func:`cached` of texts, or of paths of images, that are known by these digests."""
+    position: dict[bytes, int] = {}
+    inverse = [position.setdefault(key, len(position)) for key in keys]
+    one_of = dict(zip(keys, given, strict=True))
+    keys = list(position)
+    distinct = [one_of[key] for key in keys]
     label = f"{encoder.name}@{encoder.revision}"
     known = cache.read(label, keys) if cache else {}
     todo = [k for k, key in enumerate(keys) if key not in known]
@@ -106,7 +114,8 @@ def cached(encoder: Encoder, texts: Sequence[str], cache: EmbeddingCache | None 
     if len({row.size for row in known.values()}) > 1:
         if cache is None:
             raise DataError(f"{encoder.name} gave rows of different lengths")
-        return cached(encoder, texts)  # the cache holds rows of another width: not ours
+        rows = by_key(encoder, distinct, keys, None)  # those in the cache are not ours
+        return rows[inverse]
     return np.stack([known[key] for key in keys])[inverse]
 
 

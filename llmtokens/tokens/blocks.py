@@ -1,4 +1,4 @@
-"""The parts a token is made of: text, categories, numbers, and ready-made embeddings.
+"""The parts a token is made of: text, images, categories, numbers, and ready-made embeddings.
 
 A block turns the rows of a frame into a numeric array and can do so again for new rows; what it
 learned (vocabulary, knots) is in its ``spec``, plain data that a file can hold.
@@ -73,6 +73,24 @@ class TextBlock:
         out = np.zeros((len(texts), vectors.shape[1]), np.float32)
         out[present] = vectors
         return out, present
+
+
+@dataclass(frozen=True)
+class ImageBlock:
+    """A column of paths of images; an empty cell is no image."""
+
+    column: str
+    encoder: str
+    revision: str
+
+    def features(self, frame: pd.DataFrame, encoder: Encoder) -> Features:
+        require_columns(frame, [self.column])
+        paths = [as_text(value) for value in frame[self.column]]
+        present = np.array([bool(path) for path in paths], bool)
+        try:
+            return encoder.encode(paths), present  # zeros where there is no path
+        except DataError as error:
+            raise DataError(f"in column {self.column!r}, {error}") from error
 
 
 @dataclass(frozen=True)
@@ -175,10 +193,14 @@ class EmbeddingBlock:
         return array, np.ones(len(array), bool)
 
 
-Block = TextBlock | CategoryBlock | NumberBlock | EmbeddingBlock
+Block = TextBlock | ImageBlock | CategoryBlock | NumberBlock | EmbeddingBlock
 BLOCKS: dict[str, type[Block]] = {
-    "text": TextBlock, "category": CategoryBlock, "number": NumberBlock, "embedding": EmbeddingBlock
-}  # fmt: skip
+    "text": TextBlock,
+    "image": ImageBlock,
+    "category": CategoryBlock,
+    "number": NumberBlock,
+    "embedding": EmbeddingBlock,
+}
 
 
 def restore_block(spec: Any, width: int) -> Block:
@@ -208,6 +230,8 @@ def restore_block(spec: Any, width: int) -> Block:
         case TextBlock(str(), str(), str()):
             with contextlib.suppress(DataError):
                 right = bool(fields(block.template))
+        case ImageBlock(str(), str(), str()):
+            right = True
         case CategoryBlock(str(), tuple(), str()):
             right = all(isinstance(x, str) for x in block.vocabulary)
             right &= len(block.vocabulary) == width

@@ -12,7 +12,7 @@ from ..data.ids import as_column
 from ..errors import DataError
 from ..runtime.arguments import require_length
 from ..runtime.arrays import Floats, Singles
-from .blocks import CategoryBlock, EmbeddingBlock, Features, NumberBlock, TextBlock
+from .blocks import CategoryBlock, EmbeddingBlock, Features, ImageBlock, NumberBlock, TextBlock
 from .projection import Projection
 from .words import Words
 
@@ -71,7 +71,7 @@ def shares(
             rest = rest - made
             name = f"{block.column} share"
             found[name] = found.get(name, 0.0) + _covariance(made, leading)
-    kinds = {TextBlock: "text", EmbeddingBlock: "embeddings"}
+    kinds = {TextBlock: "text", ImageBlock: "image", EmbeddingBlock: "embeddings"}
     others = [name for kind, name in kinds.items()
               if any(isinstance(block, kind) for block in projection.blocks)]  # fmt: skip
     if others:

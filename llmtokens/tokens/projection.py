@@ -23,7 +23,9 @@ from .blocks import (
     BLOCKS,
     Block,
     CategoryBlock,
+    EmbeddingBlock,
     Features,
+    ImageBlock,
     NumberBlock,
     TextBlock,
     fields,
@@ -52,6 +54,7 @@ class Projection:
     components: Floats
     explained_variance_ratio: Floats
     encoders: Encoders = field(default_factory=dict, repr=False)
+    whiten: float = 0.0  # the power that is folded into the components
 
     @classmethod
     def fit(
@@ -80,6 +83,7 @@ class Projection:
             components=reducer.components_ * np.repeat(scales, widths),
             explained_variance_ratio=reducer.explained_variance_ratio_,
             encoders=dict(encoders),
+            whiten=whiten,
         )
         return projection, list(features)
 
@@ -109,8 +113,26 @@ class Projection:
             ),
             explained_variance_ratio=reducer.explained_variance_ratio_,
             encoders={key: e for part in parts for key, e in part.encoders.items()},
+            whiten=whiten,
         )
         return projection, (stacked @ reducer.components_.T).astype(np.float32)
+
+    def reduced(self, n_components: int, whiten: float) -> tuple[Projection, Floats]:
+        """That to the leading axes, whitened anew, and the factor of each entry of a token.
+
+        Principal axes are nested, so that nothing has to be encoded or decomposed again.
+        """
+        from .reducer import whitening
+
+        shares = self.explained_variance_ratio[:n_components]
+        factors = whitening(shares, whiten) / np.maximum(whitening(shares, self.whiten), 1e-300)
+        made = replace(
+            self,
+            components=self.components[:n_components] * factors[:, None],
+            explained_variance_ratio=shares,
+            whiten=whiten,
+        )
+        return made, factors
 
     @property
     def columns(self) -> list[str]:
@@ -119,7 +141,7 @@ class Projection:
         for block in self.blocks:
             if isinstance(block, TextBlock):
                 names += fields(block.template)
-            elif isinstance(block, (CategoryBlock, NumberBlock)):
+            elif isinstance(block, (ImageBlock, CategoryBlock, NumberBlock)):
                 names.append(block.column)
         return list(dict.fromkeys(names))
 
@@ -274,7 +296,12 @@ class Projection:
         """JSON-able description, and arrays by name."""
         kinds = {cls: kind for kind, cls in BLOCKS.items()}
         specs = [{"kind": kinds[type(block)], **asdict(block)} for block in self.blocks]
-        payload = {"blocks": specs, "widths": list(self.widths), "groups": list(self.groups)}
+        payload: dict[str, Any] = {
+            "blocks": specs,
+            "widths": list(self.widths),
+            "groups": list(self.groups),
+        }
+        payload |= {"whiten": self.whiten} if self.whiten else {}
         names = ("mean", "components", "explained_variance_ratio")
         return payload, {name: getattr(self, name) for name in names}
 
@@ -292,6 +319,9 @@ class Projection:
         specs: Any = payload.get("blocks")
         widths: Any = payload.get("widths")
         groups: Any = payload.get("groups")
+        whiten: Any = payload.get("whiten", 0.0)
+        if not (isinstance(whiten, (int, float)) and 0 <= whiten <= 1):
+            raise FileFormatError(f"found whiten={whiten!r:.60}; expected a number from 0 to 1")
         if not isinstance(specs, list):
             raise FileFormatError(f"found blocks {specs!r:.60}; expected a list")
         for numbers, total in ((widths, len(arrays["mean"])), (groups, len(specs))):
@@ -311,6 +341,7 @@ class Projection:
             components=arrays["components"],
             explained_variance_ratio=arrays["explained_variance_ratio"],
             encoders=encoders,
+            whiten=float(whiten),
         )
 
 
@@ -365,16 +396,16 @@ def _as_frame(data: Any) -> Any:
 
 
 def _features(block: Block, data: Any, encoders: Encoders, width: int | None = None) -> Features:
-    wants_frame = isinstance(block, (TextBlock, CategoryBlock, NumberBlock))
+    wants_frame = not isinstance(block, EmbeddingBlock)
     if wants_frame != isinstance(data, pd.DataFrame):
         expected = "a DataFrame (or texts)" if wants_frame else "an array of embeddings"
         raise DataError(f"found {type(data).__name__}; these tokens were made from {expected}")
-    if isinstance(block, TextBlock):
+    if isinstance(block, (TextBlock, ImageBlock)):
         return block.features(data, _encoder(block, encoders, width))
     return block.features(data)
 
 
-def _encoder(block: TextBlock, encoders: Encoders, width: int | None) -> Encoder:
+def _encoder(block: TextBlock | ImageBlock, encoders: Encoders, width: int | None) -> Encoder:
     key = (block.encoder, block.revision)
     if key in encoders:
         return encoders[key]

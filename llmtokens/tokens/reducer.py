@@ -70,7 +70,7 @@ class TokenReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         DataError
             If ``whiten`` is outside [0, 1] or ``n_components`` is not positive.
         """
-        self._check()
+        require_reduction(self.n_components, self.whiten)
         X = validate_data(self, X, dtype=np.float64, accept_sparse="csr", ensure_min_samples=2)
         if sparse.issparse(X):
             mean = column_sums(X) / X.shape[0]
@@ -92,24 +92,18 @@ class TokenReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         DataError
             As :meth:`fit`.
         """
-        self._check()
+        require_reduction(self.n_components, self.whiten)
         variances, axes = X.principal(min(self.n_components, *X.shape))
         total = X.energy() / (X.shape[0] - 1)
         shares = variances / total if total > 0 else np.zeros(len(variances))
         self.n_features_in_ = X.shape[1]
         return self._set(mean, axes, variances, shares)
 
-    def _check(self) -> None:
-        if not 0.0 <= self.whiten <= 1.0:
-            raise DataError(f"found whiten={self.whiten!r}; expected a number from 0 to 1")
-        if self.n_components < 1:
-            raise DataError(f"found n_components={self.n_components!r}; expected at least 1")
-
     def _set(self, mean: Floats, axes: Floats, variances: Floats, shares: Floats) -> TokenReducer:
         largest = axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)]
         axes = axes * np.where(largest < 0, -1.0, 1.0)[:, None]
         self.mean_ = mean
-        self.components_ = axes * _whitening(variances, self.whiten)[:, None]
+        self.components_ = axes * whitening(variances, self.whiten)[:, None]
         self.explained_variance_ratio_ = shares
         self.n_components_ = len(axes)
         self._n_features_out = len(axes)
@@ -126,7 +120,15 @@ class TokenReducer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         return unit_rows(Z) if self.row_norm else Z
 
 
-def _whitening(variance: Floats, power: float) -> Floats:
+def require_reduction(n_components: int, whiten: float) -> None:
+    """Raise DataError unless tokens can be made like that."""
+    if not 0.0 <= whiten <= 1.0:
+        raise DataError(f"found whiten={whiten!r}; expected a number from 0 to 1")
+    if n_components < 1:
+        raise DataError(f"found n_components={n_components!r}; expected at least 1")
+
+
+def whitening(variance: Floats, power: float) -> Floats:
     """Factor per axis; axes of (numerically) no variance are noise and are switched off."""
     if len(variance) == 0 or not variance[0] > 0:
         return np.zeros(len(variance))

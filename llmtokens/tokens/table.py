@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..data.ids import IdIndex, as_column, id_text, table_ids
 from ..data.ratings import Ratings
+from ..encode import Encoder, ImageEncoder, SentenceEncoder
 from ..errors import DataError, FileFormatError, LLMTokensWarning, sample
 from ..runtime.arguments import require_length
 from ..runtime.arrays import Floats, Rows, Singles, cosines, unit_rows
@@ -25,6 +26,7 @@ from .blocks import (
     CategoryBlock,
     EmbeddingBlock,
     Features,
+    ImageBlock,
     NumberBlock,
     TextBlock,
     as_matrix,
@@ -39,8 +41,6 @@ from .words import Words
 
 if TYPE_CHECKING:
     from typing import Self
-
-    from ..encode import Encoder
 
 _ID_COLUMNS = ("item", "user", "id")
 _ROOM = 1 << 26  # entries of embeddings that are held in single precision, too, once asked: 256 MB
@@ -150,12 +150,14 @@ class LLMTokens:
         frame: pd.DataFrame,
         text: str | Sequence[str] = (),
         *,
+        image: str | Sequence[str] = (),
         categorical: str | Sequence[str] = (),
         numeric: str | Sequence[str] = (),
         separator: str | None = None,
         id: str | None = None,
         label: str | None = None,
         encoder: Encoder | None = None,
+        image_encoder: Encoder | None = None,
         n_components: int = 128,
         whiten: float = 0.0,
         like: LLMTokens | None = None,
@@ -169,6 +171,8 @@ class LLMTokens:
         text : str or sequence of str
             Template(s) with column names in braces. Each template is encoded on its own: several
             short fields say more as several blocks than as one long text.
+        image : str or sequence of str
+            Columns of paths of image files; an empty cell is no image.
         categorical : str or sequence of str
             Columns of labels, one or several a cell: multi-hot. A cell may hold a list, an array,
             dictionaries with a "name", any of these as JSON or Python write them, or a text with
@@ -184,7 +188,9 @@ class LLMTokens:
         label : str, optional
             Column of names to show to people; by default "title" or "name" where there is one.
         encoder : Encoder, optional
-            By default :class:`~llmtokens.SentenceEncoder`, all-MiniLM-L6-v2.
+            Of text. By default :class:`~llmtokens.SentenceEncoder`, all-MiniLM-L6-v2.
+        image_encoder : Encoder, optional
+            Of images. By default :class:`~llmtokens.ImageEncoder`, clip-ViT-B-32.
         n_components : int, default=128
             Upper bound on the length of a token.
         whiten : float, default=0.0
@@ -204,7 +210,8 @@ class LLMTokens:
         Raises
         ------
         DataError
-            For missing columns, duplicate or missing ids, or fewer than two rows with content.
+            For missing columns, duplicate or missing ids, images that cannot be read, or fewer than
+            two rows with content.
 
         Warns
         -----
@@ -212,17 +219,20 @@ class LLMTokens:
             If rows have no content in any block: they get no token. If labels look like lists, and
             it is not clear that they are.
         """
-        templates, categorical, numeric = map(_listed, (text, categorical, numeric))
+        templates, images = _listed(text), _listed(image)
+        categorical, numeric = _listed(categorical), _listed(numeric)
         require_separator(separator)
-        if not (templates or len(categorical) or len(numeric)):
-            raise DataError("found no text, categorical or numeric columns; name at least one")
+        if not (templates or images or categorical or numeric):
+            raise DataError(
+                "found no text, image, categorical or numeric columns; name at least one"
+            )
         id = id or next((name for name in _ID_COLUMNS if name in frame.columns), _ID_COLUMNS[0])
         label = label or next((name for name in _LABEL_COLUMNS if name in frame.columns), None)
         require_columns(frame, [id] + ([label] if label else []))
         ids = table_ids(frame[id], repr(id))
         shown = [as_text(value) for value in frame[label]] if label else None
         if like is not None:
-            if len(templates) != 1 or len(categorical) or len(numeric):
+            if len(templates) != 1 or images or categorical or numeric:
                 raise DataError("found like= beside other columns than one text; expected one "
                                 "template: join other tables with LLMTokens.concat")  # fmt: skip
             projection = like.projection.of_text(templates[0])
@@ -230,15 +240,20 @@ class LLMTokens:
                 projection = projection.with_encoder(encoder)
             features = projection.features(frame)
             return cls._of(ids, projection, features, shown, 1, keep_embeddings)
-        encoder = (encoder or _default_encoder()) if templates else None
+        encoder = (encoder or SentenceEncoder()) if templates else None
+        image_encoder = (image_encoder or ImageEncoder()) if images else None
         blocks: list[Block] = [
             *(TextBlock(t, encoder.name, encoder.revision) for t in templates if encoder),
+            *(
+                ImageBlock(column, image_encoder.name, image_encoder.revision)
+                for column in images
+                if image_encoder
+            ),
             *(CategoryBlock.learn(frame, column, separator) for column in categorical),
             *(NumberBlock.learn(frame, column) for column in numeric),
         ]
-        made = cls._fit(
-            ids, blocks, frame, encoder, n_components, whiten, shown, 2, keep_embeddings
-        )
+        used = [known for known in (encoder, image_encoder) if known is not None]
+        made = cls._fit(ids, blocks, frame, used, n_components, whiten, shown, 2, keep_embeddings)
         if len(made) < len(ids):
             frame = frame.iloc[IdIndex(ids).rows(made.ids)]
         return replace(made, columns=made._columns_of(frame))
@@ -265,10 +280,10 @@ class LLMTokens:
         if len(raw) != len(written):
             raise DataError(f"found {len(raw)} ids and {len(written)} texts; expected one per id")
         frame = pd.DataFrame({"text": pd.Series(written, dtype=object)})
-        encoder = encoder or _default_encoder()
+        encoder = encoder or SentenceEncoder()
         block = TextBlock("{text}", encoder.name, encoder.revision)
         return cls._fit(
-            raw, [block], frame, encoder, n_components, whiten, embeddings=keep_embeddings
+            raw, [block], frame, [encoder], n_components, whiten, embeddings=keep_embeddings
         )
 
     @classmethod
@@ -294,7 +309,7 @@ class LLMTokens:
                 "per id"
             )
         block = EmbeddingBlock(matrix.shape[1])
-        return cls._fit(raw, [block], matrix, None, n_components, whiten)
+        return cls._fit(raw, [block], matrix, [], n_components, whiten)
 
     @classmethod
     def concat(
@@ -440,7 +455,7 @@ class LLMTokens:
         ids: list[Hashable],
         blocks: list[Block],
         data: Any,
-        encoder: Encoder | None,
+        encoders: Sequence[Encoder],
         n_components: int,
         whiten: float,
         labels: list[str] | None = None,
@@ -449,8 +464,8 @@ class LLMTokens:
     ) -> LLMTokens:
         if len(ids) < 2:
             raise DataError(f"found {len(ids)} ids; expected at least two to tell apart")
-        encoders = {} if encoder is None else {(encoder.name, encoder.revision): encoder}
-        projection, features = Projection.fit(blocks, data, encoders, n_components, whiten)
+        known = _by_key(encoders)
+        projection, features = Projection.fit(blocks, data, known, n_components, whiten)
         return cls._of(ids, projection, features, labels, fewest or len(ids), embeddings)
 
     @classmethod
@@ -611,6 +626,47 @@ class LLMTokens:
         rows = words.embeddings(words.said(texts), np.float32)
         assert rows is not None  # there is one text encoder
         return rows[0] if one else rows
+
+    def reduced(self, n_components: int | None = None, whiten: float | None = None) -> LLMTokens:
+        """The table as if it had been built with fewer components, or another whitening.
+
+        Principal axes are nested: nothing is encoded again. Algorithms do it by name,
+        ``LLMTokensSVD(tokens, item_tokens__n_components=32)``, so that Surprise's searches can
+        choose among lengths of tokens.
+
+        Parameters
+        ----------
+        n_components : int, optional
+            Length of a token, at most that of the tokens there are. None: as it is.
+        whiten : float, optional
+            See :class:`~llmtokens.TokenReducer`. None: as it is.
+
+        Raises
+        ------
+        DataError
+            For more components than the tokens have, and values out of range.
+
+        Examples
+        --------
+        >>> from llmtokens import HashingEncoder
+        >>> texts = ["a heist in Paris", "a love story in Paris", "robots in space", "ghosts"]
+        >>> tokens = LLMTokens.from_texts([10, 20, 30, 40], texts, encoder=HashingEncoder())
+        >>> tokens.reduced(2)
+        LLMTokens(4 ids, 2 dims, hashing)
+        """
+        from .reducer import require_reduction
+
+        n_components = self.n_dims if n_components is None else n_components
+        whiten = self.projection.whiten if whiten is None else whiten
+        require_reduction(n_components, whiten)
+        if n_components > self.n_dims:
+            raise DataError(
+                f"found n_components={n_components}; expected at most {self.n_dims}, the length of "
+                "these tokens: build them with more"
+            )
+        projection, factors = self.projection.reduced(n_components, whiten)
+        vectors = (self.vectors[:, :n_components] * factors).astype(np.float32)
+        return replace(self, vectors=vectors, projection=projection)
 
     def similar(self, raw_id: Hashable, n: int = 10) -> pd.DataFrame:
         """The ids whose texts are nearest to that of one id.
@@ -837,16 +893,22 @@ class LLMTokens:
         store.write(path, "tokens", payload, arrays)
 
     @classmethod
-    def load(cls, path: str | Path, *, encoder: Encoder | None = None, mmap: bool = False) -> Self:
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        encoder: Encoder | Sequence[Encoder] | None = None,
+        mmap: bool = False,
+    ) -> Self:
         """Read a table.
 
         Parameters
         ----------
         path : str or Path
-        encoder : Encoder, optional
-            For ``transform`` of new text. The offline default and ``HashingEncoder`` are found by
-            their names; any other model is loaded only if you hand it over here, never because a
-            file says so.
+        encoder : Encoder or list of Encoder, optional
+            For ``transform`` of new text and images. The offline default and ``HashingEncoder`` are
+            found by their names; any other model is loaded only if you hand it over here, never
+            because a file says so.
         mmap : bool, default=False
             Leave the vectors on disk, where all processes that load this file share them; see
             :func:`llmtokens.load`.
@@ -878,7 +940,10 @@ class LLMTokens:
 
     @classmethod
     def from_parts(
-        cls, payload: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], encoder: Encoder | None
+        cls,
+        payload: Mapping[str, Any],
+        arrays: Mapping[str, NDArray[Any]],
+        encoder: Encoder | Sequence[Encoder] | None,
     ) -> Self:
         """The inverse of :meth:`to_parts`.
 
@@ -901,8 +966,9 @@ class LLMTokens:
         ):
             raise FileFormatError("the labels of the tokens are not a list of one str per id")
         check(_LAYOUT, arrays, {"ids": len(ids)})
-        encoders = {} if encoder is None else {(encoder.name, encoder.revision): encoder}
-        projection = Projection.from_parts(payload, arrays, encoders)
+        given: Any = encoder  # one, several or none
+        known = _by_key(given if isinstance(given, (list, tuple)) else [given] if given else [])
+        projection = Projection.from_parts(payload, arrays, known)
         embeddings, history = arrays.get("embeddings"), arrays.get("history")
         if embeddings is not None and embeddings.shape[1] != projection.text_width:
             raise FileFormatError("the embeddings are not as long as those of the text encoder")
@@ -916,10 +982,8 @@ def _listed(names: str | Sequence[str]) -> list[str]:
     return [names] if isinstance(names, str) else list(names)
 
 
-def _default_encoder() -> Encoder:
-    from ..encode import SentenceEncoder
-
-    return SentenceEncoder()
+def _by_key(encoders: Sequence[Encoder]) -> dict[tuple[str, str], Encoder]:
+    return {(encoder.name, encoder.revision): encoder for encoder in encoders}
 
 
 def _label(raw: Hashable, content: Any) -> str:
