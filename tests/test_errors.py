@@ -48,7 +48,7 @@ from llmtokens.datasets import (
     synthetic,
 )
 from llmtokens.distributed import cluster, fit_bpmf, on_workers
-from llmtokens.encode import cached, check_texts, models, restore_encoder
+from llmtokens.encode import cached, check_texts, fine_tune, models, restore_encoder
 from llmtokens.errors import (
     AlignmentError,
     DataError,
@@ -235,7 +235,7 @@ CASES = [
     ("LLMTokens.from_frame", DataError, lambda at: LLMTokens.from_frame(FRAME, numeric=["year"]),
      "'year' is not numeric: .*x", "expected numbers"),
     ("LLMTokens.from_frame", DataError, lambda at: LLMTokens.from_frame(FRAME),
-     "found no text, categorical or numeric columns", "name at least one"),
+     "found no text, image, categorical or numeric columns", "name at least one"),
     ("LLMTokens.from_texts", DataError, lambda at: LLMTokens.from_texts([1, 1], ["a", "b"]),
      TWICE, DROP),
     ("LLMTokens.from_texts", DataError, lambda at: LLMTokens.from_texts([1, None], ["a", "b"]),
@@ -351,6 +351,14 @@ CASES = [
            lambda at, call=call: (at.without("sentence_transformers"),
                                   call(ImageEncoder(at.folder / "model")))),
       ]],
+    ("fine_tune", DataError,
+     lambda at: fine_tune(SentenceEncoder(), SMALL.ratings[["user"]], {}, at.folder / "new"),
+     "found the columns", "expected also"),
+    ("fine_tune", MissingExtraError,
+     lambda at: (at.without("datasets"),
+                 fine_tune(SentenceEncoder(), SMALL.ratings,
+                           dict.fromkeys(SMALL.items["item"], "a"), at.folder / "new")),
+     "fine-tuning needs datasets", "pip install"),
     # fitting and predicting
     ("LLMTokensSVD.fit", DataError, lambda at: LLMTokensSVD().fit(full([("a", 1, np.nan)])),
      r"1 ratings that are NaN.*\('a', 1, nan\)", "drop or replace them"),

@@ -127,7 +127,7 @@ def test_images_that_cannot_be_read_are_named_with_their_rows(clip, posters, tmp
     for k, content in enumerate([b"no image", Path(posters[0]).read_bytes()[:60]]):
         (tmp_path / f"bad-{k}.png").write_bytes(content)
         bad = frame.assign(poster=[posters[0], posters[1], str(tmp_path / f"bad-{k}.png")])
-        with pytest.raises(DataError, match=rf"'poster', 1 of 3.*bad-{k}.png' in row 2"):
+        with pytest.raises(DataError, match="'poster', 1 of 3.* in row 2"):
             LLMTokens.from_frame(bad, **options)
     with pytest.raises(DataError, match="found the columns"):
         LLMTokens.from_frame(frame, image="picture", image_encoder=encoder)

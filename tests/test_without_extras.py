@@ -28,6 +28,7 @@ EXTRAS = {
     "plots": ("jinja2", "matplotlib"),
     "distributed": ("dask", "distributed"),
     "serve": ("fastapi", "uvicorn"),
+    "training": ("accelerate", "datasets"),
 }
 HIDDEN = {package for packages in EXTRAS.values() for package in packages}
 TRAIN = DATA.dataset.build_full_trainset()

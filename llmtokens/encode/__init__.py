@@ -2,6 +2,7 @@
 
 from .base import Encoder, cached, check_texts
 from .cache import EmbeddingCache
+from .fine_tune import fine_tune
 from .hashing import HashingEncoder
 from .image import ImageEncoder
 from .sentence import SentenceEncoder, restore_encoder
@@ -16,5 +17,6 @@ __all__ = [
     "StaticEncoder",
     "cached",
     "check_texts",
+    "fine_tune",
     "restore_encoder",
 ]

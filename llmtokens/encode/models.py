@@ -143,7 +143,7 @@ def load(source: Source, spec: ModelSpec) -> SentenceTransformer:
         "trust_remote_code": False,
         "model_kwargs": {"use_safetensors": True} if spec.backend == "torch" else None,
     }
-    with _quiet():
+    with quiet():
         try:
             model = _from_disk_or_hub(source, options)
         except ImportError as error:
@@ -172,7 +172,7 @@ def load(source: Source, spec: ModelSpec) -> SentenceTransformer:
     if spec.precision == "int8":
         from .int8 import to_int8
 
-        with _quiet():
+        with quiet():
             to_int8(model, source.revision, spec.folder, side_by_side(model))
     if spec.pooling is not None:
         _pool(model, spec.pooling, source)
@@ -315,7 +315,7 @@ def _on_hub(name: str) -> Source:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the "Loading weights" bar and the loader's notes; settings are put back."""
     from transformers.utils import logging as noise
 

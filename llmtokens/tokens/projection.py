@@ -296,11 +296,8 @@ class Projection:
         """JSON-able description, and arrays by name."""
         kinds = {cls: kind for kind, cls in BLOCKS.items()}
         specs = [{"kind": kinds[type(block)], **asdict(block)} for block in self.blocks]
-        payload: dict[str, Any] = {
-            "blocks": specs,
-            "widths": list(self.widths),
-            "groups": list(self.groups),
-        }
+        payload: dict[str, Any] = {"blocks": specs}
+        payload |= {"widths": list(self.widths), "groups": list(self.groups)}
         payload |= {"whiten": self.whiten} if self.whiten else {}
         names = ("mean", "components", "explained_variance_ratio")
         return payload, {name: getattr(self, name) for name in names}
