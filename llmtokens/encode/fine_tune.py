@@ -86,6 +86,13 @@ def fine_tune(
     if encoder.precision is not None:
         raise DataError("found an encoder in int8; expected one in float32: whole numbers learn "
                         "nothing")  # fmt: skip
+    try:
+        import accelerate  # noqa: F401
+        import datasets
+    except ImportError as error:
+        raise MissingExtraError(
+            f"fine-tuning needs {error.name}: pip install 'llmtokens[training]'"
+        ) from error
     rng = np.random.default_rng(random_state)
     known = {item: text for item, text in texts.items() if text}
     pairs, held_out = _pairs(ratings, known, pairs_per_user, rng)
@@ -95,13 +102,6 @@ def fine_tune(
                 f"found {len(some)} {name} that one user likes and that have a text; expected at "
                 f"least {_FEWEST}: fine-tuning takes more ratings"
             )
-    try:
-        import accelerate  # noqa: F401
-        import datasets
-    except ImportError as error:
-        raise MissingExtraError(
-            f"fine-tuning needs {error.name}: pip install 'llmtokens[training]'"
-        ) from error
     sets = [
         datasets.Dataset.from_dict({
             "anchor": [known[a] for a, _ in some], "positive": [known[b] for _, b in some]
