@@ -17,7 +17,7 @@ from llmtokens.controls import shuffled
 from llmtokens.datasets import synthetic
 from llmtokens.errors import DataError
 from llmtokens.metrics import ndcg_at_k, rank_all
-from llmtokens.model_selection import ColdUserKFold
+from llmtokens.model_selection import ColdUserKFold, FewShotUserKFold
 
 DATA = synthetic(n_users=300, n_items=90, n_ratings=9000, random_state=3)
 WORDS = "I like slow and quiet stories of the sea."
@@ -115,6 +115,18 @@ def test_tokens_of_history_take_words_in_the_space_of_the_items():
     assert algo.user_tokens == "history"  # the next fit makes its own
     similar = algo.model_.user_tokens["new"] @ ITEMS.vectors.T
     assert np.argmax(similar / np.linalg.norm(ITEMS.vectors, axis=1)) == 0
+
+
+@pytest.mark.parametrize("cls", [LLMTokensBPMF, LLMTokensEASE, LLMTokensContent])
+def test_tokens_of_history_tell_nothing_that_the_ratings_do_not(cls):
+    """Users with three ratings have tokens far from the mean, and were once taken at their word."""
+    seed = {"n_samples": 5, "random_state": 0} if cls is LLMTokensBPMF else {}
+    train, test = next(FewShotUserKFold(4, n_given=3, random_state=0).split(DATA.dataset))
+    with_, without = (
+        [p.est for p in cls(ITEMS, user_tokens=users, **seed).fit(train).test(test)]
+        for users in ("history", None)
+    )
+    np.testing.assert_allclose(with_, without, atol=1e-5)
 
 
 def test_lists_for_users_without_ratings_follow_their_text_and_not_that_of_others():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from ...data.entities import EntityIndex
 from ...runtime.arrays import Floats, Mask, Rows, Singles
+from ...tokens import LLMTokens
 from ..selection import leading
 
 DAMP = 20.0  # ratings at which who rated an item, or what a user rated, counts half
@@ -87,7 +88,7 @@ class Known(NamedTuple):
         The leading token dims, mean square norm 1: what users have weights of their own for.
     users : ndarray of float32, shape (n_user_rows, d_u)
         Users' tokens, centred, mean square entry 1 over those with ratings: what is learned does
-        not depend on who else has a token.
+        not depend on who else has a token. Zeros where they are made of these very ratings.
     parts : dict
         What turns new tokens into features.
     """
@@ -103,7 +104,9 @@ class Known(NamedTuple):
         make = TextFeatures.of(own)
         lead, _, lead_scale = leading(items, n_content)
         about = users.tokens[users.has_token]
-        rated = about[: int(users.has_token[: users.n_warm].sum())]
+        # tokens of history say what the ratings say themselves, once more
+        told = users.table is None or cast(LLMTokens, users.table).history is None
+        rated = about[: int(users.has_token[: users.n_warm].sum()) if told else 0]
         centre = rated.mean(axis=0) if len(rated) else np.zeros(about.shape[1], np.float32)
         about, rated = about - centre, rated - centre
         scale = one_over(np.sqrt(np.mean(np.square(rated, dtype=np.float64))) if rated.size else 0)

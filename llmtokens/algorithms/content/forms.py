@@ -61,15 +61,17 @@ def learn_ridge(
 
 def _of_users(ratings: Ratings, users: EntityIndex, items: EntityIndex, residual: Floats) -> Floats:
     """Turns ``[s_u, 1]`` into what the text of users says of ``[v_u, b_u]``, (d_u + 1, d + 1)."""
-    level = _from_text(users.tokens, ratings.user, residual, ratings.user_counts)
+    told = users.table is not None and cast(LLMTokens, users.table).history is None
+    about = users.tokens if told else np.zeros_like(users.tokens)  # or what these very ratings say
+    level = _from_text(about, ratings.user, residual, ratings.user_counts)
     out = np.hstack([np.zeros((len(level), items.tokens.shape[1])), level])
-    if users.table is None or cast(LLMTokens, users.table).history is not None:
-        return out  # nothing is said of users, or what these very ratings say
+    if not told:
+        return out
     residual = residual - apply_map(level, users.tokens)[ratings.user, 0]
-    about = UserText.learn(ratings, users, items, residual, items.tokens.shape[1], 1.0)
-    if about is not None:
-        out[:, :-1] = about.user_map @ about.item_map[:-1].T / unit(items)[1]
-        out[:, -1] += about.user_map @ about.item_map[-1]
+    taste = UserText.learn(ratings, users, items, residual, items.tokens.shape[1], 1.0)
+    if taste is not None:
+        out[:, :-1] = taste.user_map @ taste.item_map[:-1].T / unit(items)[1]
+        out[:, -1] += taste.user_map @ taste.item_map[-1]
     return out
 
 
