@@ -28,11 +28,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from ..errors import DataError, FileFormatError, LLMTokensWarning, sample
-from ..runtime.arrays import Bytes
-from .scan import Column, Quoting, Scan, row_offset, scan
+from ..runtime.arrays import Rows
+from .scan import Quoting, Scan, scan
 
 Header = bool | Sequence[str] | None
 
@@ -79,10 +77,8 @@ class Dialect:
     names : list of str
         Of the columns; where there is no header line, those asked for, in their usual order.
     scan : Scan
-    columns : dict
-        What was seen of those looked at, and of the last one.
-    lone_returns : bool
-        Whether a carriage return stands in the text.
+    slots : dict
+        Where the scan has the columns looked at, and the last one.
     """
 
     data: bytes
@@ -93,17 +89,16 @@ class Dialect:
     start: int
     names: list[str]
     scan: Scan
-    columns: dict[str, Column]
-    lone_returns: bool
+    slots: dict[str, int]
 
-    @property
-    def bytes(self) -> Bytes:
-        return np.frombuffer(self.data, np.uint8)
+    def cells(self, name: str) -> tuple[Rows, Rows]:
+        """Where the cells of a column begin and end."""
+        slot = self.slots[name]
+        return self.scan.starts[slot], self.scan.ends[slot]
 
     def line(self, row: int) -> int:
         """The line of the file in which a row begins, from 1."""
-        at = row_offset(self.bytes, ord(self.sep), self.quoting, self.start, row, self.padded)
-        return self.data.count(b"\n", 0, at) + 1
+        return self.data.count(b"\n", 0, int(self.scan.offsets[row])) + 1
 
 
 def find(
@@ -111,7 +106,7 @@ def find(
     source: str,
     wanted: Sequence[str],
     usual: Sequence[str],
-    looked_at: Sequence[str],
+    looked_at: Sequence[str] | None,
     form: Form,
 ) -> Dialect:
     """Tell how a table is written, and check that all of it is.
@@ -125,8 +120,8 @@ def find(
         The columns that must be there.
     usual : sequence of str
         What the first columns are, where there is no header.
-    looked_at : sequence of str
-        The columns whose cells are looked at, those of them that there are.
+    looked_at : sequence of str, optional
+        The columns whose cells are looked at, those of them that there are; without it, all.
     form : Form
         What is said instead of told.
 
@@ -140,6 +135,12 @@ def find(
     _check_text(raw, source)
     sep, header = form.sep, form.header
     data = _as_utf8(raw, form.encoding, source)
+    if b"\0" in data:
+        at = data.count(b"\n", 0, data.index(b"\0")) + 1
+        raise FileFormatError(
+            f"{source}: line {at} holds a NUL byte, as no text does: is it damaged, a program's "
+            "own format, or in another encoding (such as encoding='utf-16')?"
+        )
     data, lone_returns = _line_ends(data)
     if not data or data.isspace():
         raise DataError(f"{source}: the file is empty.")
@@ -191,13 +192,14 @@ def find(
         )
     lines = [line.replace(written, sep) for line in head]
     padded = _is_padded(lines[at:], sep)
-    places = {name: names.index(name) for name in (*looked_at, names[-1]) if name in names}
+    asked = names if looked_at is None else [*looked_at, names[-1]]
+    places = {name: names.index(name) for name in asked if name in names}
     titles = '"' in lines[at] if below else None
     quoting, found = _quoting(
         data, sep, start, len(names), [*places.values()], padded, titles, source
     )
-    columns = dict(zip(places, found.columns, strict=True))
-    return Dialect(data, sep, written, quoting, padded, start, names, found, columns, lone_returns)
+    slots = {name: k for k, name in enumerate(places)}
+    return Dialect(data, sep, written, quoting, padded, start, names, found, slots)
 
 
 # ---- bytes
@@ -237,7 +239,7 @@ def _as_utf8(raw: bytes, encoding: str | None, source: str) -> bytes:
                 raise FileFormatError(f"{source}: is not {name}, as it says: {error}") from error
             return raw[len(mark) :] if name == "utf-8" else text.encode("utf-8", "replace")
     if b"\0" in raw:
-        return _without_nul(raw, source)
+        return _without_nul(raw)
     if raw.isascii():
         return raw
     try:
@@ -247,7 +249,8 @@ def _as_utf8(raw: bytes, encoding: str | None, source: str) -> bytes:
     return raw
 
 
-def _without_nul(raw: bytes, source: str) -> bytes:
+def _without_nul(raw: bytes) -> bytes:
+    """What is UTF-16 by its zeros."""
     few = raw[: 1 << 16]
     for first, name in ((1, "utf-16-le"), (0, "utf-16-be")):
         if few[first::2].count(0) > 0.4 * len(few) / 2 and len(raw) % 2 == 0:
@@ -257,11 +260,7 @@ def _without_nul(raw: bytes, source: str) -> bytes:
                 continue
             if "\0" not in text:
                 return text.encode("utf-8", "replace")
-    line = raw.count(b"\n", 0, raw.index(b"\0")) + 1
-    raise FileFormatError(
-        f"{source}: line {line} holds a NUL byte, as no text does: is it damaged, a program's own "
-        "format, or UTF-16 (encoding='utf-16')?"
-    )
+    return raw
 
 
 def _not_utf8(raw: bytes, first: int, source: str) -> bytes:
@@ -519,10 +518,9 @@ def _quoting(
 
     ``titles`` is whether there are some in the header, None where there is none.
     """
-    array, byte = np.frombuffer(data, np.uint8), ord(sep)
 
     def look(quoting: Quoting) -> Scan:
-        return scan(array, byte, quoting, start, width, columns, padded)
+        return scan(data, ord(sep), quoting, start, width, columns, padded)
 
     def line(offset: int) -> int:
         return data.count(b"\n", 0, offset) + 1
@@ -598,7 +596,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _warn_of_backslashes(data: bytes, start: int, source: str) -> None:
-    if b"\\\\" in data[start:]:
+    if b"\\" in data and data.find(b"\\\\", start) >= 0:
         warnings.warn(
             f"{source}: two backslashes in a row are kept as they are; if the file writes one as "
             "two, replace them",

@@ -1,45 +1,39 @@
-"""The rows and cells of a text table, found by its bytes, before pandas reads them.
+"""The rows and cells of a text table, found by its bytes.
 
-pandas takes short rows for missing values, rows that are too long for an index, and whatever
-follows a stray quote for one cell. So the bytes are looked at first: how many cells a row has,
-where the quotes open and close, and of which kind the cells of a column are.
+How many cells a row has, where the quotes open and close, and where the cells of a column lie: what
+no reader that is content with whatever it gets would say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
-from ..runtime.arrays import Bytes, Mask, Rows
+from ..runtime.arrays import Bytes, Rows
+from ..runtime.threads import threads
 
-_CHUNK = 1 << 18  # bytes looked at together
-_SHOWN = 6  # faults that are kept
-_LINE, _RETURN, _QUOTE, _SPACE, _BACKSLASH = b'\n\r" \\'
-_ZERO, _NINE, _MINUS = b"09-"
+SMALL = 1 << 17  # bytes that plain Python has read before compiled code is loaded
+PIECE = 1 << 21  # bytes that are worth a thread
+_MOST_PIECES = 16
+_COUNTED = 1 << 16  # bytes whose line feeds are counted together, in the processor's cache
 
 
 class Quoting(Enum):
-    """What a quote at the beginning of a cell means."""
+    """What a quote at the beginning of a cell means; the values are the kernel's."""
 
-    NONE = "a part of the text"
-    DOUBLED = "it opens a cell, in which a quote is written twice"
-    ESCAPED = "it opens a cell, in which a quote has a backslash before it"
-
-
-@dataclass
-class Column:
-    """What the cells of a column are, as far as their first and last bytes tell.
-
-    ``plain``: all are digits, perhaps after a minus, without zeros or spaces before them;
-    ``longest``: bytes.
-    """
-
-    plain: bool = True
-    empty: int = 0
-    longest: int = 0
+    NONE = 0
+    """A part of the text."""
+    DOUBLED = 1
+    """It opens a cell, in which a quote is written twice."""
+    ESCAPED = 2
+    """It opens a cell, in which a quote has a backslash before it."""
 
 
 @dataclass
@@ -48,15 +42,15 @@ class Scan:
 
     Attributes
     ----------
-    rows : int
-        Those that hold a value.
-    blank : list of (start, end)
-        Offsets of the lines that hold none.
-    short, long : list of (offset, cells)
-        The first rows of fewer cells than there are columns, and of more that are not empty;
-        ``n_short`` and ``n_long`` count all of them.
-    surplus : int or None
-        Offset of the first of ``n_surplus`` rows that have further cells, all empty.
+    offsets : ndarray of int64, shape (n_rows,)
+        Where the rows begin, those without a value left out.
+    starts, ends : ndarray of int64, shape (n_columns, n_rows)
+        Where the cells of the columns asked for do, and end. Quotes around them are left out,
+        unless there are some in them, too; cells that are not there are empty.
+    n_short, n_long, n_surplus : int
+        Rows of fewer cells than there are columns; of more that are not empty; of more, all empty.
+    short, long : (offset, cells) or None
+        The first of these rows, as is ``surplus``, an offset.
     broken : int or None
         Offset of the first two short rows that, put together, are one.
     unclosed : int or None
@@ -66,18 +60,17 @@ class Scan:
     quoted, needed, needless, commas : int
         Quoted cells; those that must be, as they hold a separator, a line break or a quote; those
         that need not be, in columns where others are not quoted; those with a comma alone.
-    columns : list of Column
-        Of those that were asked for.
     """
 
-    rows: int = 0
-    blank: list[tuple[int, int]] = field(default_factory=list)
-    short: list[tuple[int, int]] = field(default_factory=list)
-    long: list[tuple[int, int]] = field(default_factory=list)
+    offsets: Rows
+    starts: Rows
+    ends: Rows
     n_short: int = 0
-    n_surplus: int = 0
-    surplus: int | None = None
     n_long: int = 0
+    n_surplus: int = 0
+    short: tuple[int, int] | None = None
+    long: tuple[int, int] | None = None
+    surplus: int | None = None
     broken: int | None = None
     unclosed: int | None = None
     spans: int | None = None
@@ -85,7 +78,11 @@ class Scan:
     needed: int = 0
     needless: int = 0
     commas: int = 0
-    columns: list[Column] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        """Those that hold a value."""
+        return len(self.offsets)
 
     @property
     def consistent(self) -> bool:
@@ -98,29 +95,25 @@ class Scan:
         return self.unclosed is None and not self.n_long and self.broken is None
 
 
-@dataclass(frozen=True)
-class _Piece:
-    """Whole rows from one place of a file; offsets count from there.
+def kernel(name: str, data: bytes) -> tuple[Callable[..., Any], bytes | Bytes]:
+    """A function of :mod:`llmtokens.kernels.cells`, and the bytes as it takes them.
 
-    Row ``k`` has ``widths[k]`` cells, from the cell ``first[k]`` on; ``breaks`` are all bytes that
-    are a separator or end a line, those in quoted cells too.
+    Plain Python for a small file, which is read sooner than machine code is made.
     """
+    from ..kernels import cells
 
-    at: int
-    data: Bytes
-    starts: Rows
-    ends: Rows
-    first: Rows
-    widths: Rows
-    breaks: Rows
-    opens: Rows
-    closes: Rows
-    quotes: Rows
-    inner: int  # of the breaks, those in quoted cells
+    if len(data) <= SMALL:
+        return getattr(cells, name).py_func, data
+    return getattr(cells, name), np.frombuffer(data, np.uint8)
+
+
+def workers(data: bytes) -> AbstractContextManager[Executor | None]:
+    """Threads to read these bytes, None where one is enough."""
+    return threads(_MOST_PIECES) if len(data) >= 2 * PIECE else nullcontext()
 
 
 def scan(
-    data: Bytes,
+    data: bytes,
     sep: int,
     quoting: Quoting,
     start: int,
@@ -132,7 +125,7 @@ def scan(
 
     Parameters
     ----------
-    data : ndarray of uint8
+    data : bytes
     sep : int
         The byte between cells.
     quoting : Quoting
@@ -143,227 +136,128 @@ def scan(
     columns : sequence of int
         Those whose cells are looked at.
     padded : bool
-        Whether a quote opens a cell after a space, too.
+        Whether spaces before a cell are left out.
     """
-    found = Scan(columns=[Column() for _ in columns])
-    quoted, needless = np.zeros(width, np.int64), np.zeros(width, np.int64)
-    for piece in _pieces(data, sep, quoting, start, padded):
-        if isinstance(piece, int):
-            found.unclosed = piece
-            break
-        kept = _count(found, piece, sep, width)
-        for column, of in zip(found.columns, columns, strict=True):
-            rows = kept & (piece.widths > of)
-            at = piece.first[rows] + of
-            _look(column, piece.data, piece.starts[at], piece.ends[at], quoting)
-            column.empty += int(kept.sum() - rows.sum())
-        if len(piece.opens):
-            _judge(found, piece, quoted, needless)
-    found.needless = int(needless[(quoted > 0) & (quoted < found.rows)].sum())
-    return found
+    find, given = kernel("find_cells", data)
+    slots = np.full(width, -1, np.int64)
+    slots[list(columns)] = np.arange(len(columns))
+    bounds = _bounds(data, start)
+    with workers(data) as pool:
+        each = map if pool is None else pool.map
+        lines = [*each(lambda piece: _lines(data, *piece), pairwise(bounds))]
+        places = np.concatenate([[0], np.cumsum(lines, dtype=np.int64)])
+        offsets = np.empty(places[-1], np.int64)
+        starts, ends = np.empty((2, len(columns), places[-1]), np.int64)
 
+        def look(begin: int, end: int, place: int) -> _Piece:
+            piece = _Piece(begin, place, width)
+            piece.end = find(
+                given, begin, end, sep, quoting.value, padded, slots, place, offsets, starts, ends,
+                piece.notes, piece.quoted, piece.needless,
+            )  # fmt: skip
+            return piece
 
-def row_offset(
-    data: Bytes, sep: int, quoting: Quoting, start: int, row: int, padded: bool = False
-) -> int:
-    """Where a row begins, those without a value not counted."""
-    for piece in _pieces(data, sep, quoting, start, padded):
-        if isinstance(piece, int):
-            break
-        begin = piece.starts[piece.first][~_hollow(piece, sep)]
-        if row < len(begin):
-            return piece.at + int(begin[row])
-        row -= len(begin)
-    return len(data)
-
-
-def _pieces(
-    data: Bytes, sep: int, quoting: Quoting, start: int, padded: bool
-) -> Iterator[_Piece | int]:
-    """Whole rows, piece by piece; the offset of a quote that is not closed ends them."""
-    at, size, none = start, _CHUNK, np.zeros(0, np.int64)
-    while at < len(data):
-        chunk = data[at : at + size]
-        last = at + len(chunk) == len(data)
-        opens, closes, quotes, limit = none, none, none, len(chunk)
-        if quoting is not Quoting.NONE and (quotes := np.flatnonzero(chunk == _QUOTE)).size:
-            opens, closes, stray = _cells_in_quotes(chunk, quotes, sep, quoting, padded)
-            if stray is not None:
-                if last or stray[1]:
-                    yield at + stray[0]
-                    return
-                limit = stray[0]
-        line = chunk == _LINE
-        breaks = np.flatnonzero(line | (chunk == sep))
-        ends = breaks if limit == len(chunk) else breaks[breaks < limit]
-        if len(opens):
-            turns = np.zeros(len(chunk), np.int8)
-            turns[opens], turns[closes] = 1, -1
-            ends = ends[np.cumsum(turns, dtype=np.int8)[ends] == 0]
-        if last and chunk[-1] != _LINE:
-            ends = np.append(ends, len(chunk))
-        lines = np.flatnonzero(np.append(line, True)[ends])
-        if not len(lines):
-            if last:
-                return
-            size *= 2
+        pieces = [*each(look, bounds[:-1], bounds[1:], places[:-1].tolist())]
+    at, kept = start, list[_Piece]()
+    for piece, end in zip(pieces, bounds[1:], strict=True):
+        if at >= end:  # the last row has gone on to here
             continue
-        ends = ends[: lines[-1] + 1]
-        whole = int(ends[-1]) + 1
-        inner = int(np.searchsorted(breaks, whole)) - len(ends) + (whole > len(chunk))
-        starts = np.concatenate([[0], ends[:-1] + 1])
-        first = np.concatenate([[0], lines[:-1] + 1])
-        widths = np.diff(lines, prepend=-1)
-        before = ends[lines] - 1
-        ends[lines] -= (before >= starts[lines]) & (chunk[before] == _RETURN)
-        own = slice(0, int(np.searchsorted(opens, whole)))
-        yield _Piece(
-            at, chunk, starts, ends, first, widths, breaks, opens[own], closes[own], quotes, inner
+        kept.append(piece if piece.begin == at else look(at, end, piece.place))
+        at = kept[-1].end
+        if kept[-1].offset("UNCLOSED") is not None:
+            break
+    return _together(kept, offsets, starts, ends)
+
+
+class _Piece:
+    """What was found in rows that follow each other, and where the first is written."""
+
+    def __init__(self, begin: int, place: int, width: int) -> None:
+        from ..kernels import cells
+
+        self.begin, self.end, self.place = begin, begin, place
+        self.notes = np.zeros(cells.N_NOTES, np.int64)
+        self.notes[cells.OFFSETS] = -1
+        self.quoted, self.needless = np.zeros((2, width), np.int64)
+
+    def note(self, name: str) -> int:
+        from ..kernels import cells
+
+        return int(self.notes[getattr(cells, name)])
+
+    def offset(self, name: str) -> int | None:
+        at = self.note(name)
+        return None if at < 0 else at
+
+
+def _bounds(data: bytes, start: int) -> list[int]:
+    """Beginnings of lines that divide the bytes into pieces."""
+    n = min(max((len(data) - start) // PIECE, 1), _MOST_PIECES)
+    cuts = [start]
+    for k in range(1, n):
+        cut = data.find(b"\n", start + (len(data) - start) * k // n) + 1
+        if cut > cuts[-1]:
+            cuts.append(cut)
+    return [x for x in cuts if x < len(data)] + [len(data)]
+
+
+def _lines(data: bytes, begin: int, end: int) -> int:
+    """How many lines there are, which may be more than rows."""
+    given = np.frombuffer(data, np.uint8)[begin:end]
+    n = sum(
+        int(np.count_nonzero(given[k : k + _COUNTED] == ord("\n")))
+        for k in range(0, len(given), _COUNTED)
+    )
+    return n + (len(given) > 0 and given[-1] != ord("\n"))
+
+
+def _together(pieces: list[_Piece], offsets: Rows, starts: Rows, ends: Rows) -> Scan:
+    """What was found in all pieces, their rows moved up to each other."""
+    n, total = 0, dict.fromkeys(("SHORT", "LONG", "SURPLUS", "QUOTED", "NEEDED", "COMMAS"), 0)
+    for piece in pieces:
+        more, place = piece.note("ROWS"), piece.place
+        if place > n:
+            for of in (offsets, *starts, *ends):
+                of[n : n + more] = of[place : place + more]
+        n += more
+        for name in total:
+            total[name] += piece.note(name)
+    quoted = sum((piece.quoted for piece in pieces), np.zeros(1, np.int64))
+    needless = sum((piece.needless for piece in pieces), np.zeros(1, np.int64))
+
+    def first(name: str) -> int | None:
+        return next((x for piece in pieces if (x := piece.offset(name)) is not None), None)
+
+    def first_row(name: str) -> tuple[int, int] | None:
+        return next(
+            (
+                (at, piece.note(f"{name}_CELLS"))
+                for piece in pieces
+                if (at := piece.offset(f"FIRST_{name}")) is not None
+            ),
+            None,
         )
-        at, size = at + whole, _CHUNK
 
-
-def _cells_in_quotes(
-    chunk: Bytes, quotes: Rows, sep: int, quoting: Quoting, padded: bool
-) -> tuple[Rows, Rows, tuple[int, bool] | None]:
-    """Where quoted cells open and close, and the first that does not.
-
-    Of that one, also whether it is known for sure, as what follows cannot close it any more.
-    """
-    if quoting is Quoting.ESCAPED:
-        escaped = (quotes > 0) & (chunk[quotes - 1] == _BACKSLASH)
-        escaped &= ~((quotes > 1) & (chunk[quotes - 2] == _BACKSLASH))
-        quotes = quotes[~escaped]
-    framed = np.concatenate([[_LINE], chunk, [_LINE]])
-    before, after = framed[quotes], framed[quotes + 2]
-    if padded:
-        before = np.where(before == _SPACE, framed[quotes - 1], before)
-    begins = (before == sep) | (before == _LINE)
-    stops = (after == sep) | (after == _LINE) | (after == _RETURN)
-    joined = np.diff(quotes) == 1
-    opening, closing = slice(0, None, 2), slice(1, None, 2)
-    twice_before, twice_after = np.append(False, joined), np.append(joined, False)
-    if (begins | twice_before)[opening].all() and (stops | twice_after)[closing].all():
-        # as in a file that keeps to the rules: every other one opens, if it is not the second
-        opens = quotes[opening][~twice_before[opening]]
-        closes = quotes[closing][~twice_after[closing]]
-        if len(opens) == len(closes):
-            return opens, closes, None
-        return opens[:-1], closes, (int(opens[-1]), False)
-    opened: list[int] = []
-    closed: list[int] = []
-    k, n = 0, len(quotes)
-    begins_, stops_, twice = begins.tolist(), stops.tolist(), twice_after.tolist()
-    places = quotes.tolist()
-    while k < n:
-        if not begins_[k]:  # in the middle of a cell it is text
-            k += 1
-            continue
-        j = k + 1
-        while j < n and not (stops_[j] and not twice[j]):
-            if not twice[j]:
-                return _offsets(opened), _offsets(closed), (places[k], True)
-            j += 2
-        if j >= n:
-            return _offsets(opened), _offsets(closed), (places[k], False)
-        opened.append(places[k])
-        closed.append(places[j])
-        k = j + 1
-    return _offsets(opened), _offsets(closed), None
-
-
-def _offsets(values: list[int]) -> Rows:
-    return np.array(values, np.int64)
-
-
-def _hollow(piece: _Piece, sep: int) -> Mask:
-    """Rows that hold nothing but separators and spaces."""
-    begin, end = piece.starts[piece.first], piece.ends[piece.first + piece.widths - 1]
-    head = piece.data[np.minimum(begin, len(piece.data) - 1)]
-    maybe = (begin == end) | (head == sep) | (head == _SPACE) | (head == ord("\t"))
-    nothing = bytes([sep]) + b" \t\r"
-    for k in np.flatnonzero(maybe).tolist():
-        maybe[k] = not piece.data[begin[k] : end[k]].tobytes().strip(nothing)
-    return maybe
-
-
-def _count(found: Scan, piece: _Piece, sep: int, width: int) -> Mask:
-    """Which rows hold a value; blank, short and long ones are noted."""
-    hollow = _hollow(piece, sep)
-    begin, end = piece.starts[piece.first], piece.ends[piece.first + piece.widths - 1]
-    for k in np.flatnonzero(hollow).tolist():
-        after = begin[k + 1] if k + 1 < len(begin) else end[k] + 2
-        found.blank.append((piece.at + int(begin[k]), piece.at + int(after)))
-    found.rows += int((~hollow).sum())
-    short = np.flatnonzero((piece.widths < width) & ~hollow)
-    found.n_short += len(short)
-    for k in short[: _SHOWN - len(found.short)].tolist():
-        found.short.append((piece.at + int(begin[k]), int(piece.widths[k])))
-    pairs = short[1:][
-        (np.diff(short) == 1) & (piece.widths[short[1:]] + piece.widths[short[:-1]] == width + 1)
-    ]
-    if len(pairs) and found.broken is None:
-        found.broken = piece.at + int(begin[pairs[0] - 1])
-    for k in np.flatnonzero((piece.widths > width) & ~hollow).tolist():
-        surplus = piece.data[piece.starts[piece.first[k] + width] : end[k]].tobytes()
-        if not surplus.strip(bytes([sep]) + b" \t\r"):
-            found.n_surplus += 1
-            if found.surplus is None:
-                found.surplus = piece.at + int(begin[k])
-        else:
-            found.n_long += 1
-            if len(found.long) < _SHOWN:
-                found.long.append((piece.at + int(begin[k]), int(piece.widths[k])))
-    return ~hollow
-
-
-def _look(column: Column, data: Bytes, start: Rows, end: Rows, quoting: Quoting) -> None:
-    """Note of which kind these cells are."""
-    if not len(start):
-        return
-    at_end = len(data) - 1
-    if quoting is not Quoting.NONE:
-        quoted = (data[np.minimum(start, at_end)] == _QUOTE) & (end - start >= 2)
-        if quoted.any():
-            start, end = start + quoted, end - quoted
-    size = end - start
-    column.empty += int((size == 0).sum())
-    column.longest = max(column.longest, int(size.max()))
-    if not column.plain:
-        return
-    head, tail = data[np.minimum(start, at_end)], data[end - 1]
-    minus = head == _MINUS
-    if minus.any():
-        head = np.where(minus, data[np.minimum(start + 1, at_end)], head)
-        size = size - minus
-    ones = (head > _ZERO) & (head <= _NINE) & (tail >= _ZERO) & (tail <= _NINE) & (size > 0)
-    if not ones.all():
-        column.plain = bool((ones | ((head == _ZERO) & (size == 1) & ~minus)).all())
-
-
-def _judge(found: Scan, piece: _Piece, quoted: Rows, needless: Rows) -> None:
-    """Note which quoted cells must be, and which need not."""
-    opens, closes = piece.opens, piece.closes
-
-    def inside(places: Rows) -> Rows:
-        return np.searchsorted(places, closes) - np.searchsorted(places, opens, side="right")
-
-    must = np.zeros(len(opens), bool)
-    if piece.inner or len(piece.quotes) > 2 * len(opens):
-        must = (inside(piece.breaks) > 0) | (inside(piece.quotes) > 0)
-        lines = piece.breaks[piece.data[piece.breaks] == _LINE]
-        spanning = np.flatnonzero(inside(lines) > 0)
-        if len(spanning) and found.spans is None:
-            found.spans = piece.at + int(opens[spanning[0]])
-    found.quoted += len(opens)
-    found.needed += int(must.sum())
-    if (commas := np.flatnonzero(piece.data == ord(","))).size != len(piece.breaks):
-        found.commas += int((~must & (inside(commas) > 0)).sum())
-    cell = np.flatnonzero(piece.data[np.minimum(piece.starts, len(piece.data) - 1)] == _QUOTE)
-    if len(cell) != len(opens):  # spaces before some
-        cell = np.searchsorted(piece.starts, opens, side="right") - 1
-    row = np.repeat(np.arange(len(piece.first)), piece.widths)[cell]
-    column = cell - piece.first[row]
-    within = column < len(quoted)
-    quoted += np.bincount(column[within], minlength=len(quoted))
-    needless += np.bincount(column[within & ~must], minlength=len(quoted))
+    broken = [x for piece in pieces if (x := piece.offset("BROKEN")) is not None]
+    for one, other in pairwise(pieces):
+        halves = one.note("TAIL_CELLS"), other.note("HEAD_CELLS")
+        if min(halves) > 0 and sum(halves) == len(one.quoted) + 1:
+            broken.append(one.note("TAIL"))
+    return Scan(
+        offsets[:n],
+        starts[:, :n],
+        ends[:, :n],
+        n_short=total["SHORT"],
+        n_long=total["LONG"],
+        n_surplus=total["SURPLUS"],
+        short=first_row("SHORT"),
+        long=first_row("LONG"),
+        surplus=first("FIRST_SURPLUS"),
+        broken=min(broken, default=None),
+        unclosed=first("UNCLOSED"),
+        spans=first("SPANS"),
+        quoted=total["QUOTED"],
+        needed=total["NEEDED"],
+        needless=int(needless[(quoted > 0) & (quoted < n)].sum()),
+        commas=total["COMMAS"],
+    )

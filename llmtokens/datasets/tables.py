@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ast
-import io
 import json
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,12 +23,11 @@ from ..errors import (
     StorageError,
     sample,
 )
-from . import cells, dialect
+from . import cells, columns, dialect
+from .columns import Kind
 from .dialect import Dialect, Form
-from .scan import Quoting
 from .unpack import UNREADABLE, check_parquet, read_bytes
 
-Kind = Literal["id", "number", "time", "text"]
 Source = str | os.PathLike[str]
 
 _FOREIGN = (
@@ -37,7 +35,6 @@ _FOREIGN = (
     ".hdf5", ".sas7bdat", ".dta", ".sav", ".rds", ".rdata", ".arff", ".mat", ".npy", ".npz",
 )  # fmt: skip
 _MANY = 10  # rows that all end in a surplus separator are meant to
-_DIGITS = 15  # beyond, pandas' quick way from text to number may be off by the last bit
 _NUMBERED = " Do the rows begin with their number, which has no name in the header?"
 
 
@@ -165,131 +162,52 @@ def parse(
 ) -> Table:
     """Read the text of a file: see :func:`read`."""
     known = {**kinds, **optional}
-    found = dialect.find(raw, source, list(kinds), list(known), list(known), form)
+    looked_at = None if others else list(known)
+    found = dialect.find(raw, source, list(kinds), list(known), looked_at, form)
     _check_rows(found, source)
-    kept = [name for name in found.names if others or name in known]
-    frame = _as_pandas_reads(found, kept, known)
-    if len(frame) != found.scan.rows:
-        raise FileFormatError(
-            f"{source}: {found.scan.rows} rows were found and {len(frame)} read: it is not written "
-            "in one way throughout; write it again, with quotes around every text"
-        )
 
     def where(row: int) -> str:
         return f"line {found.line(row)}"
 
-    columns = {}
-    for name in kept:
-        column = frame[name]
-        swapped = found.sep != found.written_sep and found.quoting is not Quoting.NONE
-        if swapped and not pd.api.types.is_numeric_dtype(column.dtype):
-            column = column.str.replace(found.sep, found.written_sep, regex=False)
-        match known.get(name):
-            case "number":
-                columns[name] = pd.Series(cells.numbers(column, name, source, where))
-            case "id":
-                columns[name] = _ids(column, name, source, where)
-            case "time":
-                columns[name] = column
-            case "text":
-                columns[name] = column
-            case None:
-                columns[name] = cells.typed(column, name, source, where)
-        if known.get(name) is None and name.startswith("Unnamed: ") and column.isna().all():
-            del columns[name]  # behind a separator at the end of each line
-    return Table(pd.DataFrame(columns), source, True, where)
+    kept = {name: known.get(name) for name in found.names if others or name in known}
+    made = columns.read(found, kept)
+    for name, kind in kept.items():
+        column = made[name]
+        if kind == "number":
+            made[name] = pd.Series(cells.numbers(column, name, source, where))
+        elif kind == "id":
+            _check_words(column, name, source, where)
+        elif kind is None and name.startswith("Unnamed: ") and column.isna().all():
+            del made[name]  # behind a separator at the end of each line
+        elif kind is None:
+            made[name] = cells.typed(column, name, source, where)
+    return Table(pd.DataFrame(made, copy=False), source, True, where)
 
 
-def _as_pandas_reads(found: Dialect, kept: list[str], known: Mapping[str, Kind]) -> pd.DataFrame:
-    """The columns that are kept: whole numbers as such where no digit can be lost, else text."""
-    plain = {
-        name
-        for name, column in found.columns.items()
-        if name in known and column.plain and not column.empty and column.longest <= 18
-    }
-    numeric = {name for name in kept if known.get(name) == "number"}
-    texts = [name for name in kept if name not in numeric and name not in plain]
-    whole = {name: "int64" for name in plain if known[name] in ("id", "time")}
-    filtered = bool(
-        found.scan.n_short or texts or any(found.columns[name].empty for name in numeric)
-    )
-    options: dict[str, Any] = {
-        "sep": found.sep,
-        "header": None,
-        "names": found.names,
-        "usecols": [found.names.index(name) for name in kept],
-        "index_col": False,
-        "quoting": 3 if found.quoting is Quoting.NONE else 0,
-        "escapechar": "\\" if found.quoting is Quoting.ESCAPED else None,
-        "skipinitialspace": found.padded,
-        "skip_blank_lines": False,
-        "keep_default_na": False,
-        "na_filter": filtered,
-        "lineterminator": "\n" if found.lone_returns else None,
-    }
-    if filtered:
-        missing = {name: list(cells.ALWAYS_MISSING) for name in texts}
-        options["na_values"] = missing | {name: [""] for name in numeric}
-    types: dict[str, Any] = {name: str if known.get(name) == "id" else object for name in texts}
-    body = _body(found)
-    try:
-        long = any(found.columns[name].longest > _DIGITS for name in numeric)
-        floats: dict[str, Any] = dict.fromkeys(numeric, object if long else "float64")
-        frame = pd.read_csv(io.BytesIO(body), dtype=types | whole | floats, **options)
-        if any(_may_be_words(frame[name], found.columns[name].longest) for name in numeric):
-            raise ValueError("pandas takes a column of true and false for 1 and 0")
-        return frame
-    except (ValueError, OverflowError):  # a cell that only looked like a number at its ends
-        types |= {name: str if known[name] == "id" else object for name in whole}
-        types |= dict.fromkeys(numeric, object)
-        return pd.read_csv(io.BytesIO(body), dtype=types, **options)
-
-
-def _may_be_words(column: pd.Series, longest: int) -> bool:
-    """Whether a column of 1 and 0 may be one of true and false."""
-    return longest >= len("true") and bool(column.isin((0, 1)).where(column.notna(), True).all())
-
-
-def _body(found: Dialect) -> bytes:
-    """The rows, without the lines that hold nothing."""
-    if not found.scan.blank:
-        return found.data[found.start :]
-    pieces, at = [], found.start
-    for begin, end in found.scan.blank:
-        pieces.append(found.data[at:begin])
-        at = end
-    return b"".join([*pieces, found.data[at:]])
-
-
-def _ids(column: pd.Series, name: str, source: str, where: cells.Where) -> pd.Series:
-    """Ids without spaces around them, as int64 or as categories of text."""
+def _check_words(column: pd.Series, name: str, source: str, where: cells.Where) -> None:
+    """Words for what is missing: an error among numbers, a warning among other ids."""
     if pd.api.types.is_integer_dtype(column.dtype):
-        return column
-    column = column.astype("category")
-    distinct = column.cat.categories.tolist()
-    stripped = [x.strip() for x in distinct]
-    if stripped != distinct or "" in stripped:
-        values = np.array([*(x or np.nan for x in stripped), np.nan], dtype=object)
-        column = pd.Series(values[column.cat.codes], dtype=object).astype("category")
-        stripped = column.cat.categories.tolist()
-    words = [x for x in stripped if x in cells.WORDS]
-    others = [x for x in stripped if x not in cells.WORDS]
-    if words and all(x.lstrip("-").replace(".0", "").isdecimal() for x in others):
-        row = int(np.flatnonzero(column.isin(words))[0])
+        return
+    distinct = column.cat.categories
+    words = [x for x in cells.WORDS if x in distinct]
+    if not words:
+        return
+    rows = np.flatnonzero(column.isin(words))
+    others = distinct.difference(words)
+    if all(x.lstrip("-").replace(".0", "").isdecimal() for x in others):
         raise DataError(
-            f"{source}: {int(column.isin(words).sum())} rows have no {name!r} id, which reads "
-            f"{words[0]!r} in {where(row)} where all others are numbers; drop these rows"
+            f"{source}: {len(rows)} rows have no {name!r} id, which reads "
+            f"{column[rows[0]]!r} in {where(int(rows[0]))} where all others are numbers; drop "
+            "these rows"
         )
-    if words:
-        cells.warn_of_words(column, name, source, where)
-    return column
+    cells.warn_of_words(column, name, source, where)
 
 
 def _check_rows(found: Dialect, source: str) -> None:
     """Rows of too many cells are errors, and of too few where they are more than missing ends."""
     scan, width = found.scan, len(found.names)
-    if scan.n_long:
-        at, n = scan.long[0]
+    if scan.long is not None:
+        at, n = scan.long
         line, row = _line_at(found, at)
         several = f", and {scan.n_long - 1} more rows have too many" if scan.n_long > 1 else ""
         raise FileFormatError(
@@ -305,7 +223,7 @@ def _check_rows(found: Dialect, source: str) -> None:
     if not scan.rows:
         raise DataError(f"{source}: the table has columns and no rows.")
     last = found.names[-1]
-    if last.startswith("Unnamed: ") and width > 2 and found.columns[last].empty < scan.rows:
+    if last.startswith("Unnamed: ") and width > 2 and np.not_equal(*found.cells(last)).any():
         warnings.warn(
             f"{source}: the header ends with a separator, and cells stand below it that have no "
             "name; see that no cell before holds a separator, such as a decimal comma",
@@ -328,8 +246,8 @@ def _check_rows(found: Dialect, source: str) -> None:
             LLMTokensWarning,
             stacklevel=2,
         )
-    if scan.n_short:
-        line, row = _line_at(found, scan.short[0][0])
+    if scan.short is not None:
+        line, row = _line_at(found, scan.short[0])
         warnings.warn(
             f"{source}: {scan.n_short} rows have fewer cells than there are columns, the first in "
             f"line {line} ({sample(row, 8)}); what lacks at their end is taken for missing",
