@@ -102,3 +102,9 @@ def test_without_shuffling_users_are_visited_as_surprise_visits_them(divided, tr
     theirs = SVD(n_epochs=2, random_state=0).fit(trainset)
     for name in ("bu", "bi", "pu", "qi"):
         np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+
+
+@pytest.mark.parametrize("n_factors", [1, 2])
+def test_one_factor_is_enough(trainset, n_factors):
+    algo = LLMTokensSVD(item_tokens=TOKENS, n_factors=n_factors, n_epochs=1, random_state=0)
+    assert algo.fit(trainset).qi.shape[1] == n_factors

@@ -178,7 +178,7 @@ def _orthonormal(a: NDArray[np.floating]) -> Singles:
         root = np.linalg.cholesky(wide.T @ wide)
     except np.linalg.LinAlgError:
         root = np.zeros((1, 1))
-    if np.diag(root).min() <= _DEPENDENT * np.diag(root).max():
+    if not root.size or np.diag(root).min() <= _DEPENDENT * np.diag(root).max():
         return np.ascontiguousarray(np.linalg.qr(a)[0], dtype=np.float32)
     inverse = solve_triangular(root, np.eye(len(root)), lower=True, check_finite=False)
     return (wide @ inverse.T).astype(np.float32)
