@@ -21,13 +21,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from common import load, movie_tokens, parser, save
+from common import RESULTS, load, movie_tokens, parser, save
 from peer_libraries.driver import filled, read, rmse
 from peer_libraries.environments import CACHE, installed, run
 from quality import SEED, SPLITS
 from surprise import Dataset, Reader
 
 from llmtokens import LLMTokens
+from llmtokens.data.timestamps import Timestamps
 from llmtokens.datasets import RatingData
 
 PEERS = {  # what pip is asked for
@@ -45,10 +46,13 @@ class Codes:
         self.users = {raw: k for k, raw in enumerate(data.ratings["user"].unique().tolist())}
         known = data.ratings["item"].unique().tolist()
         self.items = {raw: k for k, raw in enumerate(known)}
+        self.times = Timestamps.of(data.ratings)
 
     def columns(self, rows: list[tuple[Any, Any, float]], prefix: str = "") -> dict[str, Any]:
-        """The three columns of a list of ratings."""
+        """The columns of a list of ratings, and the day of each, counted from 1970."""
+        seconds = self.times.of_pairs([u for u, _, _ in rows], [i for _, i, _ in rows])
         return {
+            f"{prefix}day": (seconds // 86_400).astype(np.int32),
             f"{prefix}user": np.array([self.users[u] for u, _, _ in rows], np.int32),
             f"{prefix}item": np.array([self.items[i] for _, i, _ in rows], np.int32),
             f"{prefix}rating": np.array([r for _, _, r in rows], np.float64),
@@ -90,17 +94,17 @@ def _dataset(rows: list[tuple[Any, Any, float]], data: RatingData) -> Dataset:
 
 
 def measured(folder: Path, splits: dict[str, Any], peer: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row per variant that has estimates of every task."""
+    """One row per variant that has estimates of every task of a split."""
     side, rows = read(folder / "side.npz"), []
-    tasks = {path.name for path in folder.glob("*.[0-9]*.npz")}
     for out in sorted((folder / "out").iterdir()):
-        if tasks - {path.name for path in out.iterdir()}:
-            continue
         row = {"name": out.name.replace("_", " "), "rmse": {}, "no_estimate": {}}
         row |= {"settings": {}, "fit_and_test_s": {}}
         for split in splits:
             errors, absent, seconds = [], [], []
-            for path in sorted(folder.glob(f"{split}.[0-9]*.npz")):
+            tasks = sorted(folder.glob(f"{split}.[0-9]*.npz"))
+            if not all((out / path.name).exists() for path in tasks):
+                continue
+            for path in tasks:
                 task, found = read(path), read(out / path.name)
                 errors.append(round(rmse(task, filled(task, side, found.est)), 5))
                 absent.append(float(np.mean(~np.isfinite(found.est))))
@@ -109,14 +113,18 @@ def measured(folder: Path, splits: dict[str, Any], peer: dict[str, Any]) -> list
             row["no_estimate"][split] = round(float(np.mean(absent)), 5)
             row["fit_and_test_s"][split] = round(float(np.mean(seconds)), 2)
             row["settings"][split] = json.loads((out / f"{split}.json").read_text())
-        rows.append(peer | row)
+        rows += [peer | row] if row["rmse"] else []
     return rows
 
 
-def peer_results(folder: Path, cache: Path, splits: dict[str, Any]) -> dict[str, Any]:
-    """Install, run and measure every peer in turn."""
+def peer_results(
+    folder: Path, cache: Path, splits: dict[str, Any], peers: list[str]
+) -> dict[str, Any]:
+    """Install, run and measure peers in turn."""
     found: dict[str, list[Any]] = {"peers": [], "not_installed": [], "not_finished": []}
     for name, packages in PEERS.items():
+        if name not in peers:
+            continue
         python, versions = installed(cache, name, packages)
         if python is None:
             found["not_installed"].append({"name": name, "reason": versions})
@@ -133,23 +141,33 @@ def peer_results(folder: Path, cache: Path, splits: dict[str, Any]) -> dict[str,
     return found
 
 
-def peer_options(doc: str) -> argparse.Namespace:
-    """What a script that runs peers is told."""
-    arguments = parser(doc)
-    arguments.add_argument("--folds", type=int, default=5, help="of the five; fewer is quicker")
-    arguments.add_argument("--folder", type=Path, help="keep what peers gave here, and resume")
-    arguments.add_argument("--cache", type=Path, default=CACHE, help="where environments are made")
-    return arguments.parse_args()
+def peer_parser(doc: str) -> argparse.ArgumentParser:
+    """A parser with the options of scripts that run peers."""
+    made = parser(doc)
+    made.add_argument("--folds", type=int, default=5, help="of the five; fewer is quicker")
+    made.add_argument("--folder", type=Path, help="keep what peers gave here, and resume")
+    made.add_argument("--cache", type=Path, default=CACHE, help="where environments are made")
+    return made
+
+
+def kept(peers: list[str]) -> list[dict[str, Any]]:
+    """What was found before of other peers than these."""
+    before = RESULTS / "peers.json"
+    rows = json.loads(before.read_text())["peers"] if before.exists() else []
+    return [row for row in rows if not set(peers) & row["packages"].keys()]
 
 
 def main() -> None:
-    options = peer_options(__doc__ or "")
+    arguments = peer_parser(__doc__ or "")
+    arguments.add_argument("--peer", action="append", choices=PEERS, help="others stay as they are")
+    options = arguments.parse_args()
     data = load(options.data)
     with TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         write_tasks(data, folder, SPLITS, options.folds)
-        found = peer_results(folder, options.cache, SPLITS)
+        found = peer_results(folder, options.cache, SPLITS, options.peer or [*PEERS])
+    found["peers"] = kept(options.peer or [*PEERS]) + found["peers"]
     for row in found["peers"]:
         means = [f"{split} {np.mean(errors):.4f}" for split, errors in row["rmse"].items()]
         print(f"{row['name']:<28}", *means, sep="  ")

@@ -21,7 +21,7 @@ import numpy as np
 from common import load, movie_tokens, save
 from peer_libraries.driver import read
 from peer_libraries.environments import installed, run
-from peers import Codes, peer_options, write_tasks
+from peers import Codes, peer_parser, write_tasks
 from quality import SEED, SPLITS
 from surprise import AlgoBase, Prediction, Trainset
 
@@ -99,7 +99,7 @@ def ndcg(data: RatingData, split: str, line_up: dict[str, Make], folds: int) -> 
 
 
 def main() -> None:
-    options = peer_options(__doc__ or "")
+    options = peer_parser(__doc__ or "").parse_args()
     data = load(options.data)
     tokens = movie_tokens(data)
     with TemporaryDirectory() as temporary:

@@ -2,8 +2,9 @@
 
 Two protocols. *last*: the last rating of each user is held out, and other users' later ratings are
 known. *cut*: nothing after one moment is known, and each user's first new item after it is to be
-found. Everything rated counts as chosen. *shuffled* is the control: the last item is held out by
-the true times, and the model is told the user's times in random order.
+found; few come back, so it is asked at four moments. Everything rated counts as chosen. *shuffled*
+is the control: the last item is held out by the true times, and the model is told the user's times
+in random order. SASRec is asked about the last item alone.
 
 SASRec runs in an environment of its own (see ``peers.py``). Two generated sets come first: a news
 feed, every morning's articles to be ranked among all by text alone, and a shop, whose next purchase
@@ -14,6 +15,7 @@ is looked for.
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -25,7 +27,7 @@ import numpy as np
 from common import load, movie_tokens, save
 from peer_libraries.driver import read
 from peer_libraries.environments import installed, run
-from peers import Codes, peer_options
+from peers import Codes, peer_parser
 from ranking import Scored
 from scipy import sparse
 from surprise import AlgoBase, Trainset
@@ -38,7 +40,10 @@ from llmtokens.metrics import ndcg_at_k, precision_at_k, rank_all, recall_at_k
 from llmtokens.model_selection import GlobalTimeSplit, NextItemSplit
 
 SASREC = ["torch", "pytorch-lightning", "implicit", "typeguard", "attrs", "pydantic", "pandas<3"]
-PROTOCOLS = {"last": NextItemSplit(), "cut": GlobalTimeSplit()}
+PROTOCOLS = {
+    "last": [NextItemSplit()],
+    "cut": [GlobalTimeSplit(share) for share in (0.65, 0.5, 0.35, 0.2)],
+}
 DAY = 86_400
 Fold = tuple[Trainset, list[Any]]
 
@@ -69,16 +74,22 @@ class RecentNeighbours(Scored):
         return self
 
 
-def measured(algo: AlgoBase, fold: Fold) -> dict[str, float]:
-    """NDCG@10, recall@10, and CPU seconds of the fit."""
-    start = time.process_time()
-    algo.fit(fold[0])
-    seconds = time.process_time() - start
-    lists = rank_all(algo, fold[1], n=10)
+def measured(make: Callable[[], AlgoBase], folds: list[Fold]) -> dict[str, float]:
+    """NDCG@10 and recall@10 over the users of all folds, and CPU seconds of a fit."""
+    found = []
+    for train, test in folds:
+        algo, start = make(), time.process_time()
+        algo.fit(train)
+        seconds = time.process_time() - start
+        lists = rank_all(algo, test, n=10)
+        measures = (measure(lists, k=10, relevant=0.0) for measure in (ndcg_at_k, recall_at_k))
+        found.append((*measures, seconds))
+    users = [len(test) for _, test in folds]
+    ndcg, recall, _ = np.average(found, axis=0, weights=users)
     return {
-        "ndcg@10": round(ndcg_at_k(lists, k=10, relevant=0.0), 4),
-        "recall@10": round(recall_at_k(lists, k=10, relevant=0.0), 4),
-        "fit_s": round(seconds, 1),
+        "ndcg@10": round(ndcg, 4),
+        "recall@10": round(recall, 4),
+        "fit_s": round(float(np.mean([seconds for _, _, seconds in found])), 1),
     }
 
 
@@ -91,7 +102,7 @@ def shuffled(data: RatingData) -> Any:
     )
 
 
-def movies(data: RatingData, folds: dict[str, Fold]) -> dict[str, Any]:
+def movies(data: RatingData, protocols: dict[str, list[Fold]]) -> dict[str, Any]:
     """All methods of ours and simple ones, by protocol."""
     codes, tokens, times = Codes(data), movie_tokens(data), data.ratings
     line_up: dict[str, Callable[[], AlgoBase]] = {
@@ -103,42 +114,40 @@ def movies(data: RatingData, folds: dict[str, Fold]) -> dict[str, Any]:
         "LLMTokensEASE, timestamps": lambda: LLMTokensEASE(tokens, implicit=True, timestamps=times),
     }
     found: dict[str, Any] = {}
-    for protocol, fold in folds.items():
-        found[protocol] = {"users": len(fold[1])}
+    for protocol, folds in protocols.items():
+        found[protocol] = {"users": sum(len(test) for _, test in folds)}
         for name, make in line_up.items():
-            found[protocol][name] = measured(make(), fold)
+            found[protocol][name] = measured(make, folds)
             print(protocol, name, found[protocol][name], flush=True)
-    control = LLMTokensEASE(tokens, implicit=True, timestamps=shuffled(data))
-    found["shuffled"] = {"LLMTokensEASE, timestamps": measured(control, folds["last"])}
+    mixed = shuffled(data)
+    control = measured(
+        lambda: LLMTokensEASE(tokens, implicit=True, timestamps=mixed), protocols["last"]
+    )
+    found["shuffled"] = {"LLMTokensEASE, timestamps": control}
     print("shuffled", found["shuffled"], flush=True)
     return found
 
 
-def sasrec(data: RatingData, folds: dict[str, Fold], folder: Path, cache: Path) -> dict[str, Any]:
-    """Its figures by protocol, or why there are none."""
+def sasrec(data: RatingData, fold: Fold, folder: Path, cache: Path) -> dict[str, Any]:
+    """Its figures where the last item is held out, or why there are none."""
     python, versions = installed(cache, "rectools", SASREC, ["rectools"])
     if python is None:
         return {"not_installed": versions}
-    codes = Codes(data)
+    codes, (train, test) = Codes(data), fold
     np.savez(folder / "side.npz", n_users=len(codes.users), n_items=len(codes.items))
-    for protocol, (train, test) in folds.items():
-        known = {(train.to_raw_uid(u), train.to_raw_iid(i)) for u, i, _ in train.all_ratings()}
-        rows = [row for row in data.dataset.raw_ratings if row[:2] in known]
-        _write(folder / f"{protocol}.0.npz", codes, rows, test)
-        last = _last(rows)
-        inner = [row for row in rows if row[:2] not in last]
-        _write(folder / f"{protocol}.inner.npz", codes, inner, [row[:3] for row in last.values()])
+    known = {(train.to_raw_uid(u), train.to_raw_iid(i)) for u, i, _ in train.all_ratings()}
+    rows = [row for row in data.dataset.raw_ratings if row[:2] in known]
+    last = _last(rows)
+    inner = [row for row in rows if row[:2] not in last]
+    _write(folder / "last.0.npz", codes, rows, test)
+    _write(folder / "last.inner.npz", codes, inner, [row[:3] for row in last.values()])
     problem = run(python, "rectools", folder)
     if problem:
         return {"not_finished": problem}
-    found: dict[str, Any] = {"packages": versions}
-    for protocol, fold in folds.items():
-        out = read(folder / "out" / "SASRec" / f"{protocol}.0.npz")
-        found[protocol] = measured(Scored(codes, out.est), fold) | {
-            "fit_s": round(float(out.seconds), 1)
-        }
-        print(protocol, "SASRec", found[protocol], flush=True)
-    return found
+    out = read(folder / "out" / "SASRec" / "last.0.npz")
+    found = measured(lambda: Scored(codes, out.est), [fold])
+    chosen = json.loads((folder / "out" / "SASRec" / "last.json").read_text())
+    return {"packages": versions} | chosen | found | {"fit_s": round(float(out.seconds), 1)}
 
 
 def _last(rows: list[Any]) -> dict[Any, Any]:
@@ -229,17 +238,19 @@ def shop() -> dict[str, Any]:
 
 
 def main() -> None:
-    options = peer_options(__doc__ or "")
+    options = peer_parser(__doc__ or "").parse_args()
     data = load(options.data)
-    folds = {name: next(cv.split(data.dataset)) for name, cv in PROTOCOLS.items()}
+    protocols = {
+        name: [next(cv.split(data.dataset)) for cv in splits] for name, splits in PROTOCOLS.items()
+    }
     results: dict[str, Any] = {"data": data.name, "feed": feed(), "shop": shop()}
     print(results, save("sequence", results), flush=True)  # part by part: it takes long
-    results["movies"] = movies(data, folds)
+    results["movies"] = movies(data, protocols)
     save("sequence", results)
     with TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        results["SASRec"] = sasrec(data, folds, folder, options.cache)
+        results["SASRec"] = sasrec(data, protocols["last"][0], folder, options.cache)
     print(save("sequence", results))
 
 

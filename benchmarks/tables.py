@@ -88,7 +88,8 @@ def peers() -> str:
     head = f"RMSE, {found['folds']} folds"
     lines = [f"| {head} | " + " | ".join(SPLITS.values()) + " |", "| --- |" + " ---: |" * 4]
     for row in found["peers"]:
-        means = [f"{mean(row['rmse'][split]):.4f}".lstrip("0") for split in SPLITS]
+        of = row["rmse"]
+        means = [f"{mean(of[split]):.4f}".lstrip("0") if split in of else "" for split in SPLITS]
         lines.append(f"| {row['name']} | " + " | ".join(means) + " |")
     return "\n".join(lines)
 

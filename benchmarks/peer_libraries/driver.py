@@ -68,11 +68,16 @@ def ndcg_loss(task: SimpleNamespace, side: SimpleNamespace, scores: np.ndarray) 
     return 1 - float(np.mean(gain / np.cumsum(discount)[wanted[users] - 1]))
 
 
-def main(variants: Mapping[str, tuple[Predict, Sequence[Settings]]], ranking: bool = False) -> None:
+def main(
+    variants: Mapping[str, tuple[Predict, Sequence[Settings]]],
+    ranking: bool = False,
+    only: Mapping[str, Sequence[str]] = {},
+) -> None:
     """Run every variant on every task of the folder named on the command line.
 
     ``variants`` maps a name to a function (task, side, settings) -> estimates of the test pairs, or
     scores of all pairs, and to the settings to choose from, for each kind of split by itself.
+    ``only``: the kinds of split that a variant is asked about, where these are not all.
     """
     folder = Path(sys.argv[1])
     side = read(folder / "side.npz")
@@ -81,6 +86,8 @@ def main(variants: Mapping[str, tuple[Predict, Sequence[Settings]]], ranking: bo
         out = folder / "out" / name.replace(" ", "_")
         out.mkdir(parents=True, exist_ok=True)
         for split, path in inner.items():
+            if split not in only.get(name, inner):
+                continue
             chosen = _chosen(out / f"{split}.json", predict, grid, read(path), side, ranking)
             for fold in sorted(folder.glob(f"{split}.[0-9]*.npz")):
                 target = out / fold.name
