@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,29 +67,18 @@ def token_map(
         Without matplotlib.
     """
     ax, own = new_axes(ax, height=5.6, grid=False)
-    words = Words.of(len(tokens), tokens.labels if texts is None else list(texts), tokens.columns)
-    space = tokens.vectors if tokens.embeddings is None else tokens.embeddings
-    rows = np.flatnonzero(space.any(axis=1))
-    if tokens.n_dims < 2 or len(rows) < 3:
-        raise DataError(
-            f"found tokens of {tokens.n_dims} dimension(s) and {len(rows)} ids with content; a map "
-            "needs two dimensions and three ids at least"
-        )
-    rows = rows[np.unique(np.linspace(0, len(rows) - 1, _MOST).astype(int))]
     where_users = None if users is None else _of_users(tokens, users)
-    places = _places(space[rows].astype(np.float64))
+    rows, places, named = place(tokens, texts)
     dots: dict[str, Any] = {"s": 7, "lw": 0, "alpha": 0.6, "rasterized": len(rows) > 2000}
     if by is None:
         ax.scatter(places[:, 0], places[:, 1], color=PALETTE[0], **dots)
     else:
         _coloured(ax, places, by, _column(tokens, by, rows), dots)
     if where_users is not None:
-        at = _among(places, space[rows].astype(np.float64), where_users)
+        at = _among(places, _space(tokens)[rows].astype(np.float64), where_users)
         look: dict[str, Any] = {"s": 16, "marker": "^", "fc": INK, "ec": "white", "lw": 0.4}
         ax.scatter(at[:, 0], at[:, 1], **look, label="users")
-    names = tokens.labels or [str(raw) for raw in tokens.ids]
-    labels = [names[row] for row in rows]
-    for (x, y), name in _named(places, words.of_rows(rows), labels):
+    for (x, y), name in named:
         box = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.75}
         ax.annotate(
             plain_text(name, 18), (x, y), fontsize=8, ha="center", va="center", color=INK, bbox=box
@@ -102,6 +91,49 @@ def token_map(
         for handle in legend.legend_handles:
             handle.set_sizes([30])
     return ax
+
+
+class Places(NamedTuple):
+    """Where things stand on the map.
+
+    Attributes
+    ----------
+    rows : ndarray of int64, shape (n,)
+        Of the table: those that are shown.
+    places : ndarray of float64, shape (n, 2)
+    groups : list of (place, name)
+    """
+
+    rows: Rows
+    places: Floats
+    groups: list[tuple[Floats, str]]
+
+
+def place(tokens: LLMTokens, texts: Sequence[str] | None = None) -> Places:
+    """Where ids and the names of groups stand; see :func:`token_map`.
+
+    Raises
+    ------
+    DataError
+        For tokens of one dimension or fewer than three ids, or unless there is one text per id.
+    """
+    words = Words.of(len(tokens), tokens.labels if texts is None else list(texts), tokens.columns)
+    space = _space(tokens)
+    rows = np.flatnonzero(space.any(axis=1))
+    if tokens.n_dims < 2 or len(rows) < 3:
+        raise DataError(
+            f"found tokens of {tokens.n_dims} dimension(s) and {len(rows)} ids with content; a map "
+            "needs two dimensions and three ids at least"
+        )
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, _MOST).astype(int))]
+    places = _places(space[rows].astype(np.float64))
+    names = tokens.labels or [str(raw) for raw in tokens.ids]
+    groups = _named(places, words.of_rows(rows), [names[row] for row in rows])
+    return Places(rows, places, groups)
+
+
+def _space(tokens: LLMTokens) -> NDArray[np.floating]:
+    return tokens.vectors if tokens.embeddings is None else tokens.embeddings
 
 
 def _places(space: Floats) -> Floats:
@@ -186,16 +218,23 @@ def _coloured(ax: Axes, places: Floats, by: str, cells: list[Any], dots: dict[st
         bar = figure.colorbar(drawn, ax=ax, label=plain_text(by), shrink=0.7, extend="both")
         bar.solids.set_alpha(1)  # type: ignore[union-attr]
         return
-    counts = Counter(label for cell in cells for label in cell)
-    common = dict(counts.most_common(len(PALETTE) - 1))
-    chosen = [min((x for x in cell if x in common), key=lambda x: common[x], default=None)
-              for cell in cells]  # fmt: skip
+    common, chosen = common_labels(cells)
     for k, label in enumerate(common):
         mine = np.array([x == label for x in chosen])
         ax.scatter(*places[mine].T, color=PALETTE[k], **dots, label=plain_text(label))
     others = np.array([label is None for label in chosen])
     if others.any():
         ax.scatter(*places[others].T, color=GRID, **dots, label="others")
+
+
+def common_labels(cells: Sequence[list[str]]) -> tuple[list[str], list[str | None]]:
+    """The labels that most cells have, one for each colour but the last, and which of them stands
+    for each cell: of several that which fewest have."""
+    counts = Counter(label for cell in cells for label in cell)
+    common = dict(counts.most_common(len(PALETTE) - 1))
+    chosen = [min((x for x in cell if x in common), key=lambda x: common[x], default=None)
+              for cell in cells]  # fmt: skip
+    return list(common), chosen
 
 
 def _short(name: str) -> str:

@@ -8,15 +8,15 @@ import re
 import warnings
 from collections.abc import Callable
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..plots.style import GRID, INK, PALETTE
+from ..plots.tokens import common_labels, place
 from ..runtime.arrays import Floats
 from ..tokens import LLMTokens
 
-_MOST_POINTS = 5000
 _WIDTH, _HEIGHT, _EDGE = 640, 480, 14
 
 
@@ -51,31 +51,58 @@ def figure(draw: Callable[[], object], about: str) -> str:
     return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(about)}" ', 1)
 
 
-def token_map(tokens: LLMTokens) -> tuple[str, int]:
-    """The first two dimensions of the tokens with their names, and the number of points shown.
+class TokenMap(NamedTuple):
+    """A map as an ``<svg>`` element, the number of points on it, and what its colours mean."""
 
-    Drawn by hand: a point of matplotlib's has no room for a name. Of many points, evenly spread
-    rows are shown.
+    svg: str
+    n_shown: int
+    coloured_by: str | None
+    labels: list[str]
+
+
+def token_map(tokens: LLMTokens) -> TokenMap:
+    """:func:`~llmtokens.plots.token_map` with the name of every point, coloured by the first
+    column of labels, where there is one; points in no colour of a label have the last.
+
+    Drawn by hand: a point of matplotlib's has no room for a name.
     """
-    rows = np.unique(np.linspace(0, len(tokens) - 1, _MOST_POINTS).astype(int))
-    points = _scaled(tokens.vectors[rows, :2].astype(np.float64))
+    found = place(tokens)
     names = tokens.labels or [str(raw) for raw in tokens.ids]
+    column, labels, chosen = _colours(tokens, found.rows.tolist())
+    low, high = (np.quantile(found.places, share, axis=0) for share in (0.001, 0.999))
     circles = "".join(
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5"><title>{escape(names[row])}</title></circle>'
-        for row, (x, y) in zip(rows, points, strict=True)
+        f'<circle class="s{k}" cx="{x:.1f}" cy="{y:.1f}" r="2.5">'
+        f"<title>{escape(names[row])}</title></circle>"
+        for row, k, (x, y) in zip(
+            found.rows.tolist(), chosen, _scaled(found.places, low, high), strict=True
+        )
     )
-    about = f"Map of {len(rows)} tokens in their first two dimensions"
+    groups = "".join(
+        f'<text x="{x:.1f}" y="{y:.1f}">{escape(name)}</text>'
+        for at, name in found.groups
+        for x, y in _scaled(at[None], low, high)
+    )
+    about = f"Map of {len(found.rows)} texts, with the words of {len(found.groups)} groups"
     svg = (
         f'<svg class="map" role="img" aria-label="{about}" viewBox="0 0 {_WIDTH} {_HEIGHT}">'
         f'<rect class="frame" x="0.5" y="0.5" width="{_WIDTH - 1}" height="{_HEIGHT - 1}"/>'
-        f"{circles}</svg>"
+        f"{circles}{groups}</svg>"
     )
-    return svg, len(rows)
+    return TokenMap(svg, len(found.rows), column, labels)
 
 
-def _scaled(points: Floats) -> Floats:
+def _colours(tokens: LLMTokens, rows: list[int]) -> tuple[str | None, list[str], list[int]]:
+    """A column of labels, those that have a colour, and the number of each row's colour."""
+    for name, values in (tokens.columns or {}).items():
+        if any(isinstance(value, list) for value in values):
+            labels, chosen = common_labels([values[row] for row in rows])
+            last = len(PALETTE) - 1
+            return name, labels, [last if x is None else labels.index(x) for x in chosen]
+    return None, [], [0] * len(rows)
+
+
+def _scaled(points: Floats, low: Floats, high: Floats) -> Floats:
     """Into the frame, upwards being positive; the few furthest out may not squeeze the rest."""
-    low, high = np.quantile(points, [0.001, 0.999], axis=0)
     share = (np.clip(points, low, high) - low) / np.maximum(high - low, 1e-12)
     room = np.array([_WIDTH, _HEIGHT]) - 2 * _EDGE
     return _EDGE + room * np.stack([share[:, 0], 1 - share[:, 1]], axis=1)

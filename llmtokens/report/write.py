@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -51,7 +52,8 @@ def report(
     path : str or path
         Ends in ``.html``; the others are named alike and end in ``.md`` and ``.csv``.
     tokens : LLMTokens, optional
-        For a map with the names of the items; none if they have one dimension.
+        For a map of the items by their texts, coloured by the first column of labels, see
+        :func:`~llmtokens.plots.token_map`; none if they have one dimension or are fewer than three.
     title : str
     settings : mapping, optional
         More to say on how the results were made.
@@ -83,7 +85,10 @@ def report(
     source = files(__package__).joinpath("report.html").read_text(encoding="utf-8")
     page = Environment(autoescape=True, undefined=StrictUndefined).from_string(source)
     made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    mapped = svg.token_map(tokens) if tokens is not None and tokens.n_dims > 1 else None
+    mapped = None
+    if tokens is not None:
+        with contextlib.suppress(DataError):  # too few of them, or of one dimension
+            mapped = svg.token_map(tokens)
     html = page.render(
         title=title,
         made=made,

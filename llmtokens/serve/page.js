@@ -42,16 +42,19 @@ const told = (work) => async (...given) => {
 
 const nameOf = (line) => line.label || String(line.item);
 
+const only = (view) => view.where ? `, only ${view.where}` : "";
+
 const headings = {
-  recommend: () => "For you",
-  ask: (view) => `Nearest to \u201c${view.text}\u201d`,
+  recommend: (view) => `For you${only(view)}`,
+  ask: (view) => `Nearest to \u201c${view.text}\u201d${only(view)}`,
   similar: (view) => `Like ${view.name}`,
 };
 
 function lines(view) {
-  if (view.kind === "ask") return call("/ask", { text: view.text, user: state.user });
+  const where = view.where ? { where: view.where } : {};
+  if (view.kind === "ask") return call("/ask", { text: view.text, user: state.user, ...where });
   if (view.kind === "similar") return call("/similar", { item: view.item, by: state.model.asks ? "text" : "ratings" });
-  return call("/recommend", { user: state.user });
+  return call("/recommend", { user: state.user, ...where });
 }
 
 async function show(view, keepPlaces = false) {
@@ -63,7 +66,7 @@ async function show(view, keepPlaces = false) {
   state.view = view;
   state.places = new Map(found.map((line, place) => [String(line.item), place]));
   at("heading").textContent = headings[view.kind](view);
-  at("back").hidden = view.kind === "recommend";
+  at("back").hidden = view.kind === "recommend" && !view.where;
   draw(found, before);
   if (!keepPlaces) say(found.length ? "" : "Nothing found.");
   return before ? found.filter((line) => !before.has(String(line.item))).length : 0;
@@ -188,6 +191,20 @@ async function mine() {
   at("known").textContent = found.length ? `known by ${found.length} rating${found.length > 1 ? "s" : ""}`
     : "not known yet: rate something";
   at("mine-heading").hidden = at("forget").hidden = !found.length;
+  await taste(found.length);
+}
+
+// What is liked more and less than by others, as far as the model tells it from content.
+async function taste(known) {
+  const found = known && state.model.columns.length > 1
+    ? await call("/portrait", { user: state.user, n: 3 }) : [];
+  const parts = [];
+  for (const [heading, sign] of [["More than others", 1], ["Less than others", -1]]) {
+    const names = found.filter((line) => sign * line.liking > 0).map((line) => line.name);
+    if (names.length) parts.push(make("h3", {}, heading), make("p", { className: "soft" }, names.join(", ")));
+  }
+  at("taste").replaceChildren(...parts);
+  at("taste-heading").hidden = !parts.length;
 }
 
 const become = told(async (user) => {
@@ -203,7 +220,11 @@ const start = told(async () => {
   const { algorithm, items, users, version } = state.model;
   at("model").textContent = `${algorithm}, ${items.toLocaleString("en")} items, `
     + `${users.toLocaleString("en")} people; llmtokens ${version}.`;
-  at("wish").hidden = !state.model.asks;
+  at("text").hidden = !state.model.asks;
+  const columns = state.model.columns.filter((name) => name !== "item");
+  at("wish").hidden = !state.model.asks && !columns.length;
+  at("only").hidden = !columns.length;
+  at("columns").textContent = `By ${columns.join(", ")}: such as year < 1990 and 'Comedy' in genres.`;
   at("key").hidden = true;
   const fresh = `visitor-${crypto.getRandomValues(new Uint32Array(1))[0].toString(36)}`;
   const asked = new URLSearchParams(location.search);
@@ -217,8 +238,8 @@ const start = told(async () => {
 
 at("wish").addEventListener("submit", told(async (event) => {
   event.preventDefault();
-  const text = at("text").value.trim();
-  await show(text ? { kind: "ask", text } : { kind: "recommend" });
+  const text = at("text").value.trim(), where = at("where").value.trim();
+  await show(text ? { kind: "ask", text, where } : { kind: "recommend", where });
 }));
 at("who").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -230,7 +251,10 @@ at("key").addEventListener("submit", (event) => {
   sessionStorage.setItem("token", at("token").value);
   start();
 });
-at("back").addEventListener("click", told(() => show({ kind: "recommend" })));
+at("back").addEventListener("click", told(() => {
+  at("text").value = at("where").value = "";
+  return show({ kind: "recommend" });
+}));
 at("forget").addEventListener("click", told(async () => {
   if (!confirm("Forget all that you have said here? This cannot be undone.")) return;
   say("Forgetting\u2026");
