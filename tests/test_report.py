@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from surprise import BaselineOnly
 
-from llmtokens import LLMTokens
+from llmtokens import HashingEncoder, LLMTokens
 from llmtokens.compare import Comparison, compare
 from llmtokens.controls import UserMean
 from llmtokens.curves import learning_curve
@@ -213,6 +213,19 @@ def test_without_predictions_and_tokens_there_is_a_smaller_page(comparison, tmp_
     html = path.read_text()
     assert "Paired differences" in html
     assert not re.search("Learning curves|Residuals|Token map", html)
+
+
+def test_the_map_names_its_groups_and_says_what_its_colours_mean(comparison, tmp_path):
+    genres = ["Western" if k % 2 else "Musical" for k in range(60)]
+    titles = [f"{'saddle' if k % 2 else 'lantern'} number {k}" for k in range(60)]
+    items = pd.DataFrame({"item": range(60), "title": titles, "genres": genres})
+    tokens = LLMTokens.from_frame(items, "{title}", categorical="genres", encoder=HashingEncoder())
+    html = report(comparison, tmp_path / "out.html", tokens).read_text()
+    named = re.findall(r"<text x=[^>]*>([^<]*)</text>", html)
+    assert {"saddle", "lantern"} <= set(" ".join(named).replace(",", "").split())
+    colours = dict(re.findall(r'<span class="(s\d)">● (\w+)</span>', html))
+    of = {title: k for k, title in re.findall(r'class="(s\d)"[^>]*><title>([^<]*)', html)}
+    assert {title: colours[k] for title, k in of.items()} == dict(zip(titles, genres, strict=True))
 
 
 def test_tokens_of_one_dimension_have_no_map_and_spoil_nothing(comparison, tmp_path):

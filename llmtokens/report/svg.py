@@ -18,6 +18,7 @@ from ..runtime.arrays import Floats
 from ..tokens import LLMTokens
 
 _WIDTH, _HEIGHT, _EDGE = 640, 480, 14
+_LETTER = 7.5  # about the width of one in the names of groups
 
 
 def figure(draw: Callable[[], object], about: str) -> str:
@@ -78,7 +79,8 @@ def token_map(tokens: LLMTokens) -> TokenMap:
         )
     )
     groups = "".join(
-        f'<text x="{x:.1f}" y="{y:.1f}">{escape(name)}</text>'
+        f'<text x="{np.clip(x, (half := _LETTER * len(name) / 2), _WIDTH - half):.1f}" '
+        f'y="{y:.1f}">{escape(name)}</text>'
         for at, name in found.groups
         for x, y in _scaled(at[None], low, high)
     )

@@ -3,7 +3,8 @@
 // date, and says what moved.
 
 const at = (id) => document.getElementById(id);
-const number = (x, digits = 1) => x.toFixed(digits).replace("-", "\u2212");
+const number = (x, digits = 1) => x.toFixed(digits).replace(/^-(?=0\.?0*$)/, "").replace("-", "\u2212");
+const enough = 10;  // ratings from which a taste is told
 const state = { model: null, user: "", view: { kind: "recommend" }, places: new Map(), asked: 0 };
 
 function make(tag, properties, ...children) {
@@ -196,11 +197,12 @@ async function mine() {
 
 // What is liked more and less than by others, as far as the model tells it from content.
 async function taste(known) {
-  const found = known && state.model.columns.length > 1
+  const found = known >= enough && state.model.columns.length > 1
     ? await call("/portrait", { user: state.user, n: 3 }) : [];
   const parts = [];
   for (const [heading, sign] of [["More than others", 1], ["Less than others", -1]]) {
-    const names = found.filter((line) => sign * line.liking > 0).map((line) => line.name);
+    const names = found.filter((line) => line.kind !== "item" && sign * line.liking > 0)
+      .map((line) => line.name);
     if (names.length) parts.push(make("h3", {}, heading), make("p", { className: "soft" }, names.join(", ")));
   }
   at("taste").replaceChildren(...parts);
