@@ -283,15 +283,14 @@ def recommend(
 
     Example: llmtokens recommend model.safetensors 1 -n 5 --where "year < 1990"
     """
-    from . import sources
-    from .fitted import open_model, raw_id
+    from .fitted import open_model, raw_id, seen
 
     algo = open_model(model)
     uids = [raw_id(algo.users_, each) for each in user or ()]
     found = algo.recommend(
         uids if len(uids) > 1 else next(iter(uids), None),
         n,
-        exclude_seen=sources.seen(exclude_seen),
+        exclude_seen=seen(exclude_seen),
         diversity=diversity,
         popularity_penalty=popularity_penalty,
         where=where,

@@ -31,3 +31,8 @@ def raw_id(entities: EntityIndex, text: str) -> Hashable:
         stacklevel=2,
     )
     return text
+
+
+def seen(text: str) -> bool | list[str]:
+    """What to leave out: everything, nothing, or kinds of events."""
+    return {"yes": True, "no": False}.get(text, [kind.strip() for kind in text.split(",")])

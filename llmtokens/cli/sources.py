@@ -72,11 +72,6 @@ def event_weight(text: str) -> tuple[Hashable, float]:
         ) from error
 
 
-def seen(text: str) -> bool | list[str]:
-    """What to leave out: everything, nothing, or kinds of events."""
-    return {"yes": True, "no": False}.get(text, [kind.strip() for kind in text.split(",")])
-
-
 def _is_table(data: str) -> bool:
     return Path(data).is_file() and not data.endswith(".zip")
 

@@ -1,4 +1,5 @@
-"""Loops that numba compiles by name: once, or twice, for several threads and plainly.
+"""Loops that numba compiles by name, when they are first called: once, or twice, for several
+threads and plainly.
 
 Machine code is kept between runs where a folder can hold it. Of loops that are compiled twice, the
 plain one runs where numba has one thread, for a few rows, which are done before a second thread
@@ -17,26 +18,63 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
-import numba
-
 from ..errors import LLMTokensWarning
 
 _FEW = 32  # rows
 
 _warned = False
+_compiling = threading.RLock()
+
+
+prange = range  # in Python; numba sees its own
+
+
+class Kernel:
+    """A function that numba compiles when it is first called: who only reads a model and ranks
+    what is in it never waits for numba.
+
+    As numba has it, ``py_func`` is the function as it was written. Kernels may call kernels.
+    """
+
+    def __init__(self, function: Any, options: dict[str, Any]) -> None:
+        self.py_func, self._options = function, options
+        self.__doc__, self.__name__ = function.__doc__, function.__name__
+        self._compiled: Any = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        return (self._compiled or self.compiled())(*arguments)
+
+    def compiled(self) -> Any:
+        """What numba makes of it."""
+        with _compiling:
+            if self._compiled is None:
+                self._compiled = self._compile()
+        return self._compiled
+
+    def _compile(self) -> Any:
+        import numba
+
+        written = self.py_func
+        names = dict(written.__globals__)
+        for name in written.__code__.co_names:
+            if isinstance(names.get(name), Kernel):
+                names[name] = names[name].compiled()
+        if "prange" in written.__code__.co_names:
+            names["prange"] = numba.prange
+        function = FunctionType(written.__code__, names, written.__name__, written.__defaults__)
+        function.__qualname__, function.__module__ = written.__qualname__, written.__module__
+        function.__annotations__ = written.__annotations__
+        try:
+            return numba.njit(cache=True, **self._options)(function)
+        except RuntimeError as error:  # installation and home are read-only
+            _warn_once(str(error))
+            return numba.njit(**self._options)(function)
 
 
 def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """``numba.njit(cache=True, **options)``; without the cache where no folder can hold it."""
-
-    def compiled(function: Callable[..., Any]) -> Any:
-        try:
-            return numba.njit(cache=True, **options)(function)
-        except RuntimeError as error:  # installation and home are read-only
-            _warn_once(str(error))
-            return numba.njit(**options)(function)
-
-    return compiled
+    """``numba.njit(cache=True, **options)``, when the function is first called; without the cache
+    where no folder can hold it."""
+    return lambda function: Kernel(function, options)
 
 
 def _warn_once(reason: str) -> None:
@@ -57,8 +95,8 @@ _in_threads = threading.Lock()
 
 
 def _after_fork() -> None:
-    global _forked
-    _forked = True
+    global _forked, _compiling
+    _forked, _compiling = True, threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -77,7 +115,7 @@ def twice(**options: Any) -> Callable[[Callable[..., None]], Callable[..., None]
         plain = njit(**options)(_renamed(function))
 
         def call(*arguments: Any) -> None:
-            worth_it = len(arguments[0]) > _FEW and not _forked and numba.get_num_threads() > 1
+            worth_it = len(arguments[0]) > _FEW and not _forked and _several_threads()
             if worth_it and _in_threads.acquire(blocking=False):
                 try:
                     loop(*arguments)
@@ -91,6 +129,12 @@ def twice(**options: Any) -> Callable[[Callable[..., None]], Callable[..., None]
         return call
 
     return compiled
+
+
+def _several_threads() -> bool:
+    import numba
+
+    return bool(numba.get_num_threads() > 1)
 
 
 def _renamed(function: Any) -> FunctionType:

@@ -14,9 +14,8 @@ number of threads.
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
-from .compiled import twice
+from .compiled import prange, twice
 
 _SMALL = 1e-100
 _CHUNK = 32  # users that share buffers

@@ -21,9 +21,8 @@ two of them. Ratings come in compressed rows: those of row ``r`` are ``ptr[r]:pt
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
-from .compiled import njit, twice
+from .compiled import njit, prange, twice
 
 _TILE = 128  # ratings that are gathered before they are multiplied
 _FEW = 12  # ratings for which a call of BLAS is not worth its while

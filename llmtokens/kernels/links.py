@@ -10,9 +10,8 @@ is never formed. ``g = scale * count`` is the dense direction that the centring 
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
-from .compiled import njit, twice
+from .compiled import njit, prange, twice
 
 _WIDE = 4  # columns of one pass: a vector of doubles
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from ...data.entities import EntityIndex
 from ...data.ratings import Rated, Ratings
-from ...kernels import sgd
 from ...recommend.interface import Scores
 from ...runtime.arrays import Floats, Rows, Singles
 from ...runtime.locks import cached_property
@@ -108,9 +107,7 @@ class FittedSVD(CorrectedModel):
     # -- predicting ----------------------------------------------------------------------------
 
     def score(self, users: Rows, items: Rows) -> Scores:
-        dots = np.zeros(len(users), self.pu.dtype)
-        sgd.pair_dots(users, items, self.pu, self.qi, dots)
-        est = dots.astype(np.float64)
+        est = self._dots(users, items)
         est += self.mean + self.bu[users] + self.bi[items]
         if self.text_share.any():
             est += self.corrections(users, items) + self.newcomer_terms(users, items)
@@ -118,6 +115,11 @@ class FittedSVD(CorrectedModel):
             unknown = (users >= self.users.n_warm) | (items >= self.items.n_warm)
             est[unknown] = np.nan
         return est, {}
+
+    def _dots(self, users: Rows, items: Rows) -> Floats:
+        """``q_i . p_u`` of pairs."""
+        dots = np.einsum("nk,nk->n", self.pu[users], self.qi[items])
+        return dots.astype(np.float64)
 
     def score_at(self, users: Rows, items: Rows, times: Floats) -> Scores:
         est, details = self.score(users, items)
@@ -165,8 +167,7 @@ class FittedSVD(CorrectedModel):
         return out
 
     def terms(self, user: int, item: int) -> dict[str, float]:
-        factors = np.zeros(1, self.pu.dtype)
-        sgd.pair_dots(np.array([user]), np.array([item]), self.pu, self.qi, factors)
+        factors = self._dots(np.array([user]), np.array([item]))
         terms = {
             "mean": self.mean,
             "user bias": float(self.bu[user]),
