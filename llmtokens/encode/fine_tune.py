@@ -77,7 +77,7 @@ def fine_tune(
 
     Notes
     -----
-    On fewer than some thousand items it is seldom worth it: see the guide on encoders for a curve.
+    On a thousand items it is seldom worth it: compare cold items with both encoders first.
     """
     if missing := {"user", "item", "rating"} - set(ratings.columns):
         raise DataError(f"found the columns {list(ratings.columns)}; expected also {missing}")
