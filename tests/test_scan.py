@@ -20,11 +20,12 @@ ROWS = [(f"u{k % 7}", k % 5, k % 10 / 2, "a, b" if k % 3 else 'a "b"\nc') for k 
 TABLE = pd.DataFrame(ROWS, columns=["user", "item", "rating", "title"])
 
 
-def in_pieces(call, size=64):
-    """The result of compiled code, which looks at pieces of so many bytes."""
+def in_pieces(call, large=scan.LARGE):
+    """The result of compiled code, which looks at small pieces."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scan, "SMALL", 0)
-        patch.setattr(scan, "PIECE", size)
+        patch.setattr(scan, "PIECE", 64)
+        patch.setattr(scan, "LARGE", large)
         return call()
 
 
@@ -51,9 +52,10 @@ def test_any_dialect_reads_the_same(written):
     assert in_pieces(lambda: outcome(written.data)) == outcome(written.data)
 
 
-def test_a_row_with_a_line_break_may_lie_in_two_pieces(tmp_path):
+@pytest.mark.parametrize("large", [0, scan.LARGE])
+def test_a_row_with_a_line_break_may_lie_in_two_pieces(large):
     raw = TABLE.to_csv(index=False).encode()
-    frame = in_pieces(lambda: tables.parse(raw, "the file", KINDS, others=True).frame)
+    frame = in_pieces(lambda: tables.parse(raw, "the file", KINDS, others=True).frame, large)
     assert frame.astype(object).equals(TABLE.astype(object))
     assert len(scan._bounds(raw, 0)) == 2 < len(in_pieces(lambda: scan._bounds(raw, 0)))
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..runtime.arrays import Floats, Rows
 from .cells import ALWAYS_MISSING
 from .dialect import Dialect
-from .scan import Quoting, kernel, workers
+from .scan import Places, Quoting, kernel, workers
 
 Kind = Literal["id", "number", "time", "text"]
 
@@ -47,38 +47,35 @@ def _column(found: Dialect, name: str, kind: Kind | None) -> pd.Series:
         read_decimals, data = kernel("decimals", found.data)
         if read_decimals(data, starts, ends, decimals):
             return pd.Series(decimals)
-    texts = _texts(found, starts, ends)
-    return texts.stripped().categories() if kind == "id" else texts.objects()
+    texts = _texts(found, starts, ends, strip=kind == "id")
+    return texts.categories() if kind == "id" else texts.objects()
 
 
 @dataclass(frozen=True)
 class _Texts:
-    """The distinct cells of a column, and which of them stands in each row; None is missing."""
+    """What stands in each row of a column; None is missing.
+
+    ``distinct`` is whether the texts are, and none of them missing.
+    """
 
     codes: NDArray[np.int32]
-    distinct: list[str | None]
-
-    def stripped(self) -> _Texts:
-        """Without spaces around them; those that hold nothing else are missing."""
-        together = "".join(x for x in self.distinct if x is not None)
-        if together.split() in ([], [together]):  # there are none
-            return self
-        return _Texts(self.codes, [x and (x.strip() or None) for x in self.distinct])
+    texts: list[str | None]
+    distinct: bool
 
     def objects(self) -> pd.Series:
-        values = np.array([np.nan if x is None else x for x in self.distinct], dtype=object)
+        values = np.array([np.nan if x is None else x for x in self.texts], dtype=object)
         return pd.Series(values[self.codes], dtype=object)
 
     def categories(self) -> pd.Series:
-        codes, known = self.codes, dict.fromkeys(self.distinct)
-        known.pop(None, None)
-        if len(known) < len(self.distinct):  # some are missing, or equal now
-            places: dict[str | None, int] = {x: k for k, x in enumerate(known)}
-            codes = np.array([places.get(x, -1) for x in self.distinct], np.int32)[codes]
-        return pd.Series(pd.Categorical.from_codes(codes, pd.Index([*known], dtype=object)))
+        codes, texts = self.codes, self.texts
+        if not self.distinct:
+            places = {x: k for k, x in enumerate(dict.fromkeys(x for x in texts if x is not None))}
+            texts = [*places]
+            codes = np.array([-1 if x is None else places[x] for x in self.texts], np.int32)[codes]
+        return pd.Series(pd.Categorical.from_codes(codes, pd.Index(texts, dtype=object)))
 
 
-def _texts(found: Dialect, starts: Rows, ends: Rows) -> _Texts:
+def _texts(found: Dialect, starts: Places, ends: Places, strip: bool) -> _Texts:
     number, data = kernel("distinct", found.data)
     join, data = kernel("joined", found.data)
     codes = np.empty(len(starts), np.int32)
@@ -86,19 +83,21 @@ def _texts(found: Dialect, starts: Rows, ends: Rows) -> _Texts:
     joined = np.empty(int((ends[firsts] - starts[firsts]).sum()) + len(firsts), np.uint8)
     join(data, starts, ends, firsts, joined)
     text = joined.tobytes().decode()
-    distinct: list[str | None] = [*text.split("\0")[:-1]]
-    if found.quoting is not Quoting.NONE and any(x in text for x in ('"', "\\", found.sep)):
-        return _Texts(codes, [_as_meant(x, found) for x in text.split("\0")[:-1]])
-    for mark in ALWAYS_MISSING:
-        if mark in distinct:
-            distinct[distinct.index(mark)] = None
-    return _Texts(codes, distinct)
+    distinct = text.split("\0")[:-1]
+    marked = found.quoting is not Quoting.NONE and any(x in text for x in ('"', "\\", found.sep))
+    spaced = strip and text.split() != [text]
+    if not marked and not spaced and frozenset(ALWAYS_MISSING).isdisjoint(distinct):
+        return _Texts(codes, [*distinct], distinct=True)
+    texts = [None if x in ALWAYS_MISSING else x for x in distinct]
+    if marked:
+        texts = [x and _as_meant(x, found) for x in texts]
+    if spaced:
+        texts = [x and (x.strip() or None) for x in texts]
+    return _Texts(codes, texts, distinct=False)
 
 
 def _as_meant(text: str, found: Dialect) -> str | None:
     """A cell without what quotes, and a separator of several characters, have put into it."""
-    if text in ALWAYS_MISSING:
-        return None
     if text.startswith('"'):
         text = text[1:-1].replace('""', '"')
     if found.quoting is Quoting.ESCAPED:

@@ -29,8 +29,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import DataError, FileFormatError, LLMTokensWarning, sample
-from ..runtime.arrays import Rows
-from .scan import Quoting, Scan, scan
+from .scan import Places, Quoting, Scan, scan
 
 Header = bool | Sequence[str] | None
 
@@ -91,7 +90,7 @@ class Dialect:
     scan: Scan
     slots: dict[str, int]
 
-    def cells(self, name: str) -> tuple[Rows, Rows]:
+    def cells(self, name: str) -> tuple[Places, Places]:
         """Where the cells of a column begin and end."""
         slot = self.slots[name]
         return self.scan.starts[slot], self.scan.ends[slot]

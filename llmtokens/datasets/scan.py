@@ -15,14 +15,18 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..runtime.arrays import Bytes, Rows
 from ..runtime.threads import threads
 
 SMALL = 1 << 17  # bytes that plain Python has read before compiled code is loaded
 PIECE = 1 << 21  # bytes that are worth a thread
+LARGE = 1 << 31  # bytes whose offsets do not fit into 32 bits
 _MOST_PIECES = 16
 _COUNTED = 1 << 16  # bytes whose line feeds are counted together, in the processor's cache
+
+Places = NDArray[np.int32] | NDArray[np.int64]
 
 
 class Quoting(Enum):
@@ -44,7 +48,7 @@ class Scan:
     ----------
     offsets : ndarray of int64, shape (n_rows,)
         Where the rows begin, those without a value left out.
-    starts, ends : ndarray of int64, shape (n_columns, n_rows)
+    starts, ends : ndarray of int32 or int64, shape (n_columns, n_rows)
         Where the cells of the columns asked for do, and end. Quotes around them are left out,
         unless there are some in them, too; cells that are not there are empty.
     n_short, n_long, n_surplus : int
@@ -63,8 +67,8 @@ class Scan:
     """
 
     offsets: Rows
-    starts: Rows
-    ends: Rows
+    starts: Places
+    ends: Places
     n_short: int = 0
     n_long: int = 0
     n_surplus: int = 0
@@ -147,7 +151,8 @@ def scan(
         lines = [*each(lambda piece: _lines(data, *piece), pairwise(bounds))]
         places = np.concatenate([[0], np.cumsum(lines, dtype=np.int64)])
         offsets = np.empty(places[-1], np.int64)
-        starts, ends = np.empty((2, len(columns), places[-1]), np.int64)
+        kind = np.int32 if len(data) < LARGE else np.int64  # half the memory to go through
+        starts, ends = np.empty((2, len(columns), places[-1]), kind)
 
         def look(begin: int, end: int, place: int) -> _Piece:
             piece = _Piece(begin, place, width)
@@ -211,7 +216,7 @@ def _lines(data: bytes, begin: int, end: int) -> int:
     return n + (len(given) > 0 and given[-1] != ord("\n"))
 
 
-def _together(pieces: list[_Piece], offsets: Rows, starts: Rows, ends: Rows) -> Scan:
+def _together(pieces: list[_Piece], offsets: Rows, starts: Places, ends: Places) -> Scan:
     """What was found in all pieces, their rows moved up to each other."""
     n, total = 0, dict.fromkeys(("SHORT", "LONG", "SURPLUS", "QUOTED", "NEEDED", "COMMAS"), 0)
     for piece in pieces:
