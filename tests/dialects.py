@@ -163,7 +163,7 @@ def _written(draw, rows, true, missing):
     if draw(st.integers(0, 9)) == 0:
         lines.append(sep * (len(rows[0]) - 1))
     header = draw(st.sampled_from(["yes"] * 5 + ["no"]))
-    if header == "no":
+    if header == "no" and "item" not in map(str.strip, rows[1]):  # which names a column
         lines = lines[1:]
         if draw(st.booleans()):
             options["header"] = list(rows[0])
