@@ -157,6 +157,16 @@ def test_one_id_in_two_forms_is_refused(twice):
             make()
 
 
+def test_columns_of_numbers_may_be_of_any_width(frame):
+    pyarrow = pytest.importorskip("pyarrow")
+    frame["year"] = frame["year"].fillna(1970.0)
+    wide = LLMTokens.from_frame(frame, numeric=["year"])
+    for of in (pyarrow.float16(), pyarrow.float32()):
+        narrow = frame.assign(year=frame["year"].astype("float16").astype(pd.ArrowDtype(of)))
+        made = LLMTokens.from_frame(narrow, numeric=["year"])
+        np.testing.assert_allclose(np.abs(made.vectors), np.abs(wide.vectors), atol=0.02)
+
+
 # -- projecting
 
 

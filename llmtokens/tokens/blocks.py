@@ -158,8 +158,10 @@ class NumberBlock:
     @staticmethod
     def _values(frame: pd.DataFrame, column: str) -> Floats:
         require_columns(frame, [column])
-        try:
-            return pd.to_numeric(frame[column]).to_numpy(np.float64, na_value=np.nan)
+        given = frame[column]
+        try:  # pandas has no numbers of 16 bits but NumPy's
+            read = given if pd.api.types.is_float_dtype(given.dtype) else pd.to_numeric(given)
+            return read.to_numpy(np.float64, na_value=np.nan)
         except (TypeError, ValueError) as error:
             raise DataError(
                 f"column {column!r} is not numeric: {error}; expected numbers, NaN where missing"
