@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 
 import numpy as np
 import pytest
 from algorithms import DATA, make
 
-from llmtokens.algorithms.svd import model, visits
 from llmtokens.kernels import drift, gibbs, links, selection, sgd
 
 KERNELS = {
@@ -39,9 +37,6 @@ def calls():
     train = DATA.dataset.build_full_trainset()
     pairs = train.build_testset()[:40]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(visits, "_WORTH_DIVIDING", 100)
-        patch.setattr(visits, "_A_VISIT", 2)
-        patch.setattr(model, "threads", lambda most: contextlib.nullcontext())
         for label, (module, name) in KERNELS.items():
             patch.setattr(module, name, watched(label, getattr(module, name)))
         for name, changes in (

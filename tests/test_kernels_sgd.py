@@ -27,8 +27,7 @@ def epoch(kernel, d, dtype):
     state = [d[x].astype(dtype) for x in ("bu", "bi", "pu", "qi")]
     lr, reg = np.full(4, 0.05, dtype), np.full(4, 0.02, dtype)
     kernel(
-        np.array([2, 0, 3, 1]), np.stack([d["ptr"][:-1], d["ptr"][1:]], axis=1), (0, 1),
-        d["item"], d["value"].astype(dtype), dtype(0.3),
+        np.array([2, 0, 3, 1]), d["ptr"], d["item"], d["value"].astype(dtype), dtype(0.3),
         (state[0], state[1]), (state[2], state[3]), lr, reg,
     )  # fmt: skip
     return state
@@ -61,7 +60,7 @@ def test_a_step_is_the_gradient_of_the_loss(data):
     numeric = [(loss(x + h) - loss(x - h)) / 2e-6 for h in np.eye(8) * 1e-6]
     state = [x[6:7].copy(), x[7:8].copy(), x[None, :3].copy(), x[None, 3:6].copy()]
     sgd.sgd_epoch_exact(
-        np.array([0]), np.array([[0, 1]]), (0, 1), np.array([0], np.int32), np.array([1.5]), 0.3,
+        np.array([0]), np.array([0, 1]), np.array([0], np.int32), np.array([1.5]), 0.3,
         (state[0], state[1]), (state[2], state[3]), np.full(4, 0.1), np.full(4, 0.02),
     )  # fmt: skip
     after = np.concatenate([state[2][0], state[3][0], state[0], state[1]])
@@ -75,7 +74,7 @@ def test_a_step_when_an_item_follows_itself_knows_the_new_factors():
     for kernel in (sgd.sgd_epoch, sgd.sgd_epoch_exact):
         pu, qi, bu, bi = p.copy(), q.copy(), np.zeros(1), np.zeros(2)
         kernel(
-            np.array([0]), np.array([[0, 3]]), (0, 1), np.array([1, 1, 0], np.int32),
+            np.array([0]), np.array([0, 3]), np.array([1, 1, 0], np.int32),
             np.array([1.0, -2.0, 3.0]), 0.3, (bu, bi), (pu, qi), np.full(4, 0.1), np.full(4, 0.02),
         )  # fmt: skip
         made.append(np.concatenate([pu[0], qi.ravel(), bu, bi]))
@@ -87,21 +86,6 @@ def test_a_step_when_an_item_follows_itself_knows_the_new_factors():
     expected = np.concatenate([x, y.ravel(), [b], c])
     for found in made:
         np.testing.assert_allclose(found, expected, rtol=1e-12)
-
-
-def test_ratings_divided_by_block_are_the_same_ratings(data):
-    block = np.array([1, 0, 2, 1, 0, 2], np.uint8)
-    item, value = np.empty_like(data["item"]), np.empty_like(data["value"])
-    ends = np.empty((4, 4), np.int64)  # users, ends of three blocks
-    sgd.divide((0, 4), data["ptr"], data["item"], data["value"], block, ends, item, value)
-    np.testing.assert_array_equal(ends[:, 0], data["ptr"][:-1])
-    np.testing.assert_array_equal(ends[:, -1], data["ptr"][1:])
-    for u in range(4):
-        for b in range(3):
-            at = slice(ends[u, b], ends[u, b + 1])
-            mine = (data["user"] == u) & (block[data["item"]] == b)
-            np.testing.assert_array_equal(item[at], data["item"][mine])
-            np.testing.assert_array_equal(value[at], data["value"][mine])
 
 
 def test_totals_and_rests_are_as_defined(data):

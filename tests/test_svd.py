@@ -279,3 +279,9 @@ def test_tokens_of_a_history_that_has_seen_the_test_set_are_refused():
     train, _ = next(KFold(3, random_state=0).split(DATA.dataset))
     with pytest.raises(DataError, match='seen other ratings.*user_tokens="history"'):
         LLMTokensSVD(TOKENS, users).fit(train)
+
+
+@pytest.mark.parametrize("n_factors", [1, 2])
+def test_one_factor_is_enough(n_factors):
+    algo = LLMTokensSVD(item_tokens=TOKENS, n_factors=n_factors, n_epochs=1, random_state=0)
+    assert algo.fit(DATA.dataset.build_full_trainset()).qi.shape[1] == n_factors

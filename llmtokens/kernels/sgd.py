@@ -18,8 +18,7 @@ from .compiled import njit
 @njit(nogil=True, fastmath=True)
 def sgd_epoch(
     order: np.ndarray,
-    ends: np.ndarray,
-    blocks: tuple[int, int],
+    user_ptr: np.ndarray,
     item: np.ndarray,
     value: np.ndarray,
     mean: float,
@@ -46,9 +45,7 @@ def sgd_epoch(
     Parameters
     ----------
     order : (m,) int64, users in the order of their visits
-    ends : (n_users, n_blocks + 1), the ratings of u in block b are ``[ends[u, b]:ends[u, b + 1]]``
-    blocks : the first block that is to be visited, and the one after the last
-    item, value : (n,), (n,), the ratings
+    user_ptr, item, value : (n_users + 1,), (n,), (n,), the ratings
     mean : the global mean, of the type of `value`
     biases : ``bu`` (n_users,) and ``bi`` (n_items,)
     factors : ``pu`` (n_users, k) and ``qi`` (n_items, k)
@@ -62,65 +59,32 @@ def sgd_epoch(
     zero = mean - mean  # of the arrays' own type
     for u in order:
         p, b = pu[u], bu[u]
-        for block in range(blocks[0], blocks[1]):
-            first, end = ends[u, block], ends[u, block + 1]
-            if first == end:
-                continue
-            q, dot = qi[item[first]], zero
+        first, end = user_ptr[u], user_ptr[u + 1]
+        if first == end:
+            continue
+        q, dot = qi[item[first]], zero
+        for f in range(n_factors):
+            dot += q[f] * p[f]
+        for e in range(first, end):
+            i = item[e]
+            q, following = qi[i], qi[item[min(e + 1, last)]]
+            err = value[e] - (mean + b + bi[i] + dot)
+            b += lr_bu * (err - reg_bu * b)
+            bi[i] += lr_bi * (err - reg_bi * bi[i])
+            # the step, and q . p of the next rating while p is at hand
+            dot = zero
             for f in range(n_factors):
-                dot += q[f] * p[f]
-            for e in range(first, end):
-                i = item[e]
-                q, following = qi[i], qi[item[min(e + 1, last)]]
-                err = value[e] - (mean + b + bi[i] + dot)
-                b += lr_bu * (err - reg_bu * b)
-                bi[i] += lr_bi * (err - reg_bi * bi[i])
-                # the step, and q . p of the next rating while p is at hand
-                dot = zero
-                for f in range(n_factors):
-                    pf, qf = p[f], q[f]
-                    new = pf + lr_pu * (err * qf - reg_pu * pf)
-                    p[f] = new
-                    q[f] = qf + lr_qi * (err * pf - reg_qi * qf)
-                    dot += following[f] * new
+                pf, qf = p[f], q[f]
+                new = pf + lr_pu * (err * qf - reg_pu * pf)
+                p[f] = new
+                q[f] = qf + lr_qi * (err * pf - reg_qi * qf)
+                dot += following[f] * new
         bu[u] = b
 
 
 # Sums in the order written, equal to surprise.SVD to the last bit; those of sgd_epoch, in any
 # order, run on vector registers and are meant for float32.
 sgd_epoch_exact = njit(nogil=True)(sgd_epoch.py_func)
-
-
-@njit(nogil=True)
-def divide(
-    rows: tuple[int, int],
-    user_ptr: np.ndarray,
-    item: np.ndarray,
-    value: np.ndarray,
-    block: np.ndarray,
-    ends: np.ndarray,
-    item_out: np.ndarray,
-    value_out: np.ndarray,
-) -> None:
-    """Sort each user's ratings by the `block` (n_items,) of the item, by counting.
-
-    Written are these ratings, and to `ends` (n_users, n_blocks + 1) where they are: those of u in
-    block b are ``[ends[u, b]:ends[u, b + 1]]``.
-    """
-    n_blocks = ends.shape[1] - 1
-    for u in range(rows[0], rows[1]):
-        at = np.zeros(n_blocks + 1, np.int64)
-        at[0] = user_ptr[u]
-        for e in range(user_ptr[u], user_ptr[u + 1]):
-            at[block[item[e]] + 1] += 1
-        for b in range(n_blocks):
-            at[b + 1] += at[b]
-        ends[u] = at
-        for e in range(user_ptr[u], user_ptr[u + 1]):
-            b = block[item[e]]
-            item_out[at[b]] = item[e]
-            value_out[at[b]] = value[e]
-            at[b] += 1
 
 
 @njit(nogil=True)

@@ -13,8 +13,7 @@ from ...data.ratings import Ratings
 from ...errors import DataError
 from ...kernels import sgd
 from ...runtime.arguments import generator
-from ...runtime.arrays import Floats, Mask, Rows, Singles
-from ...runtime.threads import threads
+from ...runtime.arrays import Floats, Mask, Singles
 from ...tokens import LLMTokens
 from ..base import TokenAlgoBase, fitted
 from ..drift import Moments, Sequence, learn_scale
@@ -24,7 +23,6 @@ from ..user_text import UserText
 from .cold_start import ColdStart, Factors
 from .fitted import FittedSVD
 from .initial import baselines, seed_factors, step_scale
-from .visits import Visits
 
 _CACHE_LINE = 64  # bytes
 _LANE = 32  # float32 rows of a multiple of this fill the vector registers
@@ -287,24 +285,18 @@ class LLMTokensSVD(TokenAlgoBase):
                 pull = factors * (self.anchor * lr[k] * reg[k] * counts).astype(kind)[:, None]
                 pull[:, : len(anchored)][:, ~anchored] = 0
                 pulls.append((factors, pull))
-        visits = Visits.of(ratings, value.astype(kind), not self.shuffle)
-        step, given = (lr.astype(kind), reg.astype(kind)), (visits.item, visits.value, kind(mean))
-
-        def visit(users: Rows, blocks: tuple[int, int]) -> None:
-            epoch(users, visits.ends, blocks, *given, (bu, bi), (pu, qi), *step)
-
-        order = np.arange(ratings.n_users)
-        with threads(visits.n_blocks) as pool:
-            for current_epoch in range(self.n_epochs):
-                if self.verbose:
-                    print(f"Processing epoch {current_epoch}")
-                if self.shuffle:
-                    order = rng.permutation(ratings.n_users)
-                visits.run(visit, order, pool)
-                for factors, pull in pulls:
-                    factors += pull
-                if fixed is not None:
-                    qi[:, : fixed.shape[1]] = fixed
+        of_users, step = (ratings.user_ptr, ratings.item), (lr.astype(kind), reg.astype(kind))
+        known, order = (value.astype(kind), kind(mean)), np.arange(ratings.n_users)
+        for current_epoch in range(self.n_epochs):
+            if self.verbose:
+                print(f"Processing epoch {current_epoch}")
+            if self.shuffle:
+                order = rng.permutation(ratings.n_users)
+            epoch(order, *of_users, *known, (bu, bi), (pu, qi), *step)
+            for factors, pull in pulls:
+                factors += pull
+            if fixed is not None:
+                qi[:, : fixed.shape[1]] = fixed
         k = self.n_factors
         return Factors(np.ascontiguousarray(pu[:, :k]), np.ascontiguousarray(qi[:, :k]), bu, bi)
 
