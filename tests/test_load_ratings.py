@@ -417,3 +417,9 @@ def test_spaces_that_always_follow_a_comma_are_no_separators(tmp_path: Path) -> 
     found = load_items(path, header=["item", "title", "genres", "year"])
     assert found["item"].tolist() == [1, 2]
     assert found["title"].tolist() == ["Heat", "Emma"]
+
+
+def test_spaces_that_follow_separators_are_not_those_before_the_first_cell(tmp_path: Path) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text('title, item, year\nHeat, 1, 7\n lead, 2, 8\n "a, b", 3, 9\n')
+    assert load_items(path)["title"].tolist() == ["Heat", " lead", "a, b"]

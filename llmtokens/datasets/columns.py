@@ -84,9 +84,10 @@ def _texts(found: Dialect, starts: Places, ends: Places, strip: bool) -> _Texts:
     join(data, starts, ends, firsts, joined)
     text = joined.tobytes().decode()
     distinct = text.split("\0")[:-1]
+    lacking = any(f"\0{x}\0" in f"\0{text}" for x in ALWAYS_MISSING)
     marked = found.quoting is not Quoting.NONE and any(x in text for x in ('"', "\\", found.sep))
     spaced = strip and text.split() != [text]
-    if not marked and not spaced and frozenset(ALWAYS_MISSING).isdisjoint(distinct):
+    if not (lacking or marked or spaced):
         return _Texts(codes, [*distinct], distinct=True)
     texts = [None if x in ALWAYS_MISSING else x for x in distinct]
     if marked:

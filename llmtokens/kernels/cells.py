@@ -56,9 +56,12 @@ def find_cells(
     while at < end:
         head, cell, extra, more = at, 0, -1, True
         while more:
-            if padded:
-                while at < size and data[at] != sep and (data[at] == _SPACE or data[at] == _TAB):
-                    at += 1
+            if padded:  # no separator stands before the first cell, whose spaces are its own
+                to = at
+                while to < size and data[to] != sep and (data[to] == _SPACE or data[to] == _TAB):
+                    to += 1
+                if cell > 0 or (quoting != TEXT and to < size and data[to] == _QUOTE):
+                    at = to
             start = at
             stop = -1
             if quoting != TEXT and at < size and data[at] == _QUOTE:
