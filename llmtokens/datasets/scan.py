@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..runtime.arrays import Bytes, Rows
+from ..runtime.arrays import Bytes
 from ..runtime.threads import threads
 
 SMALL = 1 << 17  # bytes that plain Python has read before compiled code is loaded
@@ -46,7 +46,7 @@ class Scan:
 
     Attributes
     ----------
-    offsets : ndarray of int64, shape (n_rows,)
+    offsets : ndarray of int32 or int64, shape (n_rows,)
         Where the rows begin, those without a value left out.
     starts, ends : ndarray of int32 or int64, shape (n_columns, n_rows)
         Where the cells of the columns asked for do, and end. Quotes around them are left out,
@@ -66,7 +66,7 @@ class Scan:
         that need not be, in columns where others are not quoted; those with a comma alone.
     """
 
-    offsets: Rows
+    offsets: Places
     starts: Places
     ends: Places
     n_short: int = 0
@@ -150,8 +150,8 @@ def scan(
         each = map if pool is None else pool.map
         lines = [*each(lambda piece: _lines(data, *piece), pairwise(bounds))]
         places = np.concatenate([[0], np.cumsum(lines, dtype=np.int64)])
-        offsets = np.empty(places[-1], np.int64)
         kind = np.int32 if len(data) < LARGE else np.int64  # half the memory to go through
+        offsets = np.empty(places[-1], kind)
         starts, ends = np.empty((2, len(columns), places[-1]), kind)
 
         def look(begin: int, end: int, place: int) -> _Piece:
@@ -216,7 +216,7 @@ def _lines(data: bytes, begin: int, end: int) -> int:
     return n + (len(given) > 0 and given[-1] != ord("\n"))
 
 
-def _together(pieces: list[_Piece], offsets: Rows, starts: Places, ends: Places) -> Scan:
+def _together(pieces: list[_Piece], offsets: Places, starts: Places, ends: Places) -> Scan:
     """What was found in all pieces, their rows moved up to each other."""
     n, total = 0, dict.fromkeys(("SHORT", "LONG", "SURPLUS", "QUOTED", "NEEDED", "COMMAS"), 0)
     for piece in pieces:

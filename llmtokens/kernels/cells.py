@@ -124,9 +124,10 @@ def find_cells(
                 if not more and stop > start and data[stop - 1] == _RETURN:
                     stop -= 1
             if cell < width:
-                if slots[cell] >= 0:
-                    starts[slots[cell], row] = start
-                    ends[slots[cell], row] = stop
+                slot = slots[cell]
+                if slot >= 0:
+                    starts[slot, row] = start
+                    ends[slot, row] = stop
             elif cell == width:
                 extra = start
             cell += 1
