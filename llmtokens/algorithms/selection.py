@@ -342,8 +342,8 @@ def _expected(square: Floats, along: Floats, mean: Any, spread: Any, noise: Any)
     if not spread.any():  # nothing was learned
         return np.tile(mean, (len(along), 1))
     none = np.empty((0, *spread.shape))
-    precision: Any = np.linalg.inv(spread)
-    return _posterior(square, along, mean, precision, noise, none)
+    precision: Any = np.linalg.inv(np.asarray(spread, np.float64))  # files may hold other widths
+    return _posterior(square, along, np.asarray(mean, np.float64), precision, noise, none)
 
 
 def _learned(square: Floats, along: Floats, size: Floats) -> tuple[Floats, Floats, float]:
