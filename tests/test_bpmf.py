@@ -439,7 +439,7 @@ def test_samples_that_are_no_numbers_are_no_model(monkeypatch):
 
     def spoiled(*args):
         parts = run(*args)
-        parts["items"][3, 0] = np.nan
+        parts["item_samples"][3, 0] = np.nan
         return parts
 
     monkeypatch.setattr(Chain, "run", spoiled)

@@ -21,6 +21,7 @@ from ..runtime.arrays import Floats, Rows
 _VARIANCES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8)  # for each unit of noise
 _TIMES = 10.0 ** np.arange(-1, 5.01, 0.5)  # of the usual gap between two ratings
 _START = 0.2
+_ASKED = 10_000  # users, of very many, whose gaps tell which is usual
 _GAIN = 1e-3  # the share of squared errors that must be worth the term
 
 
@@ -100,9 +101,17 @@ class Moments(NamedTuple):
                 f"found no timestamp for any of {ratings.n} ratings, the first (user, item) being "
                 f"{pair}; expected some of these pairs: build timestamps from the same ids"
             )
-        known = Sequence.of(ratings.user, times, ratings.n_users)
-        gaps = known.gap[np.isfinite(known.gap) & (known.gap > 0)]
+        gaps = gaps_between(ratings.user, times, ratings.n_users)
         return cls(timestamps, times, float(np.median(gaps))) if len(gaps) else cls(timestamps)
+
+
+def gaps_between(user: NDArray[np.int32], times: Floats, n_users: int) -> Floats:
+    """Gaps between a user's ratings, where there are some: of every user, or of ``n_users`` that
+    are very many some ten thousand. ``user`` and ``times`` are of some users' ratings."""
+    asked = user % -(-n_users // _ASKED) == 0
+    known = Sequence.of(user[asked], times[asked], int(user.max(initial=-1)) + 1)
+    gaps: Floats = known.gap[np.isfinite(known.gap) & (known.gap > 0)]
+    return gaps
 
 
 def learn_scale(sequence: Sequence, errors: Floats, unit: float) -> DriftScale | None:

@@ -13,6 +13,8 @@ their share falls: :math:`2 / (2 + n_u)`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ..data.ratings import Ratings
@@ -35,23 +37,41 @@ def learn(ratings: Ratings, estimates: Floats) -> Floats:
     estimates : ndarray of shape (n_items,)
         Of a user without ratings, on the scale of the ratings, less their mean.
     """
-    # sums over ratings, by item: of what is open, (deviation - estimate) / left
-    rated, n = (ratings.user_ptr, ratings.item, ratings.deviation), ratings.item_counts
-    left, total = 1 - 1 / (n + _OWN), np.empty(ratings.n_items)
-    sgd.item_totals(*rated, np.zeros(ratings.n_users), total)
-    open_, rare = (total - n * estimates) / left, _rarity(np.maximum(n - 1, 0))
-    middle, centre = float(n @ rare) / ratings.n, float(open_.sum()) / ratings.n
+    rated = ratings.user_ptr, ratings.item, ratings.deviation
+    sums, of_users = np.empty(ratings.n_items), np.empty(ratings.n_users)
+    sgd.item_totals(*rated, np.zeros(ratings.n_users), sums)
+
+    def squares(by: Floats, less: Floats) -> float:
+        over_rows(
+            ratings.n_users, lambda rows: sgd.user_totals(rows, *rated, by, less, of_users)
+        )
+        return float(of_users @ of_users)
+
+    return learn_from_sums(ratings.item_counts, sums, estimates, squares)
+
+
+def learn_from_sums(
+    counts: Rows, sums: Floats, estimates: Floats, squares: Callable[[Floats, Floats], float]
+) -> Floats:
+    """The same from sums over ratings, whoever holds these.
+
+    Parameters
+    ----------
+    counts, sums : ndarray of shape (n_items,)
+        How many ratings there are of each item, and the sum of their deviations from the mean.
+    squares : callable
+        Given ``by`` and ``less``, both (n_items,), the sum over users of the square of a sum over
+        their ratings: of the deviation, times ``by`` and less ``less`` of the item.
+    """
+    n, owed = int(counts.sum()), 1 - 1 / (counts + _OWN)
+    open_, rare = (sums - counts * estimates) / owed, _rarity(np.maximum(counts - 1, 0))
+    middle, centre = float(counts @ rare) / n, float(open_.sum()) / n
     centred = rare - middle
-    square = float(n @ centred**2)
-    slope = float(centred @ open_) / square if square > 1e-9 * ratings.n else 0.0
+    square = float(counts @ centred**2)
+    slope = float(centred @ open_) / square if square > 1e-9 * n else 0.0
     # what is left of the ratings of one user is alike: users are counted, not ratings
-    of_users, fit = np.empty(ratings.n_users), estimates / left + centre + slope * centred
-    slopes, intercepts = centred / left, centred * fit
-    over_rows(
-        ratings.n_users,
-        lambda rows: sgd.user_totals(rows, *rated, slopes, intercepts, of_users),
-    )
-    if abs(slope) * square <= _SIGNIFICANT * np.linalg.norm(of_users):
+    less = centred * (estimates / owed + centre + slope * centred)
+    if abs(slope) * square <= _SIGNIFICANT * np.sqrt(squares(centred / owed, less)):
         slope = 0.0
     return np.array([centre - slope * middle, slope])
 

@@ -64,6 +64,16 @@ class UserSums(NamedTuple):
     along: Floats
     size: Floats
 
+    @classmethod
+    def of(cls, ptr: Rows, lead: Singles, centre: Floats, said: Said) -> UserSums:
+        """Of users whose ratings, as ``ptr`` divides them, say so; ``lead`` is of all items."""
+        (item, *targets), x, n = said, _design(lead, centre), len(ptr) - 1
+        d = x.shape[1]
+        made = cls(np.empty((n, d, d)), np.empty((n, 2, d)), np.empty((n, 2)))
+        both = np.stack(targets).astype(np.float64)
+        over_rows(n, lambda rows: kernels.user_products(rows, ptr, item, x, both, *made))
+        return made
+
     def without(self, rows: Floats) -> tuple[Floats, Floats]:
         """``along`` and ``size`` of *rest* less ``X rows``."""
         along = self.along[:, 1] - np.einsum("nij,nj->ni", self.square, rows)
@@ -115,44 +125,40 @@ class Correction(NamedTuple):
         for some ratings, by where they are.
         """
         centre = ratings.item_counts @ lead.astype(np.float64) / ratings.n
-        x, n = _design(lead, centre), ratings.n_users
+        n, d = ratings.n_users, lead.shape[1] + 1
 
         def sums(users: Rows) -> UserSums:
-            ptr, at = _chosen(ratings, users)
-            (item, *targets), m, d = said(at), len(users), x.shape[1]
-            made = UserSums(np.empty((m, d, d)), np.empty((m, 2, d)), np.empty((m, 2)))
-            both = np.stack(targets).astype(np.float64)
-            over_rows(m, lambda rows: kernels.user_products(rows, ptr, item, x, both, *made))
-            return made
+            ptr, at = chosen(ratings.user_ptr, users)
+            return UserSums.of(ptr, lead, centre, said(at))
 
-        judges = np.arange(0, n, -(-n // _JUDGES))
+        judges = judging(n)
         judged = sums(judges)
-        made, rows = cls._of(judged, centre), np.empty((n, x.shape[1]))
-        rows[judges] = made._rows(judged)
-        total = judged.square[:, -1]  # of the rows of X
-        made = made._replace(usual=float(np.sum(rows[judges] * total) / total[:, -1].sum()))
+        made, rows = cls.judged(judged, centre), np.empty((n, d))
+        rows[judges] = made.rows(judged)
         others = np.setdiff1d(np.arange(n), judges)
         for k in range(0, len(others), _JUDGES):
-            rows[others[k : k + _JUDGES]] = made._rows(sums(others[k : k + _JUDGES]))
+            rows[others[k : k + _JUDGES]] = made.rows(sums(others[k : k + _JUDGES]))
         return made, rows
 
     @classmethod
-    def _of(cls, sums: UserSums, centre: Floats) -> Correction:
+    def judged(cls, sums: UserSums, centre: Floats) -> Correction:
+        """The most likely priors of some users."""
         square, along, size = sums
         first = _learned(square, along[:, 0], size[:, 0])
         second = _learned(square, *sums.without(_expected(square, along[:, 0], *first)))
         mean, spread, noise = (np.array(pair) for pair in zip(first, second, strict=True))
-        return cls(mean, spread, noise, centre, 0.0)
+        made, total = cls(mean, spread, noise, centre, 0.0), square[:, -1]  # of the rows of X
+        return made._replace(usual=float(np.sum(made.rows(sums) * total) / total[:, -1].sum()))
 
     def row(self, lead: Singles, gap: Floats, rest: Floats, weights: Floats) -> Floats:
         """``D_u`` of one user, whose ratings have weights, shape (d,)."""
         x, targets = _design(lead, self.centre), np.stack([gap, rest])
         weighted = x * weights[:, None]
         sums = x.T @ weighted, targets @ weighted, targets**2 @ weights
-        out: Floats = self._rows(UserSums(*(part[None] for part in sums)))[0]
+        out: Floats = self.rows(UserSums(*(part[None] for part in sums)))[0]
         return out
 
-    def _rows(self, sums: UserSums) -> Floats:
+    def rows(self, sums: UserSums) -> Floats:
         """``D_u`` of the users the sums are of, shape (n, d)."""
         first, second = zip(self.mean, self.spread, self.noise, strict=True)
         rows = _expected(sums.square, sums.along[:, 0], *first)
@@ -236,6 +242,21 @@ class CorrectedModel(FittedModel):
             "newcomer_gap": np.zeros(items.n_rows),
         }
 
+    @staticmethod
+    def newcomer_parts(
+        learned: Floats, ratings: Ratings, users: EntityIndex, items: EntityIndex
+    ) -> dict[str, Any]:
+        """The entries that say of new users what was learned."""
+        counts = [
+            np.pad(of, (0, side.n_rows - len(of)))
+            for of, side in ((ratings.user_counts, users), (ratings.item_counts, items))
+        ]
+        return {
+            "newcomers": learned,
+            "newness": newcomers.newness(counts[0]),
+            "newcomer_gap": newcomers.gaps(learned, counts[1]),
+        }
+
     def with_newcomers(self, unit: float = 1.0) -> Self:
         """The model that knows what users without ratings say of rare and of popular items.
 
@@ -244,16 +265,7 @@ class CorrectedModel(FittedModel):
         ratings, every = self.ratings, np.arange(self.ratings.n_items)
         usual, _ = self.score(np.full(len(every), self.users.unknown), every)
         known = newcomers.learn(ratings, usual - ratings.global_mean) / unit
-        counts = [
-            np.pad(of, (0, side.n_rows - len(of)))
-            for of, side in ((ratings.user_counts, self.users), (ratings.item_counts, self.items))
-        ]
-        return replace(
-            self,
-            newcomers=known,
-            newness=newcomers.newness(counts[0]),
-            newcomer_gap=newcomers.gaps(known, counts[1]),
-        )
+        return replace(self, **self.newcomer_parts(known, ratings, self.users, self.items))
 
     def corrections(self, users: Rows, items: Rows) -> Floats:
         """``w_i D_u . [lead_i - centre, 1]`` of pairs of rows."""
@@ -330,11 +342,16 @@ def _design(lead: Singles, centre: Floats) -> Floats:
     return np.column_stack([lead - centre, np.ones(len(lead))])
 
 
-def _chosen(ratings: Ratings, users: Rows) -> tuple[Any, Any]:
+def judging(n_users: int) -> Rows:
+    """The users from whom the priors are learned: of very many some eight hundred."""
+    return np.arange(0, n_users, -(-n_users // _JUDGES))
+
+
+def chosen(user_ptr: Rows, users: Rows) -> tuple[Any, Any]:
     """Pointers of the ratings of some users, and where these are."""
-    counts = ratings.user_counts[users]
+    counts = user_ptr[users + 1] - user_ptr[users]
     ptr = np.concatenate([[0], np.cumsum(counts)])
-    return ptr, np.arange(ptr[-1]) + np.repeat(ratings.user_ptr[users] - ptr[:-1], counts)
+    return ptr, np.arange(ptr[-1]) + np.repeat(user_ptr[users] - ptr[:-1], counts)
 
 
 def _expected(square: Floats, along: Floats, mean: Any, spread: Any, noise: Any) -> Floats:

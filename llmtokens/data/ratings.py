@@ -19,6 +19,7 @@ from scipy import sparse
 
 from ..errors import DataError, LLMTokensWarning, sample
 from ..runtime.arrays import Floats, Mask, Rows
+from ..runtime.exact import exact_sum
 from ..runtime.locks import cached_property
 from .ids import IdIndex, is_missing
 
@@ -80,14 +81,12 @@ class Ratings:
 
     @cached_property
     def global_mean(self) -> float:
-        return float(np.mean(self.value))
+        return float(exact_sum(self.value) / self.n)
 
     @cached_property
     def deviation(self) -> Floats:
         """Ratings less their mean, 0 where they differ by rounding alone, shape (n,)."""
-        y = self.value - self.global_mean
-        y[np.abs(y) <= _ROUNDING * np.abs(self.value).max()] = 0.0
-        return y
+        return deviations(self.value, self.global_mean, float(np.abs(self.value).max()))
 
     @cached_property
     def user_counts(self) -> Rows:
@@ -384,6 +383,14 @@ class Changes:
     @cached_property
     def _by_item(self) -> Rows:
         return np.argsort(self.item, kind="stable")
+
+
+def deviations(values: Floats, mean: float, largest: float) -> Floats:
+    """Some ratings less the mean of all, 0 where they differ by rounding alone; ``largest``: the
+    absolute value of that of all."""
+    y = values - mean
+    y[np.abs(y) <= _ROUNDING * largest] = 0.0
+    return y
 
 
 def checked_scale(scale: Any) -> tuple[float, float]:

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ...data.entities import EntityIndex
 from ...errors import LLMTokensWarning
 from ...runtime.arrays import Floats, Singles
 from .cold_start import ColdStart, Sample, sample_without_tokens
+from .corrections import corrections
 from .conditional import item_left_open, open_width, user_left_open
 from .drift import DriftPrior, DriftScale
 from .features import Known
@@ -46,10 +46,10 @@ def thinning(n_samples: int, bytes_each: int) -> int:
     return max(THINNING, -(-n_samples // most)) if n_samples > _FEWEST else THINNING
 
 
-def kept_samples(n_samples: int, n_user_rows: int, lead: Singles, k: int) -> tuple[int, int]:
+def kept_samples(n_samples: int, known: Known, k: int) -> tuple[int, int]:
     """How many samples are kept, and of how many sweeps each is one."""
-    n_item_rows, c = lead.shape
-    step = thinning(n_samples, 4 * (n_user_rows * (c + k + 1) + n_item_rows * (k + 1)))
+    n_item_rows, c = known.lead.shape
+    step = thinning(n_samples, 4 * (len(known.users) * (c + k + 1) + n_item_rows * (k + 1)))
     return -(-n_samples // step), step
 
 
@@ -61,12 +61,13 @@ class Posterior:
 
     Parameters
     ----------
+    team : Team
+        Who holds the users with ratings, and provides the table of all.
     n_samples : int
         Sweeps to come after the burn-in.
     n_users : int
-        How many have ratings: they are kept where they are, until they are collected.
-    lead : ndarray of float32, shape (n_item_rows, c)
-        The content dims.
+        How many have ratings.
+    known : Known
 
     Attributes
     ----------
@@ -79,18 +80,14 @@ class Posterior:
     """
 
     def __init__(
-        self,
-        n_samples: int,
-        n_user_rows: int,
-        n_users: int,
-        lead: Singles,
-        k: int,
+        self, team: Team, n_samples: int, n_users: int, known: Known, k: int
     ) -> None:
-        n_item_rows, c = lead.shape
-        self.slots, self.step = kept_samples(n_samples, n_user_rows, lead, k)
+        self._lead, n_user_rows = known.lead, len(known.users)
+        n_item_rows, c = known.lead.shape
+        self.slots, self.step = kept_samples(n_samples, known, k)
         self.n = 0
-        self._n_users, self._lead, self._k = n_users, lead, k
-        self.users = np.empty((n_user_rows, self.slots, c + k + 1), np.float32)
+        self._team, self._k = team, k
+        self.cold = team.reserve(n_user_rows, self.slots, c, k)
         self.items = np.empty((n_item_rows, self.slots, k + 1), np.float32)
         self._small: list[dict[str, Singles]] = []
         self.user_open = np.zeros((n_user_rows - n_users, open_width(k)))
@@ -108,7 +105,7 @@ class Posterior:
         drift : DriftScale, optional
             Where ratings have times.
         """
-        self.users[self._n_users :, self.n] = sample.users
+        self.cold.samples[:, self.n] = sample.users
         self.items[:, self.n] = sample.items
         user, item = self._left_open(sample, integrated_out)
         small = {name: getattr(sample, name).astype(np.float32) for name in _SMALL}
@@ -128,21 +125,16 @@ class Posterior:
         item = item_left_open(seen, integrated_out, 1 / sample.item_precision, sample.user_spread)
         return user, item
 
-    @property
-    def warm(self) -> Singles:
-        """The part of the table that belongs to users with ratings."""
-        return self.users[: self._n_users]
-
     def state(self) -> dict[str, Any]:
         """What was added so far, but for the users with ratings."""
-        made = {"users": self.users[self._n_users :, : self.n], "items": self.items[:, : self.n]}
+        made = {"users": self.cold.samples[:, : self.n], "items": self.items[:, : self.n]}
         made |= {name: self._stacked(name) for name in _SMALL} if self.n else {}
         return made | {name: getattr(self, name) for name in _SUMS}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from there."""
         self.n = state["items"].shape[1]
-        self.users[self._n_users :, : self.n] = state["users"]
+        self.cold.samples[:, : self.n] = state["users"]
         self.items[:, : self.n] = state["items"]
         self._small = [
             {name: np.array(state[name][slot]) for name in _SMALL} for slot in range(self.n)
@@ -153,19 +145,14 @@ class Posterior:
     def _stacked(self, name: str) -> Singles:
         return np.stack([small[name] for small in self._small])
 
-    def parts(self, warm_open: Floats) -> dict[str, Any]:
-        """The arrays that predictions are made from, by name, when ``warm`` is filled;
-        ``warm_open``: sums of what the samples leave open of users with ratings."""
+    def parts(self) -> dict[str, Any]:
+        """The arrays that predictions are made from, by name, but for those of users."""
         n = self.n
-        # A copy where an interrupt left room: the order of sums over an array depends on its
-        # strides, and a fit for as many samples has none to spare.
-        made: dict[str, Any] = {
-            name: np.ascontiguousarray(table[:, :n])
-            for name, table in (("users", self.users), ("items", self.items))
-        }
+        self._team.total(Shard.put_open, n)
+        self.cold.open[:] = self.user_open / n
+        # a copy where an interrupt left room
+        made: dict[str, Any] = {"item_samples": np.ascontiguousarray(self.items[:, :n])}
         made |= {name: self._stacked(name) for name in _SMALL}
-        both = (warm_open / n, self.user_open / n)  # of large catalogues the largest arrays here
-        made["user_open"] = np.concatenate(both, dtype=np.float32)
         made["item_open"] = (self.item_open / n).astype(np.float32)
         made["text_share"] = (self.text_share / n).astype(np.float32)
         scale = np.exp(self.log_drift / n) if self.log_drift.any() else np.zeros(2)
@@ -204,8 +191,6 @@ class Chain:
         self,
         team: Team,
         size: Size,
-        users: EntityIndex,
-        items: EntityIndex,
         known: Known,
         plain: bool,
         plan: Plan,
@@ -213,8 +198,7 @@ class Chain:
         seed: int,
         drift: DriftPrior | None = None,
     ) -> None:
-        self.team, self.plan, self.std = team, plan, std
-        self._n_rows = users.n_rows, items.n_rows
+        self.team, self.plan, self.std, self.known = team, plan, std, known
         self.cold_start = None
         if plain:
             self.sampler = Sampler.plain(team, size, seed, drift)
@@ -222,11 +206,10 @@ class Chain:
             self.sampler = Sampler.with_features(
                 team, size, known.text[: size.n_items], seed, drift
             )
-            self.cold_start = ColdStart(known.text, items.has_token, known.users, users.has_token)
-        self.posterior = Posterior(
-            plan.n_samples, users.n_rows, size.n_users, known.lead, size.n_factors
-        )
-        team.reserve(self.posterior.warm)
+            self.cold_start = ColdStart(
+                known.text, known.has_text, known.users, known.has_user_token
+            )
+        self.posterior = Posterior(team, plan.n_samples, size.n_users, known, size.n_factors)
 
     def step(self) -> None:
         """One sweep; its sample is kept where its turn has come."""
@@ -246,7 +229,9 @@ class Chain:
     def _completed(self) -> Sample:
         """The sampler's state with rows for everybody."""
         if self.cold_start is None:
-            return sample_without_tokens(self.sampler, *self._n_rows)
+            return sample_without_tokens(
+                self.sampler, len(self.known.users), len(self.known.lead)
+            )
         if not self.cold_start.has_learned:
             self.cold_start.learn(self.sampler)
         return self.cold_start.complete(self.sampler)
@@ -269,7 +254,12 @@ class Chain:
                 LLMTokensWarning,
                 stacklevel=4,
             )
-        return posterior.parts(self.team.collect(posterior.warm, posterior.n))
+        parts = posterior.parts()
+        parts |= corrections(self.team, self.sampler, self.known, parts, posterior.cold, self.std)
+        rows = self.team.rows(posterior.n)
+        return parts | {
+            "user_samples": rows.samples, "user_open": rows.open, "selection": rows.selection
+        }  # fmt: skip
 
     # -- a state to go on from -----------------------------------------------------------------
 

@@ -104,6 +104,22 @@ class Drift:
         total: Floats = out.sum(axis=0)
         return total
 
+    def expected(
+        self, at: Rows, errors: Floats, precision: Floats, scale: DriftScale
+    ) -> Floats:
+        """The states at some ratings, all of their users', given what the rest of the model leaves
+        of these; 0 where there is no time."""
+        s = self._sequence
+        where = np.full(len(self.states), -1)
+        where[at] = np.arange(len(at))
+        own = np.flatnonzero(where[s.at] >= 0)
+        counts = np.bincount(np.searchsorted(s.ptr, own, side="right") - 1,
+                             minlength=len(s.ptr) - 1)  # fmt: skip
+        part = Sequence(np.append(0, np.cumsum(counts)), where[s.at[own]], s.gap[own])
+        out = np.zeros(len(at))
+        out[part.at] = part.smoothed(errors[part.at], precision[part.at], scale)[0]
+        return out
+
     def draw(self, sweep: int, scale: DriftScale) -> None:
         """Draw the states, given what was read."""
         s, n = self._sequence, len(self._sequence.at)

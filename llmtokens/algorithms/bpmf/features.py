@@ -89,6 +89,8 @@ class Known(NamedTuple):
     users : ndarray of float32, shape (n_user_rows, d_u)
         Users' tokens, centred, mean square entry 1 over those with ratings: what is learned does
         not depend on who else has a token. Zeros where they are made of these very ratings.
+    item_tokens : ndarray of float32, shape (n_item_rows, ...)
+    has_text, has_user_token : ndarray of bool, shape (n_item_rows,), (n_user_rows,)
     parts : dict
         What turns new tokens into features.
     """
@@ -96,6 +98,9 @@ class Known(NamedTuple):
     text: Singles
     lead: Singles
     users: Singles
+    item_tokens: Singles
+    has_text: Mask
+    has_user_token: Mask
     parts: dict[str, Any]
 
     @classmethod
@@ -114,6 +119,9 @@ class Known(NamedTuple):
             _spread_out(make(own), items.has_token),
             lead,
             _spread_out(about * np.float32(scale), users.has_token),
+            items.tokens,
+            items.has_token,
+            users.has_token,
             make._asdict() | {"lead_scale": lead_scale, "user_centre": centre, "user_scale": scale},
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import numba
@@ -12,26 +12,22 @@ import numpy as np
 
 from ...data.entities import EntityIndex
 from ...data.ratings import Ratings
+from ...data.timestamps import Timestamps
 from ...errors import DataError
-from ...kernels import gibbs
 from ...runtime.arguments import generator
-from ...runtime.arrays import Floats, Rows, Singles
+from ...runtime.exact import exact_sum
 from ...runtime.threads import most_threads
 from ...tokens import LLMTokens
 from ..base import TokenAlgoBase, fitted
 from ..drift import Moments
-from ..rating_scale import user_means
-from ..ridge import TokenRidge
-from ..selection import Correction, Said
 from .chain import Chain, Plan
 from .drift import DriftPrior
 from .features import Known
 from .fitted import FittedBPMF
 from .sampler import Size
-from .shards import Shards, Team
+from .shards import Shards
 
 _WORTH_SHARING = 20_000  # ratings; with fewer, threads mostly wait for each other
-_BLOCK = 2000  # items at a time
 
 
 class LLMTokensBPMF(TokenAlgoBase):
@@ -190,15 +186,21 @@ class LLMTokensBPMF(TokenAlgoBase):
 
     def _learn(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> FittedBPMF:
         self._check_parameters()
-        seed, std = self._seed(), standard_deviation(ratings)
+        std = standard_deviation(exact_sum(ratings.deviation**2), ratings.n)
         known, moments = self._known(users, items), Moments.of(self.timestamps, ratings)
         with self._threads(ratings.n):
             about, lead = known.users[: ratings.n_users], known.lead[: ratings.n_items]
+            seed = self._seed()
             team = Shards.of(ratings, std, about, lead, self.n_factors, seed, moments.times)
-            chain = self._chain(
-                team, ratings.n, users, items, known, std, seed, DriftPrior.of(moments)
+            size = Size(
+                ratings.n_users, ratings.n_items, ratings.n, self.n_factors, known.lead.shape[1]
             )
-            return self._finished(chain.run(), ratings, users, items, known, std, moments)
+            chain = Chain(
+                team, size, known, self._plain, self._plan, std, seed, DriftPrior.of(moments)
+            )
+            return self._finished(
+                chain.run(), ratings, users, items, known, std, moments.timestamps
+            )
 
     def _seed(self) -> int:
         return int(generator(self.random_state).randint(2**31 - 1))
@@ -211,21 +213,9 @@ class LLMTokensBPMF(TokenAlgoBase):
         """The features; none where there are no tokens at all."""
         return Known.of(users, items, 0 if self._plain else self.n_content)
 
-    def _chain(
-        self,
-        team: Team,
-        n_ratings: int,
-        users: EntityIndex,
-        items: EntityIndex,
-        known: Known,
-        std: float,
-        seed: int,
-        drift: DriftPrior | None,
-    ) -> Chain:
-        """The chain at its start."""
-        size = Size(users.n_warm, items.n_warm, n_ratings, self.n_factors, known.lead.shape[1])
-        plan = Plan(self.n_samples, self.burn_in, self.verbose)
-        return Chain(team, size, users, items, known, self._plain, plan, std, seed, drift)
+    @property
+    def _plan(self) -> Plan:
+        return Plan(self.n_samples, self.burn_in, self.verbose)
 
     def _finished(
         self,
@@ -235,28 +225,21 @@ class LLMTokensBPMF(TokenAlgoBase):
         items: EntityIndex,
         known: Known,
         std: float,
-        moments: Moments,
+        timestamps: Timestamps | None,
     ) -> FittedBPMF:
         """The fitted model, from what a chain has left."""
-        none = Correction.none(known.lead.shape[1] + 1)
-        rows = np.zeros((0, known.lead.shape[1] + 1))
-        model = FittedBPMF(
+        made = FittedBPMF.without_newcomers(users, items)
+        if not self._plain:
+            made = FittedBPMF.newcomer_parts(parts["newcomers"], ratings, users, items)
+        return FittedBPMF(
             ratings,
             users,
             items,
             mean=ratings.global_mean,
             std=std,
-            user_samples=parts.pop("users"),
-            item_samples=parts.pop("items"),
-            correction=none,
-            selection=none.selection(rows, users.n_rows),
-            **FittedBPMF.without_newcomers(users, items),
-            **parts,
-            **known.parts,
-            timestamps=moments.timestamps,
+            **parts | made | known.parts,
+            timestamps=timestamps,
         )
-        model = corrected(model)
-        return model if self._plain else model.with_newcomers(std)
 
     @contextlib.contextmanager
     def _threads(self, n_ratings: int) -> Iterator[None]:
@@ -283,52 +266,6 @@ class LLMTokensBPMF(TokenAlgoBase):
                 raise DataError(f"found {name}={value!r}; expected an int of at least {low}")
 
 
-def standard_deviation(ratings: Ratings) -> float:
-    """The standard deviation of the ratings; 1 where they are all alike."""
-    return float(np.std(ratings.deviation)) or 1.0
-
-
-def corrected(model: FittedBPMF) -> FittedBPMF:
-    """The model with what is to be added to its estimates, learned from its ratings."""
-    ratings = model.ratings
-    if not model.text_share.any():
-        return model
-    lead = model.lead[: ratings.n_items] * _text_tells(ratings, model.items)
-    correction, rows = Correction.learn(ratings, lead, _SaidOfRatings(model))
-    selection = correction.selection(rows, model.users.n_rows)
-    return replace(model, correction=correction, selection=selection)
-
-
-def _text_tells(ratings: Ratings, items: EntityIndex) -> bool:
-    """Whether tokens foretell how items are rated; else they foretell no user's picks either."""
-    better = ratings.value - user_means(ratings)[ratings.user]
-    means = np.bincount(ratings.item, better, ratings.n_items) / ratings.item_counts
-    return bool(TokenRidge(items.tokens, ratings.item_counts).learn(means[:, None])[:-1].any())
-
-
-class _SaidOfRatings:
-    """What the samples say of ratings on average, with what they have learned and without."""
-
-    def __init__(self, model: FittedBPMF) -> None:
-        self._model, n_items = model, model.ratings.n_items
-        self._drift = np.zeros(model.ratings.n)  # what users were like when they rated
-        if model.timestamps is not None:
-            times = model.timestamps.of_ratings(model.ratings)
-            self._drift = model.drift_at(model.ratings.user.astype(np.int64), times)[0]
-        self._from_text = np.empty_like(model.item_samples[:n_items])
-        for k in range(0, n_items, _BLOCK):
-            rows = np.arange(k, min(k + _BLOCK, n_items))
-            self._from_text[rows] = model.prior("item", rows).transpose(1, 0, 2)
-
-    def __call__(self, at: Rows) -> Said:
-        model, ratings = self._model, self._model.ratings
-        user, item = ratings.user[at].astype(np.int64), ratings.item[at].astype(np.int64)
-        learned, said = (self._means(user, item, t) for t in (model.item_samples, self._from_text))
-        rest = ratings.deviation[at] / model.std - self._drift[at] - said
-        return item, learned - said, rest
-
-    def _means(self, users: Rows, items: Rows, table: Singles) -> Floats:
-        mean, variance = np.empty(len(users)), np.empty(len(users))
-        model = self._model
-        gibbs.pair_moments(users, items, model.user_samples, table, model.lead, mean, variance)
-        return mean
+def standard_deviation(squares: Fraction, n: int) -> float:
+    """Of ``n`` ratings, given the sum of squared deviations; 1 where they are all alike."""
+    return float(np.sqrt(float(squares / n))) or 1.0

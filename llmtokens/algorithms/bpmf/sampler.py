@@ -145,6 +145,11 @@ class Sampler:
         self._learn_item_prior(rng)
         self.sweeps += 1
 
+    @property
+    def has_features(self) -> bool:
+        """Whether this is the full model."""
+        return isinstance(self.item_prior, ItemPrior)
+
     def own_share(self) -> Floats:
         """The share of each item's bias that stems from its prior."""
         prior = self.item_prior.precision[-1, -1]

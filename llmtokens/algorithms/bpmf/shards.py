@@ -19,6 +19,8 @@ from ...data.ratings import Ratings
 from ...kernels import drift as drift_kernels
 from ...kernels import gibbs
 from ...runtime.arrays import Floats, Rows, Singles
+from ..rating_scale import SHRINK
+from ..selection import Correction, UserSums, chosen
 from .conditional import open_width, user_left_open
 from .drift import Drift, DriftScale
 from .features import histories, one_over
@@ -58,14 +60,6 @@ class ShardRatings(NamedTuple):
         small = ptr.astype(np.int32)
         turned = csr_array((y, item, small), shape=(len(ptr) - 1, n_items)).tocsc()
         return cls(ptr, item, y, turned.indptr.astype(np.int64), turned.indices, turned.data)
-
-    @classmethod
-    def of_users(cls, ratings: Ratings, users: slice, std: float) -> ShardRatings:
-        """Those of some users, in units of ``std``."""
-        ptr = ratings.user_ptr[users.start : users.stop + 1]
-        at = slice(ptr[0], ptr[-1])
-        own = (ratings.deviation[at] / std).astype(np.float32)
-        return cls.of(ptr - ptr[0], ratings.item[at], own, ratings.n_items)
 
     @property
     def n_users(self) -> int:
@@ -155,7 +149,7 @@ class AboutUsers(NamedTuple):
     weighted: FeatureSums
 
 
-class UserSums(NamedTuple):
+class RowSums(NamedTuple):
     """Moments of the users' rows, and what items' rows are drawn from, by item: see
     :func:`llmtokens.kernels.gibbs.item_products`."""
 
@@ -171,6 +165,61 @@ class ErrorSums(NamedTuple):
     alpha: float
     log_alpha: float
     of_items: Any
+
+
+class ItemSums(NamedTuple):
+    """By item, sums over ratings: of how much these are above the mean of all, and above that of
+    their users."""
+
+    deviation: Floats
+    better: Floats
+
+
+class SaidOfItems(NamedTuple):
+    """What the samples say of the items with ratings, for what is to be added to estimates.
+
+    Attributes
+    ----------
+    learned, from_text : ndarray of float32, shape (n_items, samples, n_factors + 1)
+        Rows as they were learned, and as the texts alone have them.
+    lead : ndarray of float32, shape (n_items, c)
+    variance : ndarray of shape (n_items,)
+        Of ratings, as far as it is the item's.
+    std : float
+        Of all ratings.
+    drift : DriftScale, or None
+    """
+
+    learned: Singles
+    from_text: Singles
+    lead: Singles
+    variance: Floats
+    std: float
+    drift: DriftScale | None
+
+
+class UserRows(NamedTuple):
+    """What a fitted model keeps of users: see :class:`~.fitted.FittedBPMF`.
+
+    Attributes
+    ----------
+    samples : ndarray of float32, shape (n_user_rows, samples, c + k + 1)
+    open : ndarray of float32, shape (n_user_rows, ...)
+    selection : ndarray of float32, shape (n_user_rows, c + 1)
+    """
+
+    samples: Singles
+    open: Singles
+    selection: Singles
+
+    @classmethod
+    def zeros(cls, n_rows: int, slots: int, c: int, k: int) -> UserRows:
+        shapes = (n_rows, slots, c + k + 1), (n_rows, open_width(k)), (n_rows, c + 1)
+        return cls(*(np.zeros(shape, np.float32) for shape in shapes))
+
+    def of(self, users: slice) -> UserRows:
+        """Those of some, to be written to."""
+        return UserRows(*(table[users] for table in self))
 
 
 class Survey(NamedTuple):
@@ -195,6 +244,8 @@ class Shard:
     lead : ndarray of float64, shape (n_items, c)
         The content dims that users have weights of their own for.
     n_factors, seed : int
+    deviation : ndarray of float64, shape (n_ratings,)
+        Of the ratings from the mean of all, in user order.
     times : ndarray of float64, shape (n_ratings,), optional
         Of the ratings, in user order; NaN where there is none.
 
@@ -208,6 +259,8 @@ class Shard:
         of the model sees, ``rated``, are ``given`` less that.
     kept : (samples, n, width)
         Where samples are kept; whoever makes the shard provides it.
+    fitted : UserRows
+        Where the model will be; whoever makes the shard provides it.
     open : (n, ...)
         Sums over the samples of what they leave open.
     """
@@ -221,8 +274,10 @@ class Shard:
         lead: Floats,
         n_factors: int,
         seed: int,
+        deviation: Floats,
         times: Floats | None = None,
     ) -> None:
+        self.deviation = deviation
         self.index, self.first, self.rated, self.lead, self.seed = index, first, rated, lead, seed
         n, width = rated.n_users, lead.shape[1] + n_factors + 1
         self.counts = np.diff(rated.ptr)
@@ -235,6 +290,7 @@ class Shard:
             self.rated = rated._replace(y=np.array(rated.y), item_y=np.array(rated.item_y))
             self._item_order = rated.item_order()
         self.kept: Any = None
+        self.fitted: Any = None
         self.open = np.zeros((n, open_width(n_factors)))
         self._history: Floats = np.zeros((n, 0))
         self._weights = np.sqrt(self.counts.astype(np.float64))
@@ -299,7 +355,7 @@ class Shard:
         self.rated.y[:] = self.given.y - self.drift.states
         self.rated.item_y[:] = self.rated.y[self._item_order]
 
-    def draw_users(self, sweep: int, rows: ItemRows, prior: UserPrior) -> UserSums:
+    def draw_users(self, sweep: int, rows: ItemRows, prior: UserPrior) -> RowSums:
         """Draw the rows; returns their moments, and what items' rows are drawn from."""
         if prior.alpha is not None:
             self.alpha[:] = prior.alpha
@@ -314,7 +370,7 @@ class Shard:
             r.ptr, r.item, r.y, items.design, items.offset, self.alpha, items.precision, mean,
             prior.precision, normals, self.V,
         )  # fmt: skip
-        return UserSums(Moments.of(self.V, self.features), self.products())
+        return RowSums(Moments.of(self.V, self.features), self.products())
 
     def products(self) -> Floats:
         """What items are drawn from: see :func:`llmtokens.kernels.gibbs.item_products`."""
@@ -363,6 +419,64 @@ class Shard:
         self.open += user_left_open(self.V[:, -len(spread) :], 1 / self.alpha, spread)
 
 
+    # -- the model ------------------------------------------------------------------------------
+
+    def put_open(self, n: int) -> None:
+        """Put what ``n`` samples leave open on average where the model will be."""
+        self.fitted.open[:] = self.open / n
+
+    def item_sums(self) -> ItemSums:
+        """Sums of the ratings."""
+        r, n_items = self.given, len(self.lead)
+        user = np.repeat(np.arange(len(self.V)), self.counts)
+        own = np.bincount(user, self.deviation, len(self.V)) / (self.counts + SHRINK)
+        better = np.bincount(r.item, self.deviation - own[user], n_items)
+        return ItemSums(np.bincount(r.item, self.deviation, n_items), better)
+
+    def newcomer_squares(self, by: Floats, less: Floats) -> float:
+        """See :func:`llmtokens.algorithms.newcomers.learn_from_sums`."""
+        r, user = self.given, np.repeat(np.arange(len(self.V)), self.counts)
+        left = by[r.item] * self.deviation - less[r.item]
+        return float(np.sum(np.bincount(user, left, len(self.V)) ** 2))
+
+    def judge(self, judges: Rows, said: SaidOfItems, lead: Singles, centre: Floats) -> UserSums:
+        """What the selection correction learns from: zeros for judges that are elsewhere."""
+        n, d = len(judges), lead.shape[1] + 1
+        made = UserSums(np.zeros((n, d, d)), np.zeros((n, 2, d)), np.zeros((n, 2)))
+        own = np.flatnonzero((judges >= self.first) & (judges < self.first + len(self.V)))
+        if len(own):
+            for table, part in zip(made, self._sums(judges[own] - self.first, said, lead, centre),
+                                   strict=True):  # fmt: skip
+                table[own] = part
+        return made
+
+    def select(self, said: SaidOfItems, lead: Singles, correction: Correction) -> None:
+        """Put the users' corrections where the model will be."""
+        for first in range(0, len(self.V), BLOCK):
+            users = np.arange(first, min(first + BLOCK, len(self.V)))
+            sums = self._sums(users, said, lead, correction.centre)
+            self.fitted.selection[users[0] : users[-1] + 1] = correction.rows(sums)
+
+    def _sums(self, users: Rows, said: SaidOfItems, lead: Singles, centre: Floats) -> UserSums:
+        ptr, at = chosen(self.given.ptr, users)
+        user, item = np.repeat(np.arange(len(users)), np.diff(ptr)), self.given.item[at]
+        samples = self.kept[: said.learned.shape[1], users].transpose(1, 0, 2)
+        known, item = (user, np.ascontiguousarray(samples)), item.astype(np.int64)
+        learned, text = (_means(*known, item, table, said.lead)
+                         for table in (said.learned, said.from_text))  # fmt: skip
+        rest = self.deviation[at] / said.std
+        if self.drift is not None and said.drift is not None:
+            precision = 1 / (self.fitted.open[users, 0][user] * said.variance[item])
+            rest -= self.drift.expected(at, rest - learned, precision, said.drift)
+        return UserSums.of(ptr, lead, centre, (item, learned - text, rest - text))
+
+
+def _means(user: Rows, samples: Singles, item: Rows, table: Singles, lead: Singles) -> Floats:
+    mean, variance = np.empty(len(item)), np.empty(len(item))
+    gibbs.pair_moments(user, item, samples, table, lead, mean, variance)
+    return mean
+
+
 class Team(ABC):
     """All shards, wherever they are."""
 
@@ -377,12 +491,13 @@ class Team(ABC):
         """Draw the coefficients of who rated an item, shard after shard."""
 
     @abstractmethod
-    def reserve(self, table: Singles) -> None:
-        """Say where the users' samples will be wanted: ``table`` (n_users, samples, width)."""
+    def reserve(self, n_rows: int, slots: int, c: int, k: int) -> UserRows:
+        """Make room for what a model of ``slots`` samples keeps of ``n_rows`` users; returns the
+        rows of those without ratings, to be filled by whoever asks."""
 
     @abstractmethod
-    def collect(self, table: Singles, n: int) -> Floats:
-        """Put the first ``n`` samples there; what they leave open, shape (n_users, ...)."""
+    def rows(self, n: int) -> UserRows:
+        """The rows of all users, with the first ``n`` samples."""
 
 
 class Shards(Team):
@@ -408,11 +523,16 @@ class Shards(Team):
         content = np.ascontiguousarray(lead.astype(np.float64))
         shards = []
         for index, first in enumerate(range(0, ratings.n_users, size)):
-            rated = ShardRatings.of_users(ratings, slice(first, first + size), std)
-            own = about[first : first + size]
-            at = slice(*ratings.user_ptr[[first, min(first + size, ratings.n_users)]])
-            then = None if times is None else times[at]
-            shards.append(Shard(index, first, rated, own, content, n_factors, seed, then))
+            ptr = ratings.user_ptr[first : first + size + 1]
+            at = slice(ptr[0], ptr[-1])
+            y = (ratings.deviation[at] / std).astype(np.float32)
+            rated = ShardRatings.of(ptr - ptr[0], ratings.item[at], y, ratings.n_items)
+            shards.append(
+                Shard(
+                    index, first, rated, about[first : first + size], content, n_factors, seed,
+                    ratings.deviation[at], None if times is None else times[at],
+                )  # fmt: skip
+            )
         return cls(shards)
 
     def partial(
@@ -437,13 +557,18 @@ class Shards(Team):
             shard.links.draw(sweep, carry, first, strength, root)
         return carry
 
-    def reserve(self, table: Singles) -> None:
+    def reserve(self, n_rows: int, slots: int, c: int, k: int) -> UserRows:
+        self._rows, end = UserRows.zeros(n_rows, slots, c, k), 0
         for shard in self.shards:
-            own = table[shard.first : shard.first + len(shard.V)]
-            shard.kept = own.transpose(1, 0, 2)
+            end = shard.first + len(shard.V)
+            shard.fitted = self._rows.of(slice(shard.first, end))
+            shard.kept = shard.fitted.samples.transpose(1, 0, 2)  # they are there at once
+        return self._rows.of(slice(end, n_rows))
 
-    def collect(self, table: Singles, n: int) -> Floats:
-        return np.vstack([shard.open for shard in self.shards])
+    def rows(self, n: int) -> UserRows:
+        # A copy where an interrupt left room: the order of sums over an array depends on its
+        # strides, and a fit for as many samples has none to spare.
+        return self._rows._replace(samples=np.ascontiguousarray(self._rows.samples[:, :n]))
 
 
 def find_links(team: Team) -> Links | None:
