@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Rated = tuple[Rows, Floats, Floats]
 
-_LARGEST = 1e30  # beyond, squares overflow
+LARGEST = 1e30  # beyond, squares overflow
 _ROUNDING = 1e-12
 
 
@@ -66,6 +66,12 @@ class Ratings:
     item_ids: list[Hashable]
     weight: Floats | None = None
     events: Mapping[str, Mask] = field(default_factory=dict)
+
+    def knowing(self, **properties: Any) -> Ratings:
+        """The same, with some of the properties that would be worked out when first asked for."""
+        made = replace(self)
+        vars(made).update(properties)
+        return made
 
     @property
     def n(self) -> int:
@@ -322,14 +328,14 @@ class Ratings:
 
     def check(self) -> None:
         """Raise DataError for ratings that cannot be computed with, naming the first."""
-        if not (self.value.max() <= _LARGEST and self.value.min() >= -_LARGEST):
-            bad = np.flatnonzero(~(np.abs(self.value) <= _LARGEST))
+        if not (self.value.max() <= LARGEST and self.value.min() >= -LARGEST):
+            bad = np.flatnonzero(~(np.abs(self.value) <= LARGEST))
             where = sample(
                 (self.user_ids[self.user[k]], self.item_ids[self.item[k]], float(self.value[k]))
                 for k in bad[:6]
             )
             raise DataError(
-                f"found {len(bad)} ratings that are NaN, infinite or beyond {_LARGEST:g}, "
+                f"found {len(bad)} ratings that are NaN, infinite or beyond {LARGEST:g}, "
                 f"the first (user, item, rating) being {where}; drop or replace them before "
                 "fitting"
             )

@@ -77,21 +77,12 @@ class Timestamps:
             time[last],
         )
 
-    @classmethod
-    def of_rated(cls, ratings: Ratings, times: Floats) -> Timestamps:
-        """Of ratings that stand beside their times, NaN where there is none."""
-        at = np.flatnonzero(np.isfinite(times))
-        keys = ratings.user[at].astype(np.int64) * ratings.n_items + ratings.item[at]
-        order = np.argsort(keys)
-        index = IdIndex(ratings.user_ids), IdIndex(ratings.item_ids)
-        return cls(*index, ratings.n_items, keys[order], times[at][order])
-
     def of_pairs(self, users: Iterable[Hashable], items: Iterable[Hashable]) -> Floats:
         """The times of pairs of raw ids, NaN where there is none, shape (n,).
 
         Ids match exactly, or through ``str(id)`` where only one id of the table reads so.
         """
-        return self._at(self.users.rows(users), self.items.rows(items))
+        return self.of_rows(self.users.rows(users), self.items.rows(items))
 
     def with_pairs(
         self, users: Sequence[Hashable], items: Sequence[Hashable], times: Floats
@@ -130,7 +121,7 @@ class Timestamps:
         items = np.full(ratings.n_items, -1)
         items[rated] = self.items.rows([ratings.item_ids[k] for k in rated.tolist()])
         users = self.users.rows(ratings.user_ids)
-        return self._at(users[ratings.user], items[ratings.item])
+        return self.of_rows(users[ratings.user], items[ratings.item])
 
     def of_all_ratings(self, ratings: Ratings) -> Floats:
         """The same where each must have one.
@@ -182,7 +173,8 @@ class Timestamps:
             raise FileFormatError("'keys' of the timestamps are not increasing pairs of their ids")
         return cls(IdIndex(users), IdIndex(items), len(items), keys, times)
 
-    def _at(self, user: Rows, item: Rows) -> Floats:
+    def of_rows(self, user: Rows, item: Rows) -> Floats:
+        """The times of pairs of the table's own rows, -1 where there is none, shape (n,)."""
         out = np.full(len(user), np.nan)
         wanted = user * self.n_items + item
         place = np.minimum(np.searchsorted(self.keys, wanted), max(len(self.keys) - 1, 0))

@@ -1,6 +1,6 @@
 """Training for when one process, or one machine, is not enough."""
 
-from .cluster import on_workers
 from .fit import fit_bpmf
+from .placed import on_workers
 
 __all__ = ["fit_bpmf", "on_workers"]

@@ -1,15 +1,18 @@
-"""The folder of a fit: ratings that are memory-mapped, samples, and states to go on from.
+"""The folder of a fit: ratings and samples that are memory-mapped, and states to go on from.
 
-A folder holds ``shard-<index>.safetensors`` (ratings) and ``rows.safetensors`` (what is known of
-users and items), written before the first sweep; ``samples-<index>.npy``, filled as the fit goes
-on; for the last checkpoint ``users-<index>-<sweeps>.safetensors`` and ``chain.safetensors``, which
-alone says that it is whole; and in the end ``open-<index>.safetensors``. One fit at a time may use
-it.
+A folder holds ratings, column by column (``user.npy``, ``item.npy``, ``value.npy`` and others), and
+shard by shard (``shard-<index>.safetensors``); what is known of users and items
+(``rows.safetensors``); ``samples-<index>.npy``, filled as the fit goes on; for the last checkpoint
+``users-<index>-<sweeps>.safetensors`` and ``chain.safetensors``, which alone says that it is whole;
+and in the end the model's rows of users (``samples.npy``, ``open.npy``, ``selection.npy``). One fit
+at a time may use it. Files that a model may have mapped are replaced, never changed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
+import mmap
 import os
 import re
 import tempfile
@@ -18,13 +21,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..algorithms.bpmf.features import Known
-from ..algorithms.bpmf.shards import Shard, ShardRatings, Shards, users_a_shard
-from ..data.ratings import Ratings
+from ..algorithms.bpmf.shards import Shard, ShardRatings, Shards, UserRows
 from ..errors import DataError, FileFormatError, StorageError
-from ..runtime.arrays import Floats, Singles
 from ..storage import container as store
+from ..storage.files import written_whole
 
 try:
     import fcntl
@@ -36,7 +39,22 @@ ROWS = "rows.safetensors"
 CHAIN = "chain"
 _LOCK = "lock"
 _STATE = re.compile(r"users-\d{5,}-(\d+)\.safetensors")
-_RATINGS, _KNOWN, _USERS, _OPEN = "shard", "rows", "users of a chain", "left open"
+_RATINGS, _KNOWN, _USERS = "shard", "rows", "users of a chain"
+
+
+class Folder(NamedTuple):
+    """Where files are, as the client and all workers see it."""
+
+    name: str
+
+    def path(self, name: str) -> Path:
+        return Path(self.name, name)
+
+    def array(self, name: str) -> Path:
+        return self.path(f"{name}.npy")
+
+    def piece(self, k: int) -> Path:
+        return self.path(f"piece-{k:05d}.npy")
 
 
 class Where(NamedTuple):
@@ -44,20 +62,18 @@ class Where(NamedTuple):
 
     Attributes
     ----------
+    folder : Folder
     bounds : list of int
         The first user of each shard, and how many users there are.
     slots : int
         How many samples will be kept.
     """
 
-    folder: str
+    folder: Folder
     bounds: list[int]
     n_factors: int
     seed: int
     slots: int
-
-    def path(self, name: str) -> Path:
-        return Path(self.folder, name)
 
 
 @contextlib.contextmanager
@@ -113,146 +129,192 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def write(
-    folder: Path,
-    ratings: Ratings,
-    times: Floats | None,
-    std: float,
-    known: Known,
-    n_factors: int,
-    seed: int,
-    slots: int,
-) -> Where:
-    """Write the ratings, standardised, and their times, shard by shard.
+# -- arrays in files ------------------------------------------------------------------------------
+
+
+def create(path: Path, dtype: Any, shape: tuple[int, ...]) -> None:
+    """A file of an array that several processes will write parts of; one that was there before
+    stays as it was for whoever has it open.
 
     Raises
     ------
     StorageError
-        If the folder cannot be written to.
+        If there is no room.
     """
-    n_users = ratings.n_users
-    size = users_a_shard(n_users, ratings.n, ratings.n_items)
-    bounds = [*range(0, n_users, size), n_users]
-    where = Where(str(folder.resolve()), bounds, n_factors, seed, slots)
-    rows = {"lead": known.lead[: ratings.n_items], "about": known.users[:n_users]}
-    store.write(where.path(ROWS), _KNOWN, {}, rows)
-    for index, first in enumerate(bounds[:-1]):
-        rated = ShardRatings.of_users(ratings, slice(first, bounds[index + 1]), std)
-        arrays = rated._asdict()
-        if times is not None:
-            at = slice(*ratings.user_ptr[[first, bounds[index + 1]]])
-            arrays["times"] = times[at]
-        store.write(_shard_path(where, index), _RATINGS, {}, arrays)
-    return where
+    form = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+    with _named(path):
+        path.unlink(missing_ok=True)
+        with path.open("xb") as file:
+            np.lib.format.write_array_header_1_0(file, form)
+            size = file.tell() + math.prod(shape) * np.dtype(dtype).itemsize
+            file.truncate(size)
+            file.flush()
+            if hasattr(os, "posix_fallocate"):  # later, a process that has it mapped would end
+                os.posix_fallocate(file.fileno(), 0, size)
+
+
+def write_at(path: Path, row: int, array: NDArray[Any]) -> None:
+    """Write rows of such an array, the first being ``row``."""
+    with _named(path), path.open("r+b") as file:
+        shape, dtype = _header(file)
+        file.seek(row * math.prod(shape[1:]) * dtype.itemsize, os.SEEK_CUR)
+        file.write(memoryview(np.ascontiguousarray(array, dtype)).cast("B") if array.size else b"")
+
+
+def write_whole(path: Path, array: NDArray[Any]) -> None:
+    """Write an array, in place of one that was there."""
+    with written_whole(path) as temporary, open(temporary, "wb") as file:
+        np.save(file, array)
+
+
+def mapped(path: Path) -> Any:
+    """An array that stays in its file; as in :func:`llmtokens.storage.container.read`, it is no
+    ``np.memmap``."""
+    with _named(path), path.open("rb") as file:
+        shape, dtype = _header(file)
+        n, start = math.prod(shape), file.tell()
+        if not n:
+            return np.zeros(shape, dtype)
+        pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    return np.frombuffer(pages, dtype, n, start).reshape(shape)
+
+
+def _header(file: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    np.lib.format.read_magic(file)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    return shape, dtype
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"could not read or write {str(path)!r} ({error}); make room, and check that the "
+            "folder is there for all workers"
+        ) from error
+
+
+# -- shards ---------------------------------------------------------------------------------------
+
+
+def write_ratings(folder: Folder, index: int, arrays: dict[str, Any]) -> None:
+    """Write what a shard is made of."""
+    store.write(_shard_path(folder, index), _RATINGS, {}, arrays)
+
+
+def write_known(folder: Folder, known: Known) -> None:
+    """Write what is known of users and items."""
+    arrays = known._asdict()
+    del arrays["parts"]
+    store.write(folder.path(ROWS), _KNOWN, {}, arrays)
+
+
+def read_known(folder: Folder) -> Known:
+    """The same, but for how it was made; the arrays stay in the file."""
+    return Known(**store.read(folder.path(ROWS), _KNOWN, mmap=True)[2], parts={})
 
 
 class DiskShards(Shards):
     """Some shards of a folder."""
 
     def __init__(self, where: Where, indices: Sequence[int]) -> None:
-        rows = store.read(where.path(ROWS), _KNOWN, mmap=True)[2]
+        known = read_known(where.folder)
         self.where, shards = where, []
-        lead = np.ascontiguousarray(rows["lead"].astype(np.float64))
+        n_items = None
         for index in indices:
             first, end = where.bounds[index], where.bounds[index + 1]
-            arrays = dict(store.read(_shard_path(where, index), _RATINGS, mmap=True)[2])
-            times, rated = arrays.pop("times", None), ShardRatings(**arrays)
+            path = _shard_path(where.folder, index)
+            arrays = dict(store.read(path, _RATINGS, mmap=True)[2])
+            times, deviation = arrays.pop("times", None), arrays.pop("deviation")
+            rated = ShardRatings(**arrays)
+            if n_items is None:
+                n_items = len(rated.item_ptr) - 1
+                lead = np.ascontiguousarray(known.lead[:n_items].astype(np.float64))
             shard = Shard(
-                index, first, rated, np.array(rows["about"][first:end]), lead, where.n_factors,
-                where.seed, times,
+                index, first, rated, np.array(known.users[first:end]), lead, where.n_factors,
+                where.seed, deviation, times,
             )  # fmt: skip
             shard.kept = self._samples(index, (where.slots, *shard.V.shape))
+            shard.fitted = UserRows.zeros(len(shard.V), 0, lead.shape[1], where.n_factors)
             shards.append(shard)
         super().__init__(shards)
 
     def _samples(self, index: int, shape: tuple[int, int, int]) -> Any:
-        path = self.where.path(f"samples-{index:05d}.npy")
+        path = self.where.folder.path(f"samples-{index:05d}.npy")
         try:
             # opened for writing, numpy would fill up what is cut off
             old = np.lib.format.open_memmap(path, "r")
             whole = old.shape == shape and old.dtype == np.float32
         except (OSError, ValueError):
             whole = False
-        if not whole and self.where.path(CHECKPOINT).exists():
+        if not whole and self.where.folder.path(CHECKPOINT).exists():
             raise FileFormatError(
                 f"{str(path)!r} is missing or cut short, and with it the samples of the last "
                 "checkpoint; delete the folder, and fit anew"
             )
-        try:
-            if not whole:
-                np.lib.format.open_memmap(path, "w+", np.float32, shape)
-            made = np.lib.format.open_memmap(path, "r+")
-            if hasattr(os, "posix_fallocate"):  # where a disk fills up later, the process would end
-                with path.open("r+b") as file:
-                    os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-            return made
-        except OSError as error:
-            raise StorageError(f"could not write {str(path)!r} ({error}); make room") from error
+        if not whole:
+            create(path, np.float32, shape)
+        return np.lib.format.open_memmap(path, "r+")
 
     def save(self, sweeps: int) -> None:
         """Write the state after so many sweeps."""
-        self.flush()
         for shard in self.shards:
+            shard.kept.flush()
             arrays = {"alpha": shard.alpha, "plain": shard.links.plain, "open": shard.open}
             if shard.drift is not None:
                 arrays |= {"drift": shard.drift.states, "rows": shard.V}
-            store.write(_state_path(self.where, shard.index, sweeps), _USERS, {}, arrays)
+            store.write(_state_path(self.where.folder, shard.index, sweeps), _USERS, {}, arrays)
 
     def restore(self, sweeps: int) -> None:
         """Go on from there."""
         for shard in self.shards:
-            state = store.read(_state_path(self.where, shard.index, sweeps), _USERS)[2]
+            state = store.read(_state_path(self.where.folder, shard.index, sweeps), _USERS)[2]
             shard.alpha[:], shard.open[:] = state["alpha"], state["open"]
             shard.links.plain[:] = state["plain"]
             if shard.drift is not None:  # the next sweep begins with it, given the users' rows
                 shard.drift.states[:], shard.V[:] = state["drift"], state["rows"]
                 shard.take_off_drift()
 
-    def flush(self) -> None:
-        """Write the samples kept so far."""
+    def reserve(self, n_rows: int, slots: int, c: int, k: int) -> UserRows:
+        self._cold = UserRows.zeros(n_rows - self.where.bounds[-1], slots, c, k)
+        for name, table in self._cold._asdict().items():
+            create(self.where.folder.array(name), table.dtype, (n_rows, *table.shape[1:]))
+        return self._cold
+
+    def put(self) -> None:
+        """Write the shards' rows of the model."""
+        folder = self.where.folder
         for shard in self.shards:
-            shard.kept.flush()
+            write_at(folder.array("samples"), shard.first, shard.kept.transpose(1, 0, 2))
+            write_at(folder.array("open"), shard.first, shard.fitted.open)
+            write_at(folder.array("selection"), shard.first, shard.fitted.selection)
 
-    def hand_over(self) -> None:
-        """Write what :func:`collected` reads: of many users more than can well be sent."""
-        self.flush()
-        for shard in self.shards:
-            store.write(_open_path(self.where, shard.index), _OPEN, {}, {"open": shard.open})
-
-    def reserve(self, table: Singles) -> None:
-        """Samples are in files, until they are collected."""
-
-    def collect(self, table: Singles, n: int) -> Floats:
-        self.hand_over()
-        return collected(self.where, table, n)
+    def rows(self, n: int) -> UserRows:
+        self.put()
+        for name, table in self._cold._asdict().items():
+            write_at(self.where.folder.array(name), self.where.bounds[-1], table)
+        made = fitted_rows(self.where.folder)
+        return made._replace(samples=np.ascontiguousarray(made.samples[:, :n]))  # all, mostly
 
 
-def collected(where: Where, table: Singles, n: int) -> Floats:
-    """Fill the table of the users' samples from the files of all shards, and return what these
-    leave open."""
-    opened = []
-    for index, first in enumerate(where.bounds[:-1]):
-        kept = np.lib.format.open_memmap(where.path(f"samples-{index:05d}.npy"), "r")
-        table[first : where.bounds[index + 1], :n] = kept[:n].transpose(1, 0, 2)
-        opened.append(store.read(_open_path(where, index), _OPEN)[2]["open"])
-    return np.vstack(opened)
+def fitted_rows(folder: Folder) -> UserRows:
+    """The model's rows of users, in their files."""
+    return UserRows(*(mapped(folder.array(name)) for name in UserRows._fields))
 
 
-def forget(where: Where, but: int) -> None:
+def forget(folder: Folder, but: int) -> None:
     """Delete the users' states of other checkpoints than the last."""
-    for path in Path(where.folder).iterdir():
+    for path in Path(folder.name).iterdir():
         state = _STATE.fullmatch(path.name)  # other files may be the user's own
         if state and state[1] != str(but):
             path.unlink(missing_ok=True)
 
 
-def _shard_path(where: Where, index: int) -> Path:
-    return where.path(f"shard-{index:05d}.safetensors")
+def _shard_path(folder: Folder, index: int) -> Path:
+    return folder.path(f"shard-{index:05d}.safetensors")
 
 
-def _open_path(where: Where, index: int) -> Path:
-    return where.path(f"open-{index:05d}.safetensors")
-
-
-def _state_path(where: Where, index: int, sweeps: int) -> Path:
-    return where.path(f"users-{index:05d}-{sweeps}.safetensors")
+def _state_path(folder: Folder, index: int, sweeps: int) -> Path:
+    return folder.path(f"users-{index:05d}-{sweeps}.safetensors")

@@ -5,32 +5,33 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..algorithms.base import breakdowns_named
 from ..algorithms.bpmf import LLMTokensBPMF
-from ..algorithms.bpmf.chain import Chain, kept_samples
+from ..algorithms.bpmf.chain import Chain, Plan, kept_samples
 from ..algorithms.bpmf.drift import DriftPrior
 from ..algorithms.bpmf.features import Known
-from ..algorithms.bpmf.fitted import FittedBPMF
-from ..algorithms.bpmf.model import standard_deviation
-from ..algorithms.drift import Moments
-from ..data.entities import EntityIndex
-from ..data.ratings import Ratings
-from ..data.timestamps import Timestamps
+from ..algorithms.bpmf.sampler import Size
+from ..data.ratings import checked_scale
 from ..errors import DataError, LLMTokensError
+from ..recommend.interface import require_finite
 from ..runtime.threads import one_blas_thread
 from ..storage import container as store
 from ..tokens import LLMTokens
-from . import disk, sources
-from .cluster import Cluster, WorkerLostError, check_client, connected, wait_for
+from . import disk
+from .cluster import (
+    Cluster, Here, OnWorkers, WorkerLostError, check_client, connected, wait_for,
+)  # fmt: skip
 from .disk import opened
+from .pieces import pieces
+from .table import Table
 
+_OF_USERS = "user_samples", "user_open", "selection"  # parts of the model that are in the folder
 _MOST_LOSSES = 5  # with no checkpoint in between
 
 
@@ -121,138 +122,163 @@ def fit_bpmf(
         raise DataError(f"found checkpoint_every={checkpoint_every!r}; expected a positive int")
     algo = LLMTokensBPMF(item_tokens, user_tokens, **params)
     algo._check_parameters()
-    with connected(client):
+    scale, found = checked_scale(rating_scale), pieces(ratings)
+    with opened(folder) as place, one_blas_thread(), breakdowns_named(), connected(client):
         if client is not None:
             wait_for(client, 1)
-        table = sources.read(ratings, rating_scale, client)
-    known = table.ratings
-    if table.times is not None:
-        if algo.timestamps is not None:
-            raise DataError(
-                "found timestamps=... and a column timestamp; expected one of the two: leave "
-                "out either"
-            )
-        algo.timestamps = Timestamps.of_rated(known, table.times)
-    users, items = algo._entities(known.user_ids, known.item_ids)
-    with opened(folder) as place, one_blas_thread(), algo._threads(known.n), breakdowns_named():
-        job = _Job(algo, known, users, items, place, int(checkpoint_every))
-        with connected(client):
-            model = job.run(client)
-    model.require_finite()
+        run = Here() if client is None else OnWorkers(client)
+        own = disk.Folder(str(place.resolve()))
+        table = Table.of(found, scale, own, algo.timestamps, run)
+        algo.timestamps = table.timestamps
+        users, items = algo._entities(table.ids.user_ids, table.ids.item_ids)
+        known = algo._known(users, items)
+        job = _job(algo, table, known, int(checkpoint_every))
+        disk.write_known(own, known)
+        table.write_shards(run)
+        parts = _sampled(algo, job, table.ids.n, client)
+        if client is not None:
+            rows = disk.fitted_rows(own)
+            parts |= zip(_OF_USERS, (rows.samples, rows.open, rows.selection), strict=True)
+        model = algo._finished(
+            parts, table.ratings, users, items, known, table.std, table.timestamps
+        )
+    # of users' samples none is a number less than these are: both come from the same sums
+    require_finite({"std": model.std, "item_samples": model.item_samples})
     algo.model_ = model
     return algo
 
 
-class _Job:
-    """One fit: what it is about, and how it is taken up again."""
+class Job(NamedTuple):
+    """One fit: what a chain is made of, and how it is taken up again.
 
-    def __init__(
-        self,
-        algo: LLMTokensBPMF,
-        ratings: Ratings,
-        users: EntityIndex,
-        items: EntityIndex,
-        folder: Path,
-        every: int,
-    ) -> None:
-        self.algo, self.ratings, self.users, self.items = algo, ratings, users, items
-        self.known: Known = algo._known(users, items)
-        self.moments = Moments.of(algo.timestamps, ratings)
-        passing = replace(ratings)  # what it works out and keeps is gone when the fit begins
-        self.std = standard_deviation(passing)
-        self._every, self._path = every, folder / disk.CHECKPOINT
-        self._losses = 0
-        self._fit = _digest(algo, ratings, self.known, self.moments)
-        saved = self._saved()
-        self.seed = algo._seed() if saved is None else int(saved[0]["seed"])
-        slots, _ = kept_samples(algo.n_samples, users.n_rows, self.known.lead, algo.n_factors)
-        self.where = disk.write(
-            folder, passing, self.moments.times, self.std, self.known, algo.n_factors, self.seed,
-            slots,
-        )  # fmt: skip
+    Attributes
+    ----------
+    drift : DriftPrior, or None
+        At its start.
+    every : int
+        Sweeps from one checkpoint to the next.
+    fit : str
+        What a checkpoint must agree in: ratings, their times, features and parameters.
+    """
 
-    def run(self, client: Any) -> FittedBPMF:
-        """Sample, from the last checkpoint if there is one, until it is done."""
-        workers = 0 if client is None else len(client.nthreads())
-        while True:
-            try:
-                with self._team(client) as team:
-                    parts = self._chain(team).run(self._checkpoint)
-                return self.algo._finished(
-                    parts, self.ratings, self.users, self.items, self.known, self.std, self.moments
-                )
-            except WorkerLostError as error:
-                self._bear(error)
-                wait_for(client, workers)
+    where: disk.Where
+    size: Size
+    plan: Plan
+    plain: bool
+    std: float
+    drift: DriftPrior | None
+    every: int
+    fit: str
 
-    def _bear(self, error: WorkerLostError) -> None:
-        """Raise an error where starting anew would only lose workers again."""
-        self._losses += 1
-        if self._losses == _MOST_LOSSES:
-            raise LLMTokensError(
-                f"workers were lost {_MOST_LOSSES} times with no checkpoint in between, at last: "
-                f"{error}. They may be short of memory: give them more, start more of them, or "
-                "lower checkpoint_every, and fit again with the same folder"
-            ) from error
-
-    @contextlib.contextmanager
-    def _team(self, client: Any) -> Iterator[Any]:
-        if client is None:
-            yield disk.DiskShards(self.where, range(len(self.where.bounds) - 1))
-            return
-        team = Cluster(client, self.where)
-        try:
-            team.open()
-            yield team
-        except WorkerLostError:
-            raise  # the next attempt clears up, on the workers that are left
-        except BaseException:
-            with contextlib.suppress(Exception):
-                team.close()
-            raise
-        team.close()
-
-    def _chain(self, team: Any) -> Chain:
-        chain = self.algo._chain(
-            team, self.ratings.n, self.users, self.items, self.known, self.std, self.seed,
-            DriftPrior.of(self.moments),
-        )  # fmt: skip
-        saved = self._saved()
-        if saved is not None:
-            chain.restore(saved[1])
-            team.restore(chain.sampler.sweeps)
-        return chain
-
-    def _checkpoint(self, chain: Chain) -> None:
-        sweeps = chain.sampler.sweeps
-        if sweeps % self._every and sweeps < self.algo.burn_in + self.algo.n_samples:
-            return
-        chain.team.save(sweeps)  # type: ignore[attr-defined]
-        store.write(self._path, disk.CHAIN, {"fit": self._fit, "seed": self.seed}, chain.state())
-        disk.forget(self.where, sweeps)
-        self._losses = 0
-
-    def _saved(self) -> tuple[dict[str, Any], Any] | None:
+    def saved(self) -> tuple[dict[str, Any], Any] | None:
         """The last checkpoint."""
-        if not self._path.exists():
+        path = self.where.folder.path(disk.CHECKPOINT)
+        if not path.exists():
             return None
-        _, payload, state = store.read(self._path, disk.CHAIN)
-        if payload.get("fit") != self._fit:
+        _, payload, state = store.read(path, disk.CHAIN)
+        if payload.get("fit") != self.fit:
             raise DataError(
-                f"{str(self._path.parent)!r} has the checkpoint of another fit: the data, tokens "
+                f"{self.where.folder.name!r} has the checkpoint of another fit: the data, tokens "
                 "or parameters differ; name another folder, or delete this one"
             )
         return payload, state
 
+    def swept(self) -> int:
+        """Sweeps before the last checkpoint."""
+        saved = self.saved()
+        return 0 if saved is None else int(saved[1]["sampler.sweeps"])
 
-def _digest(algo: LLMTokensBPMF, ratings: Ratings, known: Known, moments: Moments) -> str:
-    """What a checkpoint must agree in: ratings, their times, features and parameters."""
+    def run(self, team: Any, wanted: Callable[[], bool]) -> dict[str, Any]:
+        """Sample, from the last checkpoint if there is one, until it is done, or nobody wants it.
+
+        Returns
+        -------
+        dict
+            The parts of the model.
+        """
+
+        def checkpoint(chain: Chain) -> None:
+            if not wanted():
+                raise LLMTokensError("nobody waits for this fit any more")
+            sweeps = chain.sampler.sweeps
+            if sweeps % self.every and sweeps < self.plan.n_sweeps:
+                return
+            team.save(sweeps)
+            payload = {"fit": self.fit, "seed": self.where.seed}
+            store.write(folder.path(disk.CHECKPOINT), disk.CHAIN, payload, chain.state())
+            disk.forget(folder, sweeps)
+
+        folder = self.where.folder
+        known = disk.read_known(folder)
+        chain = Chain(
+            team, self.size, known, self.plain, self.plan, self.std, self.where.seed, self.drift
+        )
+        saved = self.saved()
+        if saved is not None:
+            chain.restore(saved[1])
+            team.restore(chain.sampler.sweeps)
+        return chain.run(checkpoint)
+
+
+def _job(algo: LLMTokensBPMF, table: Table, known: Known, every: int) -> Job:
+    ids = table.ids
+    slots, _ = kept_samples(algo.n_samples, known, algo.n_factors)
+    where = disk.Where(table.folder, ids.bounds, algo.n_factors, 0, slots)
+    size = Size(
+        len(ids.user_ids), len(ids.item_ids), ids.n, algo.n_factors, known.lead.shape[1]
+    )
+    drift = None if table.gap is None else DriftPrior(table.gap)
+    fit = _digest(algo, table, known)
+    job = Job(where, size, algo._plan, algo._plain, table.std, drift, every, fit)
+    saved = job.saved()
+    seed = algo._seed() if saved is None else int(saved[0]["seed"])
+    return job._replace(where=where._replace(seed=seed))
+
+
+def _sampled(algo: LLMTokensBPMF, job: Job, n: int, client: Any) -> dict[str, Any]:
+    """What a chain has left, here or on the workers, however often some of these are lost."""
+    if client is None:
+        with algo._threads(n):
+            team = disk.DiskShards(job.where, range(len(job.where.bounds) - 1))
+            return job.run(team, lambda: True)
+    run, workers = OnWorkers(client), len(client.nthreads())
+    losses, swept = 0, -1
+    while True:
+        try:
+            return run.result(run.submit(_lead, job))
+        except WorkerLostError as error:
+            now = job.swept()
+            losses, swept = losses + 1 if now == swept else 1, now
+            if losses == _MOST_LOSSES:
+                raise LLMTokensError(
+                    f"workers were lost {_MOST_LOSSES} times with no checkpoint in between, at "
+                    f"last: {error}. They may be short of memory: give them more, start more of "
+                    "them, or lower checkpoint_every, and fit again with the same folder"
+                ) from error
+            wait_for(client, workers)
+
+
+def _lead(job: Job) -> dict[str, Any]:
+    """Sample, on a worker that leads the others."""
+    from distributed import get_worker
+
+    worker, key = get_worker(), get_worker().get_current_task()
+
+    def wanted() -> bool:
+        task = worker.state.tasks.get(key)
+        return task is not None and task.state == "executing"
+
+    parts = job.run(Cluster(job.where), wanted)
+    return {name: part for name, part in parts.items() if name not in _OF_USERS}
+
+
+def _digest(algo: LLMTokensBPMF, table: Table, known: Known) -> str:
     names = ("n_factors", "n_content", "n_samples", "burn_in")
     values: dict[str, Any] = {name: int(getattr(algo, name)) for name in names}
     state = algo.random_state
     values["random_state"] = int(state) if isinstance(state, (int, np.integer)) else None
+    values["ratings"] = table.digests
     digest = hashlib.sha256(json.dumps(values).encode())
-    times = () if moments.times is None else (moments.times,)
-    for array in (ratings.user_ptr, ratings.item, ratings.value, *known[:3], *times):
+    for array in known[:3]:
         digest.update(memoryview(np.ascontiguousarray(array)).cast("B") if array.size else b"")
     return digest.hexdigest()
