@@ -1,11 +1,12 @@
 """What does a fit of LLMTokensBPMF cost, against ratings and workers?
 
-Generated ratings, 100 a user, 10,000 items, 16 content dims, 64 token dims. With no workers one
-process streams them from disk; with n, a LocalCluster of n processes holds them. Seconds a sweep
-are from the difference of two runs; bytes are those of the arrays that a sweep sends to a worker,
-and gets from it; memory is the peak of each process. A Surprise Trainset of the same ratings stands
-beside, up to --trainset ratings. The last lines say what that makes for a billion ratings on 32
-machines.
+Generated ratings in files of Parquet, 100 a user, 10,000 items, 16 content dims, 64 token dims.
+Without workers one process fits them from disk; with n, n processes of one thread do, a Dask
+cluster beside the client, which is a process of its own. Printed are medians over sweeps of
+seconds, seconds of CPU of all who sample, and those of one process in the links; how often in a
+sweep workers wait for each other, and the bytes that go between two of them; the peak memory of the
+client and of each worker. A Surprise Trainset of the same ratings stands beside, up to --trainset ratings. The last
+lines say what that makes for a billion ratings on 32 machines.
 
     python benchmarks/scaling.py --sizes 1000000 5000000 20000000
 """
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -57,63 +59,100 @@ def tokens() -> LLMTokens:
 
 
 def one_fit(folder: str, workers: int, sweeps: int) -> dict[str, Any]:
-    """One fit in this process: when each sweep ended, what went to workers, and peak memory."""
-    from llmtokens.algorithms.bpmf.chain import Chain
-    from llmtokens.algorithms.bpmf.shards import Shards
-    from llmtokens.distributed import cluster, fit_bpmf
+    """One fit in this process: what was noted of each sweep, and peak memory."""
+    from llmtokens.distributed import fit_bpmf
 
-    ends: list[Any] = []
-    moved, step = [0.0, 0.0], Chain.step  # seconds in the links, or bytes to and from a worker
-
-    def timed(self: Chain) -> None:
-        step(self)
-        ends.append((time.perf_counter(), time.process_time(), *moved))
-
-    Chain.step = timed  # type: ignore[method-assign]
     given: dict[str, Any] = {"item_tokens": tokens(), "n_samples": 1, "burn_in": sweeps - 1}
     given |= {"random_state": 0, "checkpoint_every": 10**6}
     if not workers:
-        drawing = Shards.draw_links
+        instrument()
+        start = time.perf_counter()
+        fit_bpmf(folder, **given)
+        return {"sweeps": noted(), "seconds": time.perf_counter() - start, "mb": [peak_mb()]}
+    from distributed import Client
 
-        def clocked(self: Any, *args: Any) -> Any:
+    call = [sys.executable, __file__, "--cluster", str(workers)]
+    with subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        with Client(other.stdout.readline().strip()) as client:
+            client.run(instrument)
+            start = time.perf_counter()
+            fit_bpmf(folder, client=client, **given)
+            seconds, found = time.perf_counter() - start, client.run(noted)
+            memory = [peak_mb(), *client.run(peak_mb).values()]
+        other.stdin.close()
+    lead = next(sweeps for sweeps in found.values() if len(sweeps) > 1)
+    for sweep, *others in zip(lead, *(x for x in found.values() if x is not lead), strict=False):
+        sweep["cpu"] += sum(other["cpu"] for other in others)
+    return {"sweeps": lead, "seconds": seconds, "mb": memory}
+
+
+def cluster_of(workers: int) -> None:
+    """A cluster, until standard input is closed; prints its address."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=workers, threads_per_worker=1, dashboard_address=":0", memory_limit=0
+    ) as local:
+        print(local.scheduler_address, flush=True)
+        sys.stdin.read()
+
+
+def instrument() -> None:
+    """Have this process take notes, sweep by sweep, of what it does and sends."""
+    import time
+
+    from llmtokens.algorithms.bpmf import chain, shards
+    from llmtokens.distributed import cluster
+
+    chain.notes = notes = []  # type: ignore[attr-defined]
+    moved = dict.fromkeys(("link_cpu", "rounds", "bytes_to_worker", "bytes_from_worker"), 0.0)
+
+    def size_of(value: Any) -> int:
+        if hasattr(value, "nbytes"):
+            return int(value.nbytes)
+        return sum(map(size_of, value)) if isinstance(value, tuple) else 8
+
+    def note() -> None:
+        notes.append({"end": time.perf_counter(), "cpu": time.process_time(), **moved})
+
+    def after(owner: Any, name: str, then: Any) -> None:
+        method = getattr(owner, name)
+
+        def noted(self: Any, *args: Any) -> Any:
             start = time.process_time()
-            out = drawing(self, *args)
-            moved[0] += time.process_time() - start
+            out = method(self, *args)
+            then(self, out, start, *args)
             return out
 
-        Shards.draw_links = clocked  # type: ignore[method-assign]
-        fit_bpmf(folder, **given)
-        return {"ends": ends, "mb": [peak_mb()]}
-    from distributed import Client, LocalCluster
+        setattr(owner, name, noted)
 
-    total, links = cluster.Cluster.total, cluster.Cluster.draw_links
+    def links(self: Any, out: Any, start: float, *args: Any) -> None:
+        moved["link_cpu"] += time.process_time() - start
 
-    def counted_total(self: Any, phase: Any, *args: Any) -> Any:
-        out = total(self, phase, *args)
-        moved[0] += size_of(args)
-        moved[1] += size_of(out)
-        return out
+    def sent(self: Any, out: Any, start: float, *args: Any) -> None:
+        if self._others:
+            moved["rounds"] += 1
+            moved["bytes_to_worker"] += size_of(args)
+            moved["bytes_from_worker"] += size_of(out)
 
-    def counted_links(self: Any, sweep: int, carry: Any, *args: Any) -> Any:
-        out = links(self, sweep, carry, *args)
-        moved[0] += size_of(carry)
-        moved[1] += size_of(out)
-        return out
-
-    cluster.Cluster.total = counted_total  # type: ignore[method-assign]
-    cluster.Cluster.draw_links = counted_links  # type: ignore[method-assign]
-    with (
-        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0") as local,
-        Client(local) as client,
-    ):
-        fit_bpmf(folder, client=client, **given)
-        return {"ends": ends, "mb": [peak_mb(), *client.run(peak_mb).values()]}
+    after(chain.Chain, "step", lambda *_: note())
+    after(shards.Shards, "draw_links", links)
+    for name in ("total", "draw_links"):
+        after(cluster.Cluster, name, sent)
+    after(  # those who do not lead end a sweep with it
+        cluster.Host, "partial",
+        lambda self, out, start, phase, *_: note() if phase.__name__ == "close_links" else None,
+    )  # fmt: skip
 
 
-def size_of(value: Any) -> int:
-    if isinstance(value, np.ndarray):
-        return value.nbytes
-    return sum(map(size_of, value)) if isinstance(value, tuple) else 8
+def noted() -> list[dict[str, float]]:
+    """What was noted of each sweep but the first two, which compile."""
+    from llmtokens.algorithms.bpmf import chain
+
+    notes = chain.notes[1:]  # type: ignore[attr-defined]
+    return [{k: b[k] - a[k] for k in a} for a, b in pairwise(notes)]
 
 
 def measured(folder: Path, n: int, workers: int, sweeps: int) -> dict[str, Any]:
@@ -121,18 +160,21 @@ def measured(folder: Path, n: int, workers: int, sweeps: int) -> dict[str, Any]:
     call = [sys.executable, __file__, "--child", str(folder), str(workers), str(sweeps)]
     done = subprocess.run(call, check=True, capture_output=True, text=True)
     found = json.loads(done.stdout.splitlines()[-1])
-    ends = np.array(found["ends"])
-    gaps = np.diff(ends[1:], axis=0)  # the first sweeps compile
-    row = {"n_ratings": n, "workers": workers, "mb": found["mb"]}
-    names = ("link_seconds",) if not workers else ("bytes_to_worker", "bytes_from_worker")
-    for name, column in zip(("seconds", "cpu_seconds", *names), gaps.T, strict=False):
-        row[name] = float(np.median(column))
-    line = f"{n:>11,} ratings, {workers} workers: {row['seconds']:.2f} s a sweep, "
+    row = {"n_ratings": n, "workers": workers, "mb": found["mb"], "fit_seconds": found["seconds"]}
+    names = {"seconds": "end", "cpu_seconds": "cpu"}
+    names |= {"link_seconds": "link_cpu"} if not workers else {
+        name: name for name in ("rounds", "bytes_to_worker", "bytes_from_worker")
+    }  # fmt: skip
+    for name, key in names.items():
+        row[name] = float(np.median([sweep[key] for sweep in found["sweeps"]]))
+    line = f"{n:>11,} ratings, {workers} workers: {row['seconds']:.3f} s a sweep, "
+    line += f"{row['cpu_seconds']:.3f} s of CPU, "
     if workers:
-        to, back = (row[name] / 2**20 for name in names)
-        line += f"{to:.1f} MB to and {back:.1f} MB from each worker, "
+        to, back = (row[name] / 2**20 for name in list(names)[-2:])
+        line += f"{row['rounds']:.0f} rounds, {to:.1f} MB to and {back:.1f} MB from each worker, "
     else:
-        line += f"{row['cpu_seconds']:.2f} s of CPU, {row['link_seconds']:.2f} of them in links, "
+        line += f"{row['link_seconds']:.3f} of them in links, "
+    line += f"whole fit {row['fit_seconds']:.0f} s, "
     print(f"{line}peak MB {[round(mb) for mb in row['mb']]}", flush=True)
     return row
 
@@ -185,11 +227,15 @@ def main() -> None:
     arguments.add_argument("--trainset", type=int, default=5_000_000)
     arguments.add_argument("--sweeps", type=int, default=6)
     arguments.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    arguments.add_argument("--cluster", type=int, help=argparse.SUPPRESS)
     arguments.add_argument("--child-trainset", help=argparse.SUPPRESS)
     options = arguments.parse_args()
     if options.child:
         folder, workers, sweeps = options.child
         print(json.dumps(one_fit(folder, int(workers), int(sweeps))))
+        return
+    if options.cluster:
+        cluster_of(options.cluster)
         return
     if options.child_trainset:
         print(trainset_mb(options.child_trainset))

@@ -13,11 +13,11 @@ from llmtokens import LLMTokens
 
 PARAMS = {"n_factors": 3, "n_content": 4, "n_samples": 12, "burn_in": 8, "random_state": 7}
 USERS = LLMTokens.from_embeddings(
-    range(5000), np.random.default_rng(5).normal(size=(5000, 3)).astype(np.float32)
+    range(2500), np.random.default_rng(5).normal(size=(2500, 3)).astype(np.float32)
 )
 
 
-def made(n_users=5000, n_ratings=30_000) -> pd.DataFrame:
+def made(n_users=2500, n_ratings=12_000) -> pd.DataFrame:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(
         {

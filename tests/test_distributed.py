@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from llmtokens import HashingEncoder, LLMTokens
 from llmtokens.algorithms.bpmf import LLMTokensBPMF, shards
 from llmtokens.algorithms.bpmf.reproducible import OrderedSum
 from llmtokens.datasets import load_movielens
-from llmtokens.distributed import cluster, fit_bpmf
+from llmtokens.distributed import fit_bpmf
 from llmtokens.errors import (
     DataError,
     FileFormatError,
@@ -28,7 +29,7 @@ from llmtokens.errors import (
 
 @pytest.fixture(autouse=True)
 def _many_shards(monkeypatch):
-    """Five shards of 1024 users, where there would be one."""
+    """Three shards of 1024 users, where there would be one."""
     monkeypatch.setattr(shards, "_RATINGS", 1)
 
 
@@ -38,9 +39,11 @@ def client():
         yield found
 
 
-@pytest.fixture
-def whole(_many_shards):
-    return LLMTokensBPMF(TOKENS, USERS, **PARAMS).fit(trainset())
+@pytest.fixture(scope="module")
+def whole():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards, "_RATINGS", 1)
+        return LLMTokensBPMF(TOKENS, USERS, **PARAMS).fit(trainset())
 
 
 # -- the same samples
@@ -71,7 +74,7 @@ def test_sums_do_not_depend_on_who_adds():
 
 def test_one_process_from_disk_draws_the_samples_of_fit(whole, tmp_path):
     assert_same(whole, fit_bpmf(FRAME, TOKENS, USERS, folder=tmp_path, **PARAMS))
-    assert len(list(tmp_path.glob("shard-*"))) == 5
+    assert len(list(tmp_path.glob("shard-*"))) == 3
 
 
 def test_two_workers_draw_the_samples_of_fit(whole, client):
@@ -112,20 +115,35 @@ def many_real_users(ml_small_folder):
     )
 
 
+def take_note_of_shards():
+    """Has a worker remember which shards it opens."""
+    from llmtokens.distributed import disk
+
+    made, disk.opened_shards = disk.DiskShards.__init__, []
+
+    def noted(self, where, indices):
+        disk.opened_shards += indices
+        made(self, where, indices)
+
+    disk.DiskShards.__init__ = noted
+
+
+def opened_shards():
+    from llmtokens.distributed import disk
+
+    return disk.opened_shards
+
+
 @pytest.mark.parametrize("n", [1, 2, 4])
-def test_real_data_give_the_same_samples_on_any_number_of_workers(n, many_real_users, monkeypatch):
+def test_real_data_give_the_same_samples_on_any_number_of_workers(n, many_real_users):
     whole, fit = many_real_users
-    hosts, opened = [], cluster.Cluster.open
-
-    def noted(self):
-        hosts.extend(self.hosts)
-        opened(self)
-
-    monkeypatch.setattr(cluster.Cluster, "open", noted)
     with workers(n) as client:
+        client.run(take_note_of_shards)
         assert_same(whole, fit(client))
-    assert len({address for address, _, _ in hosts}) == len(hosts) == n
-    assert all(first < end for _, first, end in hosts)
+        held = client.run(opened_shards)
+    assert len(held) == n
+    assert all(held.values())
+    assert sorted(chain(*held.values())) == list(range(4))
 
 
 # -- where ratings come from
@@ -136,9 +154,9 @@ def parquet(tmp_path):
     pytest.importorskip("pyarrow")
     folder = tmp_path / "ratings"
     folder.mkdir()
-    for k, first in enumerate(range(0, len(FRAME), 10_000)):
-        part = FRAME[first : first + 10_000].assign(extra="x")
-        part.to_parquet(folder / f"part-{k}.parquet", row_group_size=3_000)
+    for k, first in enumerate(range(0, len(FRAME), 4_000)):
+        part = FRAME[first : first + 4_000].assign(extra="x")
+        part.to_parquet(folder / f"part-{k}.parquet", row_group_size=1_500)
     return folder
 
 

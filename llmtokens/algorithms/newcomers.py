@@ -14,6 +14,7 @@ their share falls: :math:`2 / (2 + n_u)`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numba
@@ -23,7 +25,7 @@ from ..algorithms.bpmf.shards import Shard, Team, UserRows
 from ..errors import DataError, LLMTokensError, MissingExtraError, StorageError
 from ..runtime.arrays import Floats
 from ..runtime.threads import one_blas_thread
-from .disk import ROWS, DiskShards, Where
+from .disk import DiskShards, Where
 from .pieces import MISSING
 
 P = ParamSpec("P")
@@ -108,35 +110,23 @@ def _on_one_thread(task: Callable[..., S], *args: Any) -> S:
 
 
 class Host:
-    """Some shards, on a worker, which does one call at a time with all its threads.
-
-    Raises
-    ------
-    StorageError
-        If the worker does not see the folder.
-    """
+    """Some shards, on a worker, which does one call at a time with all its threads."""
 
     def __init__(self, where: Where, indices: range, n_threads: int) -> None:
-        if not where.folder.path(ROWS).exists():
-            raise StorageError(
-                f"a worker on {socket.gethostname()} does not see the folder "
-                f"{where.folder.name!r}, where the shards are; pass fit_bpmf a folder on a disk "
-                "that the client and all workers share"
-            )
         self._n_threads = n_threads
-        with self._threads():
+        with _threads(self._n_threads):
             self._shards = DiskShards(where, indices)
 
     def partial(
         self, phase: Callable[..., S], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> OrderedSum[S]:
-        with self._threads():
+        with _threads(self._n_threads):
             return self._shards.partial(phase, *args, **kwargs)
 
     def draw_links(
         self, sweep: int, carry: Carry, strength: float, root: Floats, first: int
     ) -> Carry:
-        with self._threads():
+        with _threads(self._n_threads):
             own = Carry(*(np.array(part) for part in carry))
             return self._shards.draw_links(sweep, own, strength, root, first)
 
@@ -149,11 +139,13 @@ class Host:
     def put(self) -> None:
         self._shards.put()
 
-    @contextlib.contextmanager
-    def _threads(self) -> Iterator[None]:
-        with one_blas_thread():  # and one of numba's, in a task of Dask
-            numba.set_num_threads(min(self._n_threads, numba.config.NUMBA_NUM_THREADS))
-            yield
+
+@contextlib.contextmanager
+def _threads(n: int) -> Iterator[None]:
+    with one_blas_thread():  # and one of numba's, in a task of Dask
+        most = int(getattr(numba.config, "NUMBA_NUM_THREADS"))  # noqa: B009 (unknown to mypy)
+        numba.set_num_threads(min(n, most))
+        yield
 
 
 class Cluster(Team):
@@ -181,9 +173,11 @@ class Cluster(Team):
         n_shards = len(where.bounds) - 1
         share = np.cumsum([0, *(threads.get(address, 1) for address in addresses)])
         cuts = (share * n_shards / share[-1]).round().astype(int).tolist()
-        runs = [range(*cut) for cut in zip(cuts, cuts[1:], strict=False)]
-        self._loop = worker.loop.asyncio_loop
-        self._addresses, self._others = [], []
+        runs = [range(*cut) for cut in pairwise(cuts)]
+        self._loop: Any = getattr(worker.loop, "asyncio_loop")  # noqa: B009 (unknown to mypy)
+        self._n_threads = threads.get(worker.address, 1)
+        self._addresses: list[str] = []
+        self._others: list[Any] = []
         made = []
         for address, run in zip(addresses[1:], runs[1:], strict=True):
             if len(run):
@@ -199,7 +193,8 @@ class Cluster(Team):
         self, phase: Callable[Concatenate[Shard, P], S], *args: P.args, **kwargs: P.kwargs
     ) -> S:
         others = [host.partial(phase, args, kwargs) for host in self._others]
-        made = self._own.partial(phase, *args, **kwargs)
+        with _threads(self._n_threads):
+            made = self._own.partial(phase, *args, **kwargs)
         for part in others:
             made.merge(self._result(part))
         return made.result()
@@ -242,6 +237,10 @@ class Cluster(Team):
         self._all([host.put() for host in self._others])
         return self._own.rows(n)
 
+    def close(self) -> None:
+        """Let go of the shards of the others."""
+        self._others.clear()
+
     def _all(self, futures: list[Any]) -> None:
         for future in futures:
             self._result(future)
@@ -283,9 +282,7 @@ def check_client(client: Any) -> None:
     try:
         from distributed import Client
     except ImportError as error:
-        raise MissingExtraError(
-            MISSING.format(what="a cluster", package="distributed")
-        ) from error
+        raise MissingExtraError(MISSING.format(what="a cluster", package="distributed")) from error
     if not isinstance(client, Client):
         raise DataError(
             f"found client={client!r:.80}; expected a distributed.Client, which "
@@ -296,6 +293,26 @@ def check_client(client: Any) -> None:
             f"found a client that is {client.status}; expected one that is connected to its "
             "scheduler: make a new one, and fit before it is closed"
         )
+
+
+def check_folder(client: Any, folder: str) -> None:
+    """Raise an error for a folder that not all workers see.
+
+    Raises
+    ------
+    StorageError
+    """
+    seen = client.run(_sees, folder)
+    blind = sorted({name for name, there in seen.values() if not there})
+    if blind:
+        raise StorageError(
+            f"a worker on {blind[0]} does not see the folder {folder!r}, where ratings and samples "
+            "are to go; pass fit_bpmf a folder on a disk that the client and all workers share"
+        )
+
+
+def _sees(folder: str) -> tuple[str, bool]:
+    return socket.gethostname(), os.path.isdir(folder)
 
 
 @contextlib.contextmanager

@@ -1,10 +1,10 @@
 """Ratings from pieces of a table to shards of users, wherever there are processes to do it.
 
 A process reads a piece, checks it and numbers its ids as they appear there. Whoever asked is told
-the ids alone, and numbers them as they appear in all pieces, one after the other: as Surprise would.
-With these numbers the piece is written in the order of users, and every shard gathers its users'
-ratings from all pieces, a user's ratings in the order of the table. So nobody ever holds more
-ratings than a piece or a shard has; of ids, whoever asked holds all.
+the ids alone, and numbers them as they appear in all pieces, one after the other: as Surprise
+would. With these numbers the piece is written in the order of users, and every shard gathers its
+users' ratings from all pieces, a user's ratings in the order of the table. So nobody ever holds
+more ratings than a piece or a shard has; of ids, whoever asked holds all.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import hashlib
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,10 +79,11 @@ class Share(NamedTuple):
 
     Attributes
     ----------
+    shard : int
     ptr : ndarray of shape (n_users + 1,)
     """
 
-    index: int
+    shard: int
     first: int
     end: int
     ptr: Rows
@@ -127,15 +129,15 @@ def number(
     """
     ids: tuple[dict[Any, int], dict[Any, int]] = {}, {}
     counts, timed, written = (_Counts(), _Counts()), None, []
-    for k, (coded, names) in enumerate(_named(pieces, scale, run)):
+    for k, read in enumerate(_in_turn(pieces, scale, run)):
+        names, maps = run.result(read.names), []
         if len(names.users):
-            timed = _same_kind(pieces[k].name, names.timed, timed)
-        maps = []
+            timed = _same_kind(read.name, names.timed, timed)
         for known, count, own, n in zip(ids, counts, names[:2], names[2:4], strict=True):
             codes = np.array([known.setdefault(raw, len(known)) for raw in own], np.int32)
             count.add(codes, n)
             maps.append(codes)
-        written.append(run.submit(_sorted, coded, *maps, folder.piece(k)))
+        written.append(read.run.submit(_sorted, read.coded, *maps, folder.piece(k)))
     for done in written:
         run.result(done)
     if not ids[0]:
@@ -178,11 +180,13 @@ def shares(numbered: Numbered) -> list[Share]:
     bounds, (n_users, n_items) = numbered.bounds, (len(numbered.user_ids), len(numbered.item_ids))
     return [
         Share(k, first, end, numbered.user_ptr[first : end + 1], n_items, n_users)
-        for k, (first, end) in enumerate(zip(bounds, bounds[1:], strict=False))
+        for k, (first, end) in enumerate(pairwise(bounds))
     ]
 
 
-def measured(share: Share, mean: float, largest: float, timed: bool, folder: disk.Folder) -> Measured:
+def measured(
+    share: Share, mean: float, largest: float, timed: bool, folder: disk.Folder
+) -> Measured:
     """What is known of a shard's ratings when the mean of all is."""
     at = slice(*share.ptr[[0, -1]].tolist())
     value = disk.mapped(folder.array("value"))[at]
@@ -207,7 +211,7 @@ def write_shard(
     arrays["deviation"] = deviation
     if timed:
         arrays["times"] = disk.mapped(folder.array("time"))[at]
-    disk.write_ratings(folder, share.index, arrays)
+    disk.write_ratings(folder, share.shard, arrays)
 
 
 def write_keys(share: Share, first: int, folder: disk.Folder) -> None:
@@ -240,20 +244,25 @@ class _Counts:
         return self._counts[:n]
 
 
-def _named(
-    pieces: list[Piece], scale: tuple[float, float], run: Any
-) -> Iterator[tuple[Any, Names]]:
-    """The pieces coded, one after the other, while some more are being read."""
-    ahead: deque[tuple[Any, Any]] = deque()
+class _Read(NamedTuple):
+    """A piece, who codes it, and what that is to come to."""
+
+    name: str
+    run: Any
+    coded: Any
+    names: Any
+
+
+def _in_turn(pieces: list[Piece], scale: tuple[float, float], run: Any) -> Iterator[_Read]:
+    """The pieces, one after the other, while some more are being read."""
+    ahead: deque[_Read] = deque()
     for piece in pieces:
-        where = run.here if piece.here else run
-        coded = where.submit(_coded, piece.name, piece.read, *scale)
-        ahead.append((coded, where.submit(_names, coded)))
+        own = run.here if piece.here else run
+        coded = own.submit(_coded, piece.name, piece.read, *scale)
+        ahead.append(_Read(piece.name, own, coded, own.submit(_names, coded)))
         if len(ahead) > run.ahead:
-            coded, names = ahead.popleft()
-            yield coded, run.result(names)
-    for coded, names in ahead:
-        yield coded, run.result(names)
+            yield ahead.popleft()
+    yield from ahead
 
 
 def _coded(name: str, read: Any, low: float, high: float) -> Coded:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -25,14 +25,21 @@ from ..storage import container as store
 from ..tokens import LLMTokens
 from . import disk
 from .cluster import (
-    Cluster, Here, OnWorkers, WorkerLostError, check_client, connected, wait_for,
+    Cluster,
+    Here,
+    OnWorkers,
+    WorkerLostError,
+    check_client,
+    check_folder,
+    connected,
+    wait_for,
 )  # fmt: skip
 from .disk import opened
 from .pieces import pieces
 from .table import Table
 
 _OF_USERS = "user_samples", "user_open", "selection"  # parts of the model that are in the folder
-_MOST_LOSSES = 5  # with no checkpoint in between
+_MOST_LOSSES = 3  # of Dask's own attempts, with no checkpoint in between
 
 
 def fit_bpmf(
@@ -126,6 +133,7 @@ def fit_bpmf(
     with opened(folder) as place, one_blas_thread(), breakdowns_named(), connected(client):
         if client is not None:
             wait_for(client, 1)
+            check_folder(client, str(place.resolve()))
         run = Here() if client is None else OnWorkers(client)
         own = disk.Folder(str(place.resolve()))
         table = Table.of(found, scale, own, algo.timestamps, run)
@@ -188,7 +196,7 @@ class Job(NamedTuple):
         saved = self.saved()
         return 0 if saved is None else int(saved[1]["sampler.sweeps"])
 
-    def run(self, team: Any, wanted: Callable[[], bool]) -> dict[str, Any]:
+    def run(self, team: Any, wanted: Callable[[], bool] = lambda: True) -> dict[str, Any]:
         """Sample, from the last checkpoint if there is one, until it is done, or nobody wants it.
 
         Returns
@@ -224,9 +232,7 @@ def _job(algo: LLMTokensBPMF, table: Table, known: Known, every: int) -> Job:
     ids = table.ids
     slots, _ = kept_samples(algo.n_samples, known, algo.n_factors)
     where = disk.Where(table.folder, ids.bounds, algo.n_factors, 0, slots)
-    size = Size(
-        len(ids.user_ids), len(ids.item_ids), ids.n, algo.n_factors, known.lead.shape[1]
-    )
+    size = Size(len(ids.user_ids), len(ids.item_ids), ids.n, algo.n_factors, known.lead.shape[1])
     drift = None if table.gap is None else DriftPrior(table.gap)
     fit = _digest(algo, table, known)
     job = Job(where, size, algo._plan, algo._plain, table.std, drift, every, fit)
@@ -237,15 +243,15 @@ def _job(algo: LLMTokensBPMF, table: Table, known: Known, every: int) -> Job:
 
 def _sampled(algo: LLMTokensBPMF, job: Job, n: int, client: Any) -> dict[str, Any]:
     """What a chain has left, here or on the workers, however often some of these are lost."""
-    if client is None:
-        with algo._threads(n):
-            team = disk.DiskShards(job.where, range(len(job.where.bounds) - 1))
-            return job.run(team, lambda: True)
-    run, workers = OnWorkers(client), len(client.nthreads())
-    losses, swept = 0, -1
+    workers, losses, swept = 0 if client is None else len(client.nthreads()), 0, -1
     while True:
         try:
-            return run.result(run.submit(_lead, job))
+            if client is None:
+                with algo._threads(n):
+                    team = disk.DiskShards(job.where, range(len(job.where.bounds) - 1))
+                    return job.run(team)
+            run = OnWorkers(client)
+            return cast("dict[str, Any]", run.result(run.submit(_lead, job)))
         except WorkerLostError as error:
             now = job.swept()
             losses, swept = losses + 1 if now == swept else 1, now
@@ -268,7 +274,8 @@ def _lead(job: Job) -> dict[str, Any]:
         task = worker.state.tasks.get(key)
         return task is not None and task.state == "executing"
 
-    parts = job.run(Cluster(job.where), wanted)
+    with contextlib.closing(Cluster(job.where)) as team:
+        parts = job.run(team, wanted)
     return {name: part for name, part in parts.items() if name not in _OF_USERS}
 
 

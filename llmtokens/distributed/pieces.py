@@ -1,4 +1,4 @@
-"""Tables of ratings in pieces that are read one by one: files of Parquet, Dask and pandas frames."""
+"""Tables of ratings in pieces, read one by one: files of Parquet, Dask and pandas frames."""
 
 from __future__ import annotations
 

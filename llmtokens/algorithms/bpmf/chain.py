@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from ...errors import LLMTokensWarning
 from ...runtime.arrays import Floats, Singles
 from .cold_start import ColdStart, Sample, sample_without_tokens
-from .corrections import corrections
 from .conditional import item_left_open, open_width, user_left_open
+from .corrections import corrections
 from .drift import DriftPrior, DriftScale
 from .features import Known
 from .sampler import Sampler, Size
@@ -79,9 +79,7 @@ class Posterior:
         How many there are.
     """
 
-    def __init__(
-        self, team: Team, n_samples: int, n_users: int, known: Known, k: int
-    ) -> None:
+    def __init__(self, team: Team, n_samples: int, n_users: int, known: Known, k: int) -> None:
         self._lead, n_user_rows = known.lead, len(known.users)
         n_item_rows, c = known.lead.shape
         self.slots, self.step = kept_samples(n_samples, known, k)
@@ -229,9 +227,7 @@ class Chain:
     def _completed(self) -> Sample:
         """The sampler's state with rows for everybody."""
         if self.cold_start is None:
-            return sample_without_tokens(
-                self.sampler, len(self.known.users), len(self.known.lead)
-            )
+            return sample_without_tokens(self.sampler, len(self.known.users), len(self.known.lead))
         if not self.cold_start.has_learned:
             self.cold_start.learn(self.sampler)
         return self.cold_start.complete(self.sampler)

@@ -7,7 +7,6 @@ Learned from all ratings, wherever these are: see :mod:`llmtokens.algorithms.sel
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ from ..selection import Correction, judging
 from .features import Known
 from .sampler import Sampler
 from .shards import SaidOfItems, Shard, Team, UserRows
-
 
 _BLOCK = 2000  # items at a time
 
@@ -58,7 +56,10 @@ def corrections(
         cold.selection[:, -1] = correction.usual
     if chain.has_features:
         usual = _of_unknown(parts, cold, n_items) + text_share[:n_items] * correction.usual
-        squares = partial(team.total, Shard.newcomer_squares)
+
+        def squares(by: Floats, less: Floats) -> float:
+            return team.total(Shard.newcomer_squares, by, less)
+
         learned = newcomers.learn_from_sums(counts, sums.deviation, std * usual, squares) / std
     return {"correction": correction, "newcomers": learned}
 

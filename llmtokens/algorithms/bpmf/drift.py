@@ -104,9 +104,7 @@ class Drift:
         total: Floats = out.sum(axis=0)
         return total
 
-    def expected(
-        self, at: Rows, errors: Floats, precision: Floats, scale: DriftScale
-    ) -> Floats:
+    def expected(self, at: Rows, errors: Floats, precision: Floats, scale: DriftScale) -> Floats:
         """The states at some ratings, all of their users', given what the rest of the model leaves
         of these; 0 where there is no time."""
         s = self._sequence

@@ -418,7 +418,6 @@ class Shard:
         self.kept[slot] = self.V
         self.open += user_left_open(self.V[:, -len(spread) :], 1 / self.alpha, spread)
 
-
     # -- the model ------------------------------------------------------------------------------
 
     def put_open(self, n: int) -> None:
@@ -430,8 +429,9 @@ class Shard:
         r, n_items = self.given, len(self.lead)
         user = np.repeat(np.arange(len(self.V)), self.counts)
         own = np.bincount(user, self.deviation, len(self.V)) / (self.counts + SHRINK)
-        better = np.bincount(r.item, self.deviation - own[user], n_items)
-        return ItemSums(np.bincount(r.item, self.deviation, n_items), better)
+        better: Any = np.bincount(r.item, self.deviation - own[user], n_items)
+        deviation: Any = np.bincount(r.item, self.deviation, n_items)
+        return ItemSums(deviation, better)
 
     def newcomer_squares(self, by: Floats, less: Floats) -> float:
         """See :func:`llmtokens.algorithms.newcomers.learn_from_sums`."""
@@ -529,9 +529,16 @@ class Shards(Team):
             rated = ShardRatings.of(ptr - ptr[0], ratings.item[at], y, ratings.n_items)
             shards.append(
                 Shard(
-                    index, first, rated, about[first : first + size], content, n_factors, seed,
-                    ratings.deviation[at], None if times is None else times[at],
-                )  # fmt: skip
+                    index,
+                    first,
+                    rated,
+                    about[first : first + size],
+                    content,
+                    n_factors,
+                    seed,
+                    ratings.deviation[at],
+                    None if times is None else times[at],
+                )
             )
         return cls(shards)
 
