@@ -5,8 +5,8 @@ Without workers one process fits them from disk; with n, n processes of one thre
 cluster beside the client, which is a process of its own. Printed are medians over sweeps of
 seconds, seconds of CPU of all who sample, and those of one process in the links; how often in a
 sweep workers wait for each other, and the bytes that go between two of them; the peak memory of the
-client and of each worker. A Surprise Trainset of the same ratings stands beside, up to --trainset ratings. The last
-lines say what that makes for a billion ratings on 32 machines.
+client and of each worker. A Surprise Trainset of the same ratings stands beside, up to --trainset
+ratings. The last lines say what that makes for a billion ratings on 32 machines.
 
     python benchmarks/scaling.py --sizes 1000000 5000000 20000000
 """

@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 import time
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,6 +16,7 @@ from faults import child, killed, needs_kill
 from sharded import FRAME, PARAMS, USERS, assert_same, trainset, workers
 
 from llmtokens.algorithms.bpmf import LLMTokensBPMF, shards
+from llmtokens.algorithms.bpmf.chain import Chain
 from llmtokens.algorithms.bpmf.sampler import Sampler
 from llmtokens.distributed import cluster, fit, fit_bpmf
 from llmtokens.distributed.disk import opened
@@ -191,7 +191,7 @@ def test_a_checkpoint_of_another_fit_is_refused(tmp_path):
         with pytest.raises(DataError, match="another fit"):
             fit_bpmf(FRAME, folder=tmp_path, **PARAMS | change)
     with pytest.raises(DataError, match="another fit"):
-        fit_bpmf(FRAME.head(20_000), folder=tmp_path, **PARAMS)
+        fit_bpmf(FRAME.head(5_000), folder=tmp_path, **PARAMS)
 
 
 @pytest.mark.parametrize("name", ["chain.safetensors", "users-00002-20.safetensors"])
@@ -268,11 +268,15 @@ def test_workers_let_go_of_the_shards_of_a_fit_that_failed(client):
 
 
 def test_what_did_not_come_out_as_numbers_is_no_model(monkeypatch):
-    finished = LLMTokensBPMF._finished
-    monkeypatch.setattr(
-        LLMTokensBPMF, "_finished", lambda *args: replace(finished(*args), std=np.nan)
-    )
-    with pytest.raises(DataError, match="training diverged: std"):
+    run = Chain.run
+
+    def spoiled(*args):
+        parts = run(*args)
+        parts["item_samples"][3, 0] = np.nan
+        return parts
+
+    monkeypatch.setattr(Chain, "run", spoiled)
+    with pytest.raises(DataError, match="training diverged: qi"):
         fit_bpmf(FRAME, **PARAMS)
 
 

@@ -151,7 +151,7 @@ def fit_bpmf(
             parts, table.ratings, users, items, known, table.std, table.timestamps
         )
     # of users' samples none is a number less than these are: both come from the same sums
-    require_finite({"std": model.std, "item_samples": model.item_samples})
+    require_finite({"qi": model.item_samples})
     algo.model_ = model
     return algo
 
@@ -194,7 +194,7 @@ class Job(NamedTuple):
     def swept(self) -> int:
         """Sweeps before the last checkpoint."""
         saved = self.saved()
-        return 0 if saved is None else int(saved[1]["sampler.sweeps"])
+        return 0 if saved is None else int(saved[1]["sampler.sweeps"].item())
 
     def run(self, team: Any, wanted: Callable[[], bool] = lambda: True) -> dict[str, Any]:
         """Sample, from the last checkpoint if there is one, until it is done, or nobody wants it.
