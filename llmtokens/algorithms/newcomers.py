@@ -14,7 +14,6 @@ their share falls: :math:`2 / (2 + n_u)`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -43,9 +42,7 @@ def learn(ratings: Ratings, estimates: Floats) -> Floats:
     sgd.item_totals(*rated, np.zeros(ratings.n_users), sums)
 
     def squares(by: Floats, less: Floats) -> float:
-        over_rows(
-            ratings.n_users, lambda rows: sgd.user_totals(rows, *rated, by, less, of_users)
-        )
+        over_rows(ratings.n_users, lambda rows: sgd.user_totals(rows, *rated, by, less, of_users))
         return float(of_users @ of_users)
 
     return learn_from_sums(ratings.item_counts, sums, estimates, squares)

@@ -177,17 +177,19 @@ class Cluster(Team):
         self._loop: Any = getattr(worker.loop, "asyncio_loop")  # noqa: B009 (unknown to mypy)
         self._n_threads = threads.get(worker.address, 1)
         self._addresses: list[str] = []
-        self._others: list[Any] = []
-        made = []
+        self._made: list[Any] = []
         for address, run in zip(addresses[1:], runs[1:], strict=True):
             if len(run):
                 self._addresses.append(address)
-                made.append(self._client.submit(
-                    Host, where, run, threads[address], actor=True, workers=[address],
-                    allow_other_workers=False, pure=False,
-                ))  # fmt: skip
+                self._made.append(
+                    self._client.submit(
+                        Host, where, run, threads[address], actor=True, workers=[address],
+                        allow_other_workers=False, pure=False,
+                    )
+                )  # fmt: skip
+        self._others: list[Any] = []
         self._own = DiskShards(where, runs[0])
-        self._others = [self._result(future) for future in made]
+        self._others = [self._result(future) for future in self._made]
 
     def total(
         self, phase: Callable[Concatenate[Shard, P], S], *args: P.args, **kwargs: P.kwargs
@@ -239,6 +241,7 @@ class Cluster(Team):
 
     def close(self) -> None:
         """Let go of the shards of the others."""
+        self._client.cancel(self._made)
         self._others.clear()
 
     def _all(self, futures: list[Any]) -> None:
