@@ -2,5 +2,6 @@
 
 from .fit import fit_bpmf
 from .placed import on_workers
+from .written import encode, recommend_all
 
-__all__ = ["fit_bpmf", "on_workers"]
+__all__ = ["encode", "fit_bpmf", "on_workers", "recommend_all"]

@@ -92,14 +92,25 @@ def opened(folder: str | Path | None) -> Iterator[Path]:
             yield Path(made)
         return
     place = Path(folder)
+    make_folder(place)
+    with _locked(place):
+        yield place
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, where it is missing.
+
+    Raises
+    ------
+    StorageError
+        If it cannot.
+    """
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(
             f"could not make the folder {str(folder)!r} ({error}); choose another"
         ) from error
-    with _locked(place):
-        yield place
 
 
 @contextlib.contextmanager
