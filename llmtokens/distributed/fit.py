@@ -55,12 +55,13 @@ def fit_bpmf(
 ) -> LLMTokensBPMF:
     """Fit :class:`~llmtokens.LLMTokensBPMF` to ratings that are too many for a Surprise Trainset.
 
-    Users are divided into shards, which are files in ``folder``. Without a client one process
-    streams them from there, sweep by sweep. With one, each worker holds some shards; users never
-    move, items are replicated, and a sweep exchanges the items' rows and sums over users: exact
-    Gibbs sampling, not an approximation. Random numbers belong to users and items, and sums are
-    added in one order, so that the samples are those of ``LLMTokensBPMF.fit`` on the same data,
-    whatever the number of workers.
+    Ratings are numbered, checked and divided into shards of users where they are read, and stay in
+    files in ``folder``, as the model's rows of users do. Without a client one process streams them
+    from there, sweep by sweep. With one, each worker holds some shards, and one leads the others;
+    users never move, items are replicated, and a sweep exchanges the items' rows and sums over
+    users: exact Gibbs sampling, not an approximation. Random numbers belong to users and items, and
+    sums are added in one order, so that the samples are those of ``LLMTokensBPMF.fit`` on the same
+    data, whatever the number of workers.
 
     Parameters
     ----------
@@ -71,12 +72,13 @@ def fit_bpmf(
         read in that of their names, ``part.2`` before ``part.10``.
     item_tokens, user_tokens : LLMTokens, optional
     client : distributed.Client, optional
-        A client, connected; not an address. It holds all ratings and the finished model, as a fit
-        without one does.
+        A client, connected; not an address. Of the ratings it holds the ids, and of the finished
+        model the items; all else is in files that it maps.
     folder : path, optional
-        Where shards, samples and checkpoints go: 16 bytes a rating, and the samples kept, at most
-        some 1 GiB. One fit at a time may use it. The client and all workers must see it: where
-        they are different machines, it must be on a disk that these share. A fit that was
+        Where ratings, samples and checkpoints go: some 60 bytes a rating, and twice the samples
+        kept, which are at most some 1 GiB. One fit at a time may use it. The model goes on reading
+        from it: ``save`` it before the folder is deleted. The client and all workers must see it:
+        where they are different machines, it must be on a disk that these share. A fit that was
         interrupted goes on from its last checkpoint when it is called again with the same folder,
         data and parameters. By default a temporary folder of this machine, which is deleted in the
         end.
@@ -105,8 +107,8 @@ def fit_bpmf(
     FileFormatError
         For a Parquet file, shard or checkpoint that is damaged, naming it.
     LLMTokensError
-        If there are no workers, and none comes within a minute; if some are lost five times with
-        no checkpoint in between; if the client loses its scheduler.
+        If there are no workers, and none comes within a minute; if some are lost again and again
+        with no checkpoint in between; if the client loses its scheduler.
     MissingExtraError
         If pyarrow or Dask is needed and not installed: ``pip install 'llmtokens[distributed]'``.
     StorageError
