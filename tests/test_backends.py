@@ -262,11 +262,11 @@ from llmtokens.compare import compare
 from llmtokens.compare.measures import partial
 
 class Asked(LLMTokensBPMF):
-    def _chain(self, *arguments):  # by when the parameters have set the threads
+    def _finished(self, *arguments):  # by when the parameters have set the threads
         pools = [pool["num_threads"] for pool in threadpoolctl.threadpool_info()
                  if pool["user_api"] == "blas"]
         self.most = max([numba.get_num_threads(), *pools])
-        return super()._chain(*arguments)
+        return super()._finished(*arguments)
 
 def most(predictions, algorithm):
     return max(algorithm.most, int(os.environ["OMP_NUM_THREADS"]))  # the latter is for torch

@@ -47,7 +47,7 @@ from llmtokens.datasets import (
     shop_events,
     synthetic,
 )
-from llmtokens.distributed import cluster, fit_bpmf, on_workers
+from llmtokens.distributed import cluster, encode, fit_bpmf, on_workers, recommend_all
 from llmtokens.encode import cached, check_texts, fine_tune, models, restore_encoder
 from llmtokens.errors import (
     AlignmentError,
@@ -131,7 +131,7 @@ def at(shared, tmp_path, monkeypatch):
 
     return SimpleNamespace(
         **vars(shared), folder=tmp_path, nowhere=tmp_path / "no" / "file", without=without,
-        forgotten=forgotten,
+        forgotten=forgotten, noise=tmp_path / "noise.parquet",
     )  # fmt: skip
 
 
@@ -143,14 +143,16 @@ def frame_of(**columns):
     return pd.DataFrame({"user": [1, 2], "item": [1, 2], "rating": [3.0, 4.0]} | columns)
 
 
-def fit_without_workers():
+def on_cluster(call, source, at, n_workers=1):
+    """What a call that writes into a folder does with a client of so many workers."""
     distributed = pytest.importorskip("distributed")
     with (
-        distributed.Client(n_workers=0, processes=False, dashboard_address=":0") as client,
+        distributed.Client(n_workers=n_workers, processes=False, dashboard_address=":0") as client,
         pytest.MonkeyPatch.context() as patch,
     ):
-        patch.setattr(cluster, "_PATIENCE", 0.1)
-        fit_bpmf(frame_of(), client=client)
+        if not n_workers:
+            patch.setattr(cluster, "_PATIENCE", 0.1)
+        call(source, at.folder, client)
 
 
 def placed_elsewhere():
@@ -698,11 +700,38 @@ CASES = [
      "found no Parquet files at", "expected a folder"),
     ("fit_bpmf", DataError, lambda at: fit_bpmf(frame_of(), client="tcp://scheduler:8786"),
      "found client='tcp://scheduler:8786'", r"expected a distributed\.Client, which"),
-    ("fit_bpmf", LLMTokensError, lambda at: fit_without_workers(),
-     "there are no workers", "start some, and fit again with the same folder"),
+    ("fit_bpmf", LLMTokensError,
+     lambda at: on_cluster(lambda *of: fit_bpmf(of[0], client=of[2]), frame_of(), at, 0),
+     "there are no workers", "start some, and call again with the same folder"),
     ("fit_bpmf", MissingExtraError,
      lambda at: (at.without("pyarrow"), fit_bpmf(at.folder / "noise.parquet")),
      "Parquet needs pyarrow, which is not installed", r"pip install 'llmtokens\[distributed\]'"),
+    ("recommend_all", DataError, lambda at: recommend_all(at.noise, at.folder, "tcp://scheduler:8786"),
+     "found client='tcp://scheduler:8786'", r"expected a distributed\.Client, which"),
+    ("recommend_all", FileFormatError,
+     lambda at: on_cluster(recommend_all, at.noise, at), "noise.parquet", "."),
+    ("recommend_all", StorageError,
+     lambda at: on_cluster(recommend_all, at.nowhere, at),
+     "no", "check the path"),
+    ("recommend_all", LLMTokensError,
+     lambda at: on_cluster(recommend_all, at.noise, at, 0),
+     "there are no workers", "start some, and call again"),
+    ("recommend_all", MissingExtraError,
+     lambda at: (at.without("distributed"), recommend_all(at.noise, at.folder, None)),
+     "a cluster needs distributed", r"pip install 'llmtokens\[distributed\]'"),
+    ("encode", DataError, lambda at: encode(at.noise, at.folder, "tcp://scheduler:8786"),
+     "found client='tcp://scheduler:8786'", r"expected a distributed\.Client, which"),
+    ("encode", FileFormatError,
+     lambda at: on_cluster(encode, at.noise, at), "noise.parquet", "."),
+    ("encode", StorageError,
+     lambda at: on_cluster(encode, at.nowhere, at),
+     "found no Parquet files at", "expected a folder"),
+    ("encode", LLMTokensError,
+     lambda at: on_cluster(encode, at.noise, at, 0),
+     "there are no workers", "start some, and call again"),
+    ("encode", MissingExtraError,
+     lambda at: (at.without("distributed"), encode(at.noise, at.folder, None)),
+     "a cluster needs distributed", r"pip install 'llmtokens\[distributed\]'"),
     ("on_workers", DataError, lambda at: on_workers(VECTORS, "tcp://scheduler:8786"),
      "found client='tcp://scheduler:8786'", r"expected a distributed\.Client, which"),
     ("on_workers", DataError, lambda at: on_workers([VECTORS], None),

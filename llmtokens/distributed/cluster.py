@@ -341,7 +341,7 @@ def connected(client: Any) -> Iterator[None]:
             raise
         raise LLMTokensError(
             f"the connection to the cluster is lost (the client is {client.status}: {error!r:.200})"
-            "; make a new client, and fit again with the same folder: it goes on from the last "
+            "; make a new client, and call again with the same folder: a fit goes on from its last "
             "checkpoint"
         ) from error
 
@@ -359,6 +359,6 @@ def wait_for(client: Any, workers: int) -> None:
         time.sleep(0.1)
     if not found:
         raise LLMTokensError(
-            f"there are no workers, and none came within {_PATIENCE:.0f} s; start some, and fit "
-            "again with the same folder: it goes on from the last checkpoint"
+            f"there are no workers, and none came within {_PATIENCE:.0f} s; start some, and call "
+            "again with the same folder: a fit goes on from its last checkpoint"
         )

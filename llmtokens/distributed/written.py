@@ -56,6 +56,8 @@ def recommend_all(
         If the client is none, or not connected; for options out of range.
     FileFormatError, StorageError
         If the model cannot be read, or the folder not be written to.
+    LLMTokensError
+        If there are no workers, or the connection to them is lost.
     MissingExtraError
         Without the extra ``distributed``.
 
@@ -123,6 +125,8 @@ def encode(
         columns, and texts that are none.
     FileFormatError, StorageError
         If a file cannot be read, or the folder not be written to.
+    LLMTokensError
+        If there are no workers, or the connection to them is lost.
     MissingExtraError
         Without the extra ``distributed``.
 
