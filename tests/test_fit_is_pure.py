@@ -171,8 +171,10 @@ def test_a_fit_interrupted_anywhere_leaves_the_object_as_it_was(name):
             except (error, raised) as met:
                 if interrupter.error not in (met, met.__cause__):
                     raise
-                assert answers(algo) == said, interrupter.where
-                assert algo.trainset is TRAIN
+                now = answers(algo)  # of before, or of a fit that was done but for its return
+                assert now in (said, undisturbed), interrupter.where
+                assert algo.trainset is (TRAIN if now == said else OTHER)
+                algo.fit(TRAIN)
             else:  # BPMF keeps the samples it has, and says so
                 if interrupter.where is None:  # the lines of one fit may be a few less
                     algo.fit(TRAIN)

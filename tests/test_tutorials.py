@@ -23,8 +23,10 @@ def code(tutorial):
 
 
 def printed(tutorial):
+    """What each cell prints, in however many pieces it arrived."""
     return [
-        [out.text for out in cell.outputs if out.get("name") == "stdout"] for cell in code(tutorial)
+        "".join(out.text for out in cell.outputs if out.get("name") == "stdout")
+        for cell in code(tutorial)
     ]
 
 

@@ -14,22 +14,24 @@ from llmtokens.datasets import RatingData, load_movielens, load_ratings, synthet
 from llmtokens.model_selection import ColdItemKFold
 from llmtokens.recommend.explain import Explanation
 
-data = synthetic()
-assert_type(data, RatingData)
-assert_type(load_ratings("ratings.csv"), RatingData)
-assert_type(load_movielens("ml-latest-small"), RatingData)
 
-tokens = LLMTokens.from_frame(data.items, "{title}", encoder=HashingEncoder())
-assert_type(tokens, LLMTokens)
-assert_type(tokens.vectors, NDArray[np.float32])
+def use() -> None:
+    data = synthetic()
+    assert_type(data, RatingData)
+    assert_type(load_ratings("ratings.csv"), RatingData)
+    assert_type(load_movielens("ml-latest-small"), RatingData)
 
-trainset = data.dataset.build_full_trainset()
-algo = LLMTokensSVD(tokens, n_factors=20, random_state=0).fit(trainset)
-assert_type(algo, LLMTokensSVD)
-assert_type(LLMTokensBPMF(tokens).fit(trainset), LLMTokensBPMF)
-assert_type(LLMTokensEASE(tokens).fit(trainset), LLMTokensEASE)
-assert_type(algo.recommend(1, n=5), pd.DataFrame)
-assert_type(algo.explain(1, 2), Explanation)
-assert_type(algo.explain(1, 2).sentence, str)
-assert_type(compare({"a": algo}, data, {"cold": ColdItemKFold(3)}), Comparison)
-assert_type(llmtokens.__version__, str)
+    tokens = LLMTokens.from_frame(data.items, "{title}", encoder=HashingEncoder())
+    assert_type(tokens, LLMTokens)
+    assert_type(tokens.vectors, NDArray[np.float32])
+
+    trainset = data.dataset.build_full_trainset()
+    algo = LLMTokensSVD(tokens, n_factors=20, random_state=0).fit(trainset)
+    assert_type(algo, LLMTokensSVD)
+    assert_type(LLMTokensBPMF(tokens).fit(trainset), LLMTokensBPMF)
+    assert_type(LLMTokensEASE(tokens).fit(trainset), LLMTokensEASE)
+    assert_type(algo.recommend(1, n=5), pd.DataFrame)
+    assert_type(algo.explain(1, 2), Explanation)
+    assert_type(algo.explain(1, 2).sentence, str)
+    assert_type(compare({"a": algo}, data, {"cold": ColdItemKFold(3)}), Comparison)
+    assert_type(llmtokens.__version__, str)

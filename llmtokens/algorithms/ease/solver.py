@@ -104,10 +104,10 @@ class FactoredItems:
     def _values(self, near: Singles) -> Singles:
         """``near V'``, shape (n, n_items)."""
         n_users = self.rows.shape[0]
-        out: Singles = self.factor @ near[:, n_users:].T
+        out: Singles = near[:, n_users:] @ self.factor.T
         if n_users:
-            out += self.rows.T @ near[:, :n_users].T
-        return out.T
+            out += (self.rows.T @ near[:, :n_users].T).T
+        return out
 
 
 Items = DenseItems | FactoredItems
