@@ -423,3 +423,10 @@ def test_spaces_that_follow_separators_are_not_those_before_the_first_cell(tmp_p
     path = tmp_path / "items.csv"
     path.write_text('title, item, year\nHeat, 1, 7\n lead, 2, 8\n "a, b", 3, 9\n')
     assert load_items(path)["title"].tolist() == ["Heat", " lead", "a, b"]
+
+
+def test_quotes_around_most_cells_and_not_all_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "items.tsv"
+    path.write_text("item\ttitle\n" + "".join(f'{k}\t"Heat"\n' for k in range(5)) + "6\t1984\n")
+    with pytest.warns(LLMTokensWarning, match="quotes around 5 cells are taken for text"):
+        load_items(path)

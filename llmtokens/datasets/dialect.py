@@ -548,6 +548,14 @@ def _quoting(
     if quoted.fits:
         partial = quoted.needless == optional and not quoted.needed
         if rarely and plain.consistent and partial and quoted.commas < optional:
+            if 2 * quoted.quoted > plain.rows:
+                warnings.warn(
+                    f"{source}: the quotes around {quoted.quoted} cells are taken for text, as "
+                    "other cells of the same columns have none; if they are marks, write the file "
+                    "anew with quotes around all texts or around none",
+                    LLMTokensWarning,
+                    stacklevel=2,
+                )
             return Quoting.NONE, plain
         if rarely or not quoted.needed:
             warnings.warn(
