@@ -10,7 +10,7 @@ from .arrays import Floats
 
 _DIGITS = 53  # binary ones of a double
 _LOW = 26  # of them in the lower half
-_BLOCK = 1 << 20  # numbers at a time
+_BLOCK = 1 << 16  # numbers at a time
 
 
 def exact_sum(values: Floats) -> Fraction:
