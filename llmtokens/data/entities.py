@@ -24,6 +24,10 @@ class TokenTable(Protocol):
     @property
     def vectors(self) -> Singles: ...
 
+    @property
+    def history(self) -> Rows | None:
+        """Of how many ratings each row is made, None where it is of none."""
+
     def __len__(self) -> int: ...
 
     def align(self, raw_ids: Iterable[Hashable]) -> Rows:
@@ -96,6 +100,11 @@ class EntityIndex:
     @property
     def n_rows(self) -> int:
         return len(self.tokens)
+
+    @property
+    def from_history(self) -> bool:
+        """Whether the tokens are made of ratings, and so say what these say, once more."""
+        return self.table is not None and self.table.history is not None
 
     @property
     def unknown(self) -> int:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...data.entities import EntityIndex
 from ...runtime.arrays import Floats, Mask, Rows, Singles
-from ...tokens import LLMTokens
 from ..selection import leading
 
 DAMP = 20.0  # ratings at which who rated an item, or what a user rated, counts half
@@ -109,9 +108,7 @@ class Known(NamedTuple):
         make = TextFeatures.of(own)
         lead, _, lead_scale = leading(items, n_content)
         about = users.tokens[users.has_token]
-        # tokens of history say what the ratings say themselves, once more
-        told = users.table is None or cast(LLMTokens, users.table).history is None
-        rated = about[: int(users.has_token[: users.n_warm].sum()) if told else 0]
+        rated = about[: int(users.has_token[: users.n_warm].sum()) if not users.from_history else 0]
         centre = rated.mean(axis=0) if len(rated) else np.zeros(about.shape[1], np.float32)
         about, rated = about - centre, rated - centre
         scale = one_over(np.sqrt(np.mean(np.square(rated, dtype=np.float64))) if rated.size else 0)

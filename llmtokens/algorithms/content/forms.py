@@ -4,7 +4,7 @@ and tastes; a user's by a ridge regression each, one strength for all."""
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,6 @@ from ...data.times import checked_half_life, decayed
 from ...data.timestamps import Timestamps
 from ...errors import DataError
 from ...runtime.arrays import Floats, Rows, Singles, unit_rows
-from ...tokens import LLMTokens
 from ..rating_scale import SHRINK, line, user_means
 from ..ridge import TokenRidge, apply_map
 from ..user_text import UserText
@@ -61,7 +60,7 @@ def learn_ridge(
 
 def _of_users(ratings: Ratings, users: EntityIndex, items: EntityIndex, residual: Floats) -> Floats:
     """Turns ``[s_u, 1]`` into what the text of users says of ``[v_u, b_u]``, (d_u + 1, d + 1)."""
-    told = users.table is not None and cast(LLMTokens, users.table).history is None
+    told = users.table is not None and not users.from_history
     about = users.tokens if told else np.zeros_like(users.tokens)  # or what these very ratings say
     level = _from_text(about, ratings.user, residual, ratings.user_counts)
     out = np.hstack([np.zeros((len(level), items.tokens.shape[1])), level])

@@ -13,7 +13,7 @@ Tokens that do not beat the mean by two standard errors add nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self, cast
+from typing import Self
 
 import numpy as np
 from scipy import sparse
@@ -21,7 +21,6 @@ from scipy import sparse
 from ...data.entities import EntityIndex
 from ...data.ratings import Ratings
 from ...runtime.arrays import Floats, Singles
-from ...tokens import LLMTokens
 from ..ridge import TokenRidge, apply_map
 
 _DIRECTIONS = 32  # more are noise to a token
@@ -50,7 +49,7 @@ class UserText:
         rows : sparse array, shape (n_users, n_items)
             X.
         """
-        if users.table is None or cast(LLMTokens, users.table).history is not None:
+        if users.table is None or users.from_history:
             return None
         k = min(_DIRECTIONS, min(rows.shape) - 1)
         if k < 1:

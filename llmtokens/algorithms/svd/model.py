@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -228,7 +228,7 @@ class LLMTokensSVD(TokenAlgoBase):
         text of users says."""
         rng = generator(self.random_state)
         # tokens of history know these very ratings; the seeds of users are made of the same already
-        told = users.table is None or cast(LLMTokens, users.table).history is None
+        told = not users.from_history
         nothing = TokenRidge(users.tokens[:, :0], ratings.user_counts)
         start = baselines(ratings, ridge, of_users if told else nothing)
         if self.biased:
