@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numba
 import numpy as np
 import pytest
 from algorithms import DATA, make
@@ -22,6 +23,8 @@ KERNELS = {
 def calls():
     """The first call of every kernel: arguments before it, and these and the result after it."""
     seen = {}
+    before_it = numba.get_num_threads()
+    numba.set_num_threads(1)  # another thread would write its own rows meanwhile
 
     def watched(label, kernel):
         def call(*arguments):
@@ -45,6 +48,7 @@ def calls():
             ("LLMTokensBPMF, users", {"n_samples": 2, "timestamps": DATA.ratings}),
         ):
             make(name, **changes).fit(train).test(pairs)
+    numba.set_num_threads(before_it)
     return seen
 
 

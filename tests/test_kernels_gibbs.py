@@ -4,6 +4,7 @@ import pytest
 
 from llmtokens.algorithms.bpmf.shards import ShardRatings
 from llmtokens.kernels import gibbs, links
+from llmtokens.runtime.threads import over_rows
 
 N, M, C, K = 40, 60, 2, 5
 
@@ -35,7 +36,7 @@ def case():
 
 def drawn(case):
     out = np.zeros((len(case["ptr"]) - 1, C + K))
-    gibbs.sample_users(*case.values(), out)
+    over_rows(len(out), lambda rows: gibbs.sample_users(rows, *case.values(), out), few=1)
     return out
 
 
@@ -90,7 +91,7 @@ def turned(case):
 
 def products_of(turned):
     out = np.full((M, WIDTH), np.nan)
-    gibbs.item_products(*turned, out)
+    over_rows(len(out), lambda rows: gibbs.item_products(rows, *turned, out), few=1)
     return out
 
 
@@ -116,7 +117,8 @@ def test_an_item_is_drawn_as_np_linalg_solve_would(turned):
     spread = rng.standard_normal((K, 50))
     precision = spread @ spread.T / 50 + np.eye(K)
     normals, out, mean = rng.standard_normal((M, K)), np.zeros((M, K)), np.zeros((M, K))
-    gibbs.sample_items(products_of(turned), alpha, prior, precision, normals, out, mean)
+    given = products_of(turned), alpha, prior, precision, normals, out, mean
+    gibbs.sample_items((0, M), *given)
     for i in range(M):
         z = textbook_products(turned, i)
         a = precision + alpha[i] * z[:K, :K]
@@ -178,15 +180,14 @@ def test_squared_errors_and_their_sums(case):
         np.zeros(N),
     )
     at = [case[name] for name in ("ptr", "idx", "y")]
-    gibbs.squared_errors(
-        *at, users, case["design"], case["offset"], case["other_prec"], squares, of_users
-    )
+    given = users, case["design"], case["offset"], case["other_prec"], squares, of_users
+    gibbs.squared_errors((0, N), *at, *given)
     row, other = np.repeat(np.arange(N), np.diff(case["ptr"])), case["idx"]
     error = case["y"] - case["offset"][other] - np.sum(users[row] * case["design"][other], axis=1)
     np.testing.assert_allclose(squares, error**2)
     np.testing.assert_allclose(of_users, np.bincount(row, error**2 * case["other_prec"][other], N))
     of_items = np.full((3, M), np.nan)
-    gibbs.item_sums(*at[:2], squares, case["row_prec"], 16, of_items)
+    gibbs.item_sums((0, 3), *at[:2], squares, case["row_prec"], 16, of_items)
     expected = np.bincount(other, error**2 * case["row_prec"][row], M)
     np.testing.assert_allclose(of_items.sum(axis=0), expected)
 
@@ -198,7 +199,7 @@ def test_moments_of_pairs_are_those_over_the_samples():
     lead = rng.standard_normal((7, C)).astype(np.float32)
     u, i = rng.integers(0, 6, 50), rng.integers(0, 7, 50)
     mean, variance = np.zeros(50), np.zeros(50)
-    gibbs.pair_moments(u, i, users, items, lead, mean, variance)
+    gibbs.pair_moments((0, 50), u, i, users, items, lead, mean, variance)
     v, q, x = users[u].astype(float), items[i].astype(float), lead[i].astype(float)
     f = np.einsum("nsc,nc->ns", v[:, :, :C], x) + v[:, :, -1] + q[:, :, -1]
     f += np.sum(v[:, :, C:-1] * q[:, :, :-1], axis=2)
@@ -233,7 +234,7 @@ def test_links_are_sampled_as_with_the_dense_matrix(case):
     for part in (slice(0, 17), slice(17, N)):  # shard after shard
         ptr = case["ptr"][part.start : part.stop + 1]
         links.sample_links(
-            ptr, case["idx"], scale, share[part], norms[part], along[part],
+            (0, 2), ptr, case["idx"], scale, share[part], norms[part], along[part],
             dense_direction @ dense_direction, 3.0, normals[part], left, shift, along_it,
             coef[part],
         )  # fmt: skip

@@ -110,7 +110,7 @@ def test_the_evidence_is_that_of_the_dense_gaussian_process():
     times, e, precision = rng.random(9) * 50, rng.standard_normal(9), rng.gamma(2, 1, 9)
     s = Sequence.of(np.zeros(9, int), times, 1)
     scales, out = np.array([[0.7, 0.3, 0.3], [11.0, 11.0, 2.0]]), np.empty((1, 3))
-    kernels.evidence(s.ptr, s.gap, e[s.at], precision[s.at], *scales, out)
+    kernels.evidence((0, 1), s.ptr, s.gap, e[s.at], precision[s.at], *scales, out)
     dense = []
     for variance, tau in scales.T:
         covariance = variance * np.exp(-np.abs(times[:, None] - times) / tau)
@@ -125,7 +125,7 @@ def test_many_draws_have_the_exact_mean_and_variance():
     s = Sequence.of(np.repeat(np.arange(n), 4), np.tile(times, n), n)
     out, mean, spread = (np.empty(4 * n) for _ in range(3))
     given = s.ptr, s.gap, np.tile(e, n), np.tile(precision, n), 0.7, 3.0
-    kernels.sample(*given, rng.standard_normal(4 * n), out, mean, spread)
+    kernels.sample((0, n), *given, rng.standard_normal(4 * n), out, mean, spread)
     drawn = out.reshape(n, 4)
     np.testing.assert_allclose(drawn.mean(0), mean[:4], atol=4.5 * np.sqrt(spread.max() / n))
     np.testing.assert_allclose(drawn.var(0), spread[:4], rtol=0.05)
@@ -138,11 +138,11 @@ def test_compiled_kernels_do_what_is_written():
     made = []
     for kernel in (kernels.sample, kernels.sample.py_func):
         made.append([np.empty(30) for _ in range(3)])
-        kernel(s.ptr, s.gap, e, precision, 0.5, 2.0, normals, *made[-1])
+        kernel((0, 5), s.ptr, s.gap, e, precision, 0.5, 2.0, normals, *made[-1])
     np.testing.assert_allclose(*made)
     scales, out = np.array([[0.5, 0.7], [2.0, 2.0]]), [np.empty((5, 2)) for _ in range(2)]
     for kernel, place in zip((kernels.evidence, kernels.evidence.py_func), out, strict=True):
-        kernel(s.ptr, s.gap, e, precision, *scales, place)
+        kernel((0, 5), s.ptr, s.gap, e, precision, *scales, place)
     np.testing.assert_allclose(*out)
 
 

@@ -17,6 +17,7 @@ from ..data.timestamps import Timestamps
 from ..errors import DataError
 from ..kernels import drift as kernels
 from ..runtime.arrays import Floats, Rows
+from ..runtime.threads import over_rows
 
 _VARIANCES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8)  # for each unit of noise
 _TIMES = 10.0 ** np.arange(-1, 5.01, 0.5)  # of the usual gap between two ratings
@@ -61,9 +62,10 @@ class Sequence(NamedTuple):
     def smoothed(self, e: Floats, precision: Floats, scale: DriftScale) -> tuple[Floats, Floats]:
         """Means and variances of ``s`` given errors ``e``, both in this order."""
         mean, variance, out = np.empty_like(e), np.empty_like(e), np.empty_like(e)
-        kernels.sample(
+        given = (
             self.ptr, self.gap, e, precision, *scale, np.zeros_like(e), out, mean, variance
-        )
+        )  # fmt: skip
+        over_rows(len(self.ptr) - 1, lambda rows: kernels.sample(rows, *given))
         return mean, variance
 
 

@@ -19,10 +19,11 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import numba
 import numpy as np
 
-from ..algorithms.bpmf.links import WIDE, Carry
+from ..algorithms.bpmf.links import Carry
 from ..algorithms.bpmf.reproducible import OrderedSum
 from ..algorithms.bpmf.shards import Shard, Team, UserRows
 from ..errors import DataError, LLMTokensError, MissingExtraError, StorageError
+from ..kernels.links import WIDE
 from ..runtime.arrays import Floats
 from ..runtime.threads import one_blas_thread
 from .disk import DiskShards, Where

@@ -1,12 +1,8 @@
-"""Loops that numba compiles by name, when they are first called: once, or twice, for several
-threads and plainly.
+"""Loops that numba compiles by name, when they are first called.
 
-Machine code is kept between runs where a folder can hold it. Of loops that are compiled twice, the
-plain one runs where numba has one thread, for a few rows, which are done before a second thread
-has woken up, and while another thread of the program is in a loop of several: some of numba's
-thread pools end the process when two loops meet. OpenMP ends a process that was forked from one in
-which it ran, so there it runs as well. No sum is split between threads, so that both give the same
-bits.
+Machine code is kept between runs where a folder can hold it. None of numba's own thread pools is
+used: some end the process when two loops meet, or in a child that was forked. Several threads call
+a loop at once, each with rows of its own (``over_rows``): every row goes through the same code.
 """
 
 from __future__ import annotations
@@ -20,13 +16,8 @@ from typing import Any
 
 from ..errors import LLMTokensWarning
 
-_FEW = 32  # rows
-
 _warned = False
 _compiling = threading.RLock()
-
-
-prange = range  # in Python; numba sees its own
 
 
 class Kernel:
@@ -59,8 +50,6 @@ class Kernel:
         for name in written.__code__.co_names:
             if isinstance(names.get(name), Kernel):
                 names[name] = names[name].compiled()
-        if "prange" in written.__code__.co_names:
-            names["prange"] = numba.prange
         function = FunctionType(written.__code__, names, written.__name__, written.__defaults__)
         function.__qualname__, function.__module__ = written.__qualname__, written.__module__
         function.__annotations__ = written.__annotations__
@@ -90,56 +79,10 @@ def _warn_once(reason: str) -> None:
         )
 
 
-_forked = False
-_in_threads = threading.Lock()
-
-
-def _after_fork() -> None:
-    global _forked, _compiling
-    _forked, _compiling = True, threading.RLock()
+def _in_forked_child() -> None:
+    global _compiling
+    _compiling = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
-
-
-def twice(**options: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """``njit(**options)``, with and without ``parallel=True``.
-
-    The first argument is an array with an entry for each row that the loop goes through. As numba
-    has it, ``py_func`` of the result is the function as it was written.
-    """
-
-    def compiled(function: Callable[..., None]) -> Callable[..., None]:
-        loop = njit(parallel=True, **options)(function)
-        plain = njit(**options)(_renamed(function))
-
-        def call(*arguments: Any) -> None:
-            worth_it = len(arguments[0]) > _FEW and not _forked and _several_threads()
-            if worth_it and _in_threads.acquire(blocking=False):
-                try:
-                    loop(*arguments)
-                finally:
-                    _in_threads.release()
-            else:
-                plain(*arguments)
-
-        call.__doc__, call.__name__ = function.__doc__, function.__name__
-        call.py_func = function  # type: ignore[attr-defined]
-        return call
-
-    return compiled
-
-
-def _several_threads() -> bool:
-    import numba
-
-    return bool(numba.get_num_threads() > 1)
-
-
-def _renamed(function: Any) -> FunctionType:
-    """The same function under a name of its own: numba's cache on disk goes by names."""
-    name = f"{function.__name__}_plain"
-    copy = FunctionType(function.__code__, function.__globals__, name, function.__defaults__)
-    copy.__qualname__, copy.__module__ = name, function.__module__
-    return copy
+    os.register_at_fork(after_in_child=_in_forked_child)

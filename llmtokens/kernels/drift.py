@@ -7,22 +7,23 @@ So a filter goes forward through a user's ratings, ordered by time, and a sample
 Kohn 1994).
 
 Those of user ``u`` are ``ptr[u]:ptr[u + 1]``; ``gap`` is the time since the one before, infinite
-for the first. Users are independent, and normals are an argument: results do not depend on the
-number of threads.
+for the first. Users are independent, and normals are an argument: kernels go through the users of
+``rows`` alone, the first and the one after the last, and results do not depend on how many run at
+once.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from .compiled import prange, twice
+from .compiled import njit
 
 _SMALL = 1e-100
-_CHUNK = 32  # users that share buffers
 
 
-@twice(nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def evidence(
+    rows: tuple[int, int],
     ptr: np.ndarray,
     gap: np.ndarray,
     e: np.ndarray,
@@ -35,46 +36,45 @@ def evidence(
 
     ``out`` (n_users, m) lacks what is the same for all of them.
     """
-    n = ptr.shape[0] - 1
     k = variance.shape[0]
-    for chunk in prange((n + _CHUNK - 1) // _CHUNK):
-        m = np.empty(k)
-        p = np.empty(k)
-        squares = np.empty(k)
-        logs = np.empty(k)
-        factor = np.empty(k)
-        for u in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, n)):
-            m[:] = 0.0
-            p[:] = 0.0
-            squares[:] = 0.0
-            logs[:] = 0.0
-            factor[:] = 1.0
-            for t in range(ptr[u], ptr[u + 1]):
-                w = prec[t]
-                rho = 0.0
-                for c in range(k):
-                    # s_t given what came before: N(m, p)
-                    if c == 0 or tau[c] != tau[c - 1]:
-                        rho = np.exp(-gap[t] / tau[c])
-                    m[c] *= rho
-                    p[c] = variance[c] + rho * rho * (p[c] - variance[c])
-                    # e_t ~ N(m, p + 1 / prec); logarithms are taken of a few variances at once
-                    gain = 1.0 / (p[c] * w + 1.0)
-                    error = e[t] - m[c]
-                    squares[c] += error * error * w * gain
-                    factor[c] *= gain
-                    if factor[c] < _SMALL:
-                        logs[c] += np.log(factor[c])
-                        factor[c] = 1.0
-                    # and given e_t as well
-                    m[c] += p[c] * w * gain * error
-                    p[c] *= gain
+    m = np.empty(k)
+    p = np.empty(k)
+    squares = np.empty(k)
+    logs = np.empty(k)
+    factor = np.empty(k)
+    for u in range(rows[0], rows[1]):
+        m[:] = 0.0
+        p[:] = 0.0
+        squares[:] = 0.0
+        logs[:] = 0.0
+        factor[:] = 1.0
+        for t in range(ptr[u], ptr[u + 1]):
+            w = prec[t]
+            rho = 0.0
             for c in range(k):
-                out[u, c] = 0.5 * (logs[c] + np.log(factor[c]) - squares[c])
+                # s_t given what came before: N(m, p)
+                if c == 0 or tau[c] != tau[c - 1]:
+                    rho = np.exp(-gap[t] / tau[c])
+                m[c] *= rho
+                p[c] = variance[c] + rho * rho * (p[c] - variance[c])
+                # e_t ~ N(m, p + 1 / prec); logarithms are taken of a few variances at once
+                gain = 1.0 / (p[c] * w + 1.0)
+                error = e[t] - m[c]
+                squares[c] += error * error * w * gain
+                factor[c] *= gain
+                if factor[c] < _SMALL:
+                    logs[c] += np.log(factor[c])
+                    factor[c] = 1.0
+                # and given e_t as well
+                m[c] += p[c] * w * gain * error
+                p[c] *= gain
+        for c in range(k):
+            out[u, c] = 0.5 * (logs[c] + np.log(factor[c]) - squares[c])
 
 
-@twice(nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def sample(
+    rows: tuple[int, int],
     ptr: np.ndarray,
     gap: np.ndarray,
     e: np.ndarray,
@@ -90,7 +90,7 @@ def sample(
 
     Where ``prec`` is 0, ``e`` says nothing: so asks who wants to know ``s`` at another time.
     """
-    for u in prange(ptr.shape[0] - 1):
+    for u in range(rows[0], rows[1]):
         first = ptr[u]
         last = ptr[u + 1] - 1
         m = 0.0
@@ -125,8 +125,9 @@ def sample(
             rho = before
 
 
-@twice(nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def errors(
+    rows: tuple[int, int],
     ptr: np.ndarray,
     idx: np.ndarray,
     y: np.ndarray,
@@ -136,7 +137,7 @@ def errors(
     out: np.ndarray,
 ) -> None:
     """``out = y - offset_i - users_u . design_i`` by rating."""
-    for u in prange(ptr.shape[0] - 1):
+    for u in range(rows[0], rows[1]):
         for t in range(ptr[u], ptr[u + 1]):
             i = idx[t]
             e = y[t] - offset[i]

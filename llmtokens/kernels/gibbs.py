@@ -13,7 +13,8 @@ alone. Users are drawn on the spot, from their own ratings. For items the produc
 over any part of the users (:func:`item_products`), and rows drawn when the sums are complete.
 
 Rows are independent given the other side, and every kernel takes its standard normals as an
-argument, so that a result does not depend on the number of threads: no sum is ever split between
+argument. Kernels that take ``rows`` go through these alone, the first and the one after the last,
+so that several may run at once, and a result does not depend on how many: no sum is split between
 two of them. Ratings come in compressed rows: those of row ``r`` are ``ptr[r]:ptr[r + 1]`` of
 ``idx`` (the other side's row) and ``y`` (float32). Tables are float64 and C-contiguous.
 """
@@ -22,11 +23,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiled import njit, prange, twice
+from .compiled import njit
 
 _TILE = 128  # ratings that are gathered before they are multiplied
 _FEW = 12  # ratings for which a call of BLAS is not worth its while
-_CHUNK = 32  # rows that share buffers
 
 
 @njit(nogil=True, fastmath=True, error_model="numpy")
@@ -81,8 +81,9 @@ def _draw(
         out[i] += b[i]
 
 
-@twice(nogil=True, fastmath=True, error_model="numpy")
+@njit(nogil=True, fastmath=True, error_model="numpy")
 def sample_users(
+    rows: tuple[int, int],
     ptr: np.ndarray,
     idx: np.ndarray,
     y: np.ndarray,
@@ -95,46 +96,45 @@ def sample_users(
     normals: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """Draw every row from its conditional.
+    """Draw these rows from their conditionals.
 
     Shapes: ``design`` (m, k), ``offset`` (m,), ``prior_mean``, ``normals`` and ``out`` (n, k),
     ``prior_prec`` (k, k), ``row_prec`` (n,), ``other_prec`` (m,).
     """
     k = design.shape[1]
-    n = ptr.shape[0] - 1
-    for chunk in prange((n + _CHUNK - 1) // _CHUNK):
-        rows = np.empty((_TILE, k + 1))
-        weighted = np.empty((_TILE, k + 1))
-        products = np.empty((k + 1, k + 1))
-        a = np.empty((k, k))
-        b = np.empty(k)
-        mean = np.empty(k)
-        for r in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, n)):
-            # sum_o other_prec_o z z', z = [d_o, y_ro - offset_o]
-            products[:] = 0.0
-            for start in range(ptr[r], ptr[r + 1], _TILE):
-                m = min(_TILE, ptr[r + 1] - start)
-                for q in range(m):
-                    o = idx[start + q]
-                    w = other_prec[o]
-                    for j in range(k):
-                        rows[q, j] = design[o, j]
-                        weighted[q, j] = w * design[o, j]
-                    rows[q, k] = y[start + q] - offset[o]
-                    weighted[q, k] = w * rows[q, k]
-                _add_products(m, rows, weighted, products)
-            # A_r = L + row_prec_r D'WD, b = L m_r + row_prec_r D'W(y - offset)
-            for i in range(k):
-                b[i] = row_prec[r] * products[k, i]
+    z = np.empty((_TILE, k + 1))
+    weighted = np.empty((_TILE, k + 1))
+    products = np.empty((k + 1, k + 1))
+    a = np.empty((k, k))
+    b = np.empty(k)
+    mean = np.empty(k)
+    for r in range(rows[0], rows[1]):
+        # sum_o other_prec_o z z', z = [d_o, y_ro - offset_o]
+        products[:] = 0.0
+        for start in range(ptr[r], ptr[r + 1], _TILE):
+            m = min(_TILE, ptr[r + 1] - start)
+            for q in range(m):
+                o = idx[start + q]
+                w = other_prec[o]
                 for j in range(k):
-                    b[i] += prior_prec[i, j] * prior_mean[r, j]
-                for j in range(i + 1):
-                    a[i, j] = prior_prec[i, j] + row_prec[r] * products[i, j]
-            _draw(a, b, normals[r], out[r], mean)
+                    z[q, j] = design[o, j]
+                    weighted[q, j] = w * design[o, j]
+                z[q, k] = y[start + q] - offset[o]
+                weighted[q, k] = w * z[q, k]
+            _add_products(m, z, weighted, products)
+        # A_r = L + row_prec_r D'WD, b = L m_r + row_prec_r D'W(y - offset)
+        for i in range(k):
+            b[i] = row_prec[r] * products[k, i]
+            for j in range(k):
+                b[i] += prior_prec[i, j] * prior_mean[r, j]
+            for j in range(i + 1):
+                a[i, j] = prior_prec[i, j] + row_prec[r] * products[i, j]
+        _draw(a, b, normals[r], out[r], mean)
 
 
-@twice(nogil=True, fastmath=True, error_model="numpy")
+@njit(nogil=True, fastmath=True, error_model="numpy")
 def item_products(
+    rows: tuple[int, int],
     ptr: np.ndarray,
     idx: np.ndarray,
     y: np.ndarray,
@@ -143,7 +143,7 @@ def item_products(
     lead: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """Per item, what its conditional needs of some users: one row of ``out``.
+    """For each of these items, what its conditional needs of some users: one row of ``out``.
 
     ``users`` (m, c + k) holds ``[a, p, b]`` and ``lead`` (n, c) what ``a`` multiplies. With
     ``d = [p, 1]`` of length k, ``l = a . lead`` and ``e = y - b - l``, a row of ``out`` is the
@@ -152,43 +152,42 @@ def item_products(
     """
     c = lead.shape[1]
     k = users.shape[1] - c
-    n = ptr.shape[0] - 1
-    for chunk in prange((n + _CHUNK - 1) // _CHUNK):
-        rows = np.empty((_TILE, k + 2))
-        weighted = np.empty((_TILE, k + 2))
-        products = np.empty((k + 2, k + 2))
-        for r in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, n)):
-            if ptr[r] == ptr[r + 1]:
-                out[r] = 0.0
-                continue
-            # sum_u user_prec_u z z', z = [p, 1, l, e]
-            products[:] = 0.0
-            for start in range(ptr[r], ptr[r + 1], _TILE):
-                m = min(_TILE, ptr[r + 1] - start)
-                for q in range(m):
-                    u = idx[start + q]
-                    w = user_prec[u]
-                    x = 0.0
-                    for j in range(c):
-                        x += users[u, j] * lead[r, j]
-                    for j in range(k - 1):
-                        rows[q, j] = users[u, c + j]
-                    rows[q, k - 1] = 1.0
-                    rows[q, k] = x
-                    rows[q, k + 1] = y[start + q] - users[u, c + k - 1] - x
-                    for j in range(k + 2):
-                        weighted[q, j] = w * rows[q, j]
-                _add_products(m, rows, weighted, products)
-            # its lower triangle, row by row
-            at = 0
-            for i in range(k + 2):
-                for j in range(i + 1):
-                    out[r, at] = products[i, j]
-                    at += 1
+    z = np.empty((_TILE, k + 2))
+    weighted = np.empty((_TILE, k + 2))
+    products = np.empty((k + 2, k + 2))
+    for r in range(rows[0], rows[1]):
+        if ptr[r] == ptr[r + 1]:
+            out[r] = 0.0
+            continue
+        # sum_u user_prec_u z z', z = [p, 1, l, e]
+        products[:] = 0.0
+        for start in range(ptr[r], ptr[r + 1], _TILE):
+            m = min(_TILE, ptr[r + 1] - start)
+            for q in range(m):
+                u = idx[start + q]
+                w = user_prec[u]
+                x = 0.0
+                for j in range(c):
+                    x += users[u, j] * lead[r, j]
+                for j in range(k - 1):
+                    z[q, j] = users[u, c + j]
+                z[q, k - 1] = 1.0
+                z[q, k] = x
+                z[q, k + 1] = y[start + q] - users[u, c + k - 1] - x
+                for j in range(k + 2):
+                    weighted[q, j] = w * z[q, j]
+            _add_products(m, z, weighted, products)
+        # its lower triangle, row by row
+        at = 0
+        for i in range(k + 2):
+            for j in range(i + 1):
+                out[r, at] = products[i, j]
+                at += 1
 
 
-@twice(nogil=True, fastmath=True, error_model="numpy")
+@njit(nogil=True, fastmath=True, error_model="numpy")
 def sample_items(
+    rows: tuple[int, int],
     products: np.ndarray,
     row_prec: np.ndarray,
     prior_mean: np.ndarray,
@@ -197,26 +196,26 @@ def sample_items(
     out: np.ndarray,
     mean: np.ndarray,
 ) -> None:
-    """Draw every item from its conditional; leave the draw in ``out``, its centre in ``mean``.
+    """Draw these items from their conditionals; leave the draws in ``out``, their centres in
+    ``mean``.
 
     ``products`` is the sum of what :func:`item_products` gave for all users. ``mean`` is what a
     prediction should average: it is the draw with its own noise integrated out (Rao-Blackwell;
     Gelfand & Smith 1990).
     """
-    n, k = out.shape
-    for chunk in prange((n + _CHUNK - 1) // _CHUNK):
-        a = np.empty((k, k))
-        b = np.empty(k)
-        right = (k + 1) * (k + 2) // 2
-        for r in range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, n)):
-            # A_r = L + row_prec_r P'WP, b = L m_r + row_prec_r P'W e
-            for i in range(k):
-                b[i] = row_prec[r] * products[r, right + i]
-                for j in range(k):
-                    b[i] += prior_prec[i, j] * prior_mean[r, j]
-                for j in range(i + 1):
-                    a[i, j] = prior_prec[i, j] + row_prec[r] * products[r, i * (i + 1) // 2 + j]
-            _draw(a, b, normals[r], out[r], mean[r])
+    k = out.shape[1]
+    a = np.empty((k, k))
+    b = np.empty(k)
+    right = (k + 1) * (k + 2) // 2
+    for r in range(rows[0], rows[1]):
+        # A_r = L + row_prec_r P'WP, b = L m_r + row_prec_r P'W e
+        for i in range(k):
+            b[i] = row_prec[r] * products[r, right + i]
+            for j in range(k):
+                b[i] += prior_prec[i, j] * prior_mean[r, j]
+            for j in range(i + 1):
+                a[i, j] = prior_prec[i, j] + row_prec[r] * products[r, i * (i + 1) // 2 + j]
+        _draw(a, b, normals[r], out[r], mean[r])
 
 
 @njit(nogil=True, fastmath=True, error_model="numpy")
@@ -257,8 +256,9 @@ def scale_moments(
         out[4] += row_prec[r] * la
 
 
-@twice(nogil=True, fastmath=True, error_model="numpy")
+@njit(nogil=True, fastmath=True, error_model="numpy")
 def squared_errors(
+    rows: tuple[int, int],
     ptr: np.ndarray,
     idx: np.ndarray,
     y: np.ndarray,
@@ -271,20 +271,23 @@ def squared_errors(
 ) -> None:
     """``squares = (y - offset_i - users_u . design_i)^2`` by rating; their sums by user, weighted
     with ``item_prec``."""
-    for u in prange(ptr.shape[0] - 1):
+    for u in range(rows[0], rows[1]):
         total = 0.0
+        user = users[u]
         for t in range(ptr[u], ptr[u + 1]):
             i = idx[t]
+            seen = design[i]
             e = y[t] - offset[i]
-            for j in range(users.shape[1]):
-                e -= users[u, j] * design[i, j]
+            for j in range(len(user)):
+                e -= user[j] * seen[j]
             squares[t] = e * e
             total += item_prec[i] * squares[t]
         of_users[u] = total
 
 
-@twice(nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def item_sums(
+    blocks: tuple[int, int],
     ptr: np.ndarray,
     idx: np.ndarray,
     squares: np.ndarray,
@@ -295,15 +298,16 @@ def item_sums(
     """Sums of ``squares``, weighted with ``user_prec``, by item: ``out`` (b, n_items), one row for
     each block of ``size`` users."""
     n = ptr.shape[0] - 1
-    for block in prange(out.shape[0]):
+    for block in range(blocks[0], blocks[1]):
         out[block] = 0.0
         for u in range(block * size, min((block + 1) * size, n)):
             for t in range(ptr[u], ptr[u + 1]):
                 out[block, idx[t]] += user_prec[u] * squares[t]
 
 
-@twice(nogil=True, fastmath=True, error_model="numpy")
+@njit(nogil=True, fastmath=True, error_model="numpy")
 def pair_moments(
+    rows: tuple[int, int],
     users: np.ndarray,
     items: np.ndarray,
     user_table: np.ndarray,
@@ -320,7 +324,7 @@ def pair_moments(
     c = lead.shape[1]
     k = item_table.shape[2] - 1
     n = user_table.shape[1]
-    for t in prange(users.shape[0]):
+    for t in range(rows[0], rows[1]):
         x = lead[items[t]]
         total = 0.0
         square = 0.0

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiled import njit, prange, twice
+from .compiled import njit
 
-_WIDE = 4  # columns of one pass: a vector of doubles
+WIDE = 4  # columns of one pass, with random numbers of their own: a vector of doubles
 
 
 @njit(nogil=True, error_model="numpy")
@@ -35,8 +35,9 @@ def link_norms(
     return norms, along
 
 
-@twice(nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def sample_links(
+    groups: tuple[int, int],
     ptr: np.ndarray,
     idx: np.ndarray,
     scale: np.ndarray,
@@ -53,6 +54,8 @@ def sample_links(
 ) -> None:
     """One coordinate-wise Gibbs pass over the coefficients of some users' features, in place.
 
+    It goes through these groups of ``WIDE`` columns alone, the first and the one after the last.
+
     ``resid`` (n_items, k) holds what the links have still to explain, whitened so that its k
     columns are independent with unit noise, and with the present ``coef`` (n_users, k) already
     taken out. For feature f and column c::
@@ -65,21 +68,21 @@ def sample_links(
     the last adds ``g shift'``. ``gg = g'g``; ``norms`` and ``along`` come from ``link_norms``.
     """
     n, k = resid.shape
-    for part in prange((k + _WIDE - 1) // _WIDE):
-        first = part * _WIDE
-        width = min(_WIDE, k - first)
+    for group in range(groups[0], groups[1]):
+        first = group * WIDE
+        width = min(WIDE, k - first)
         # e = scale * resid: what h_f . resid sums over raters of f
-        e = np.zeros((n, _WIDE))
+        e = np.zeros((n, WIDE))
         square = scale * scale
         for i in range(n):
             for j in range(width):
                 e[i, j] = scale[i] * resid[i, first + j]
-        drift = np.zeros(_WIDE)
-        dense = np.zeros(_WIDE)
+        drift = np.zeros(WIDE)
+        dense = np.zeros(WIDE)
         for j in range(width):
             drift[j] = shift[first + j]
             dense[j] = ge[first + j]
-        delta = np.zeros(_WIDE)
+        delta = np.zeros(WIDE)
         for f in range(share.shape[0]):
             # R_f' e, but for the dense direction
             he0 = 0.0
@@ -108,7 +111,7 @@ def sample_links(
                 delta[j] = new - old
                 drift[j] += delta[j] * share[f]
                 dense[j] -= delta[j] * along[f]
-            for j in range(width, _WIDE):
+            for j in range(width, WIDE):
                 delta[j] = 0.0
             # resid -= h_f (coef_f - the old one), at the raters' items
             d0 = delta[0]

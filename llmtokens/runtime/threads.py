@@ -17,7 +17,6 @@ from threadpoolctl import ThreadpoolController
 
 from .locks import Lock, cached_property
 
-_FEW = 512  # rows, which are done before a second thread has woken up
 _RUNS = 16  # of rows, so that threads end at about the same time
 
 _lock = Lock()
@@ -116,22 +115,24 @@ def most_threads() -> int:
 def threads(most: int) -> Iterator[Executor | None]:
     """Threads of Python for loops that let go of the interpreter: as many as numba may use here,
     and not more than ``most``; None where that is one."""
-    import numba
+    if most > 1:
+        import numba
 
-    n = min(numba.get_num_threads(), most)
-    if n <= 1:
+        most = min(most, numba.get_num_threads())
+    if most <= 1:
         yield None
         return
-    with ThreadPoolExecutor(n) as pool:
+    with ThreadPoolExecutor(most) as pool:
         yield pool
 
 
-def over_rows(n: int, call: Callable[[tuple[int, int]], None]) -> None:
+def over_rows(n: int, call: Callable[[tuple[int, int]], None], few: int = 512) -> None:
     """``call((first, end))`` for runs of rows that are all of ``n`` together, several at once.
 
-    Every row goes through the same machine code, however many threads there are.
+    Every row goes through the same machine code, however many threads there are; ``few`` rows are
+    done before a second thread has woken up.
     """
-    with threads(n // _FEW) as pool:
+    with threads(n // few) as pool:
         if pool is None:
             call((0, n))
             return

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...kernels import gibbs
 from ...runtime.arrays import Floats, Rows
+from ...runtime.threads import over_rows
 from .. import newcomers
 from ..drift import DriftScale
 from ..ridge import TokenRidge
@@ -88,8 +89,7 @@ def _of_unknown(parts: Mapping[str, Any], cold: UserRows, n_items: int) -> Float
     """What the samples say of items for a user of whom nothing is known."""
     mean, variance, items = np.empty(n_items), np.empty(n_items), np.arange(n_items)
     unknown = np.array(cold.samples[-1:, : parts["item_samples"].shape[1]])
-    gibbs.pair_moments(
-        np.zeros(n_items, np.int64), items, unknown, parts["item_samples"],
-        parts["lead"], mean, variance,
-    )  # fmt: skip
+    given = unknown, parts["item_samples"], parts["lead"], mean, variance
+    nobody = np.zeros(n_items, np.int64)
+    over_rows(n_items, lambda rows: gibbs.pair_moments(rows, nobody, items, *given))
     return mean

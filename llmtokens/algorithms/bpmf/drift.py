@@ -12,12 +12,14 @@ import numpy as np
 
 from ...kernels import drift as kernels
 from ...runtime.arrays import Floats, Rows
+from ...runtime.threads import over_rows
 from ..drift import DriftScale, Moments, Sequence
 from .priors import draw_from
 from .reproducible import Purpose, by_block
 
 VARIANCES = np.exp(np.linspace(-9.0, 1.0, 101))  # where ratings have variance 1
 TIMES = np.exp(np.linspace(np.log(1e-2), np.log(1e7), 104))  # of the usual gap between two ratings
+_FEW = 128  # users a thread is worth waking for
 _CELL = 3  # neighbours on the grid among which one is drawn
 _START = (0.05, 30.0)
 _SEARCH, _REST = 32, 4  # sweeps with a turn each, and later those from turn to turn
@@ -100,7 +102,8 @@ class Drift:
         s = self._sequence
         variance, tau = np.ascontiguousarray(np.array(candidates).T)
         out = np.empty((len(s.ptr) - 1, len(candidates)))
-        kernels.evidence(s.ptr, s.gap, self._errors, self._precision, variance, tau, out)
+        given = s.ptr, s.gap, self._errors, self._precision, variance, tau, out
+        over_rows(len(out), lambda rows: kernels.evidence(rows, *given), few=_FEW)
         total: Floats = out.sum(axis=0)
         return total
 
@@ -125,7 +128,8 @@ class Drift:
         n_users = len(s.ptr) - 1
         for users, rng in by_block(self._seed, sweep, Purpose.DRIFT, self._first, n_users):
             rng.standard_normal(out=normals[s.ptr[users.start] : s.ptr[users.stop]])
-        kernels.sample(
+        given = (
             s.ptr, s.gap, self._errors, self._precision, *scale, normals, drawn, mean, variance
-        )
+        )  # fmt: skip
+        over_rows(n_users, lambda rows: kernels.sample(rows, *given), few=_FEW)
         self.states[s.at] = drawn

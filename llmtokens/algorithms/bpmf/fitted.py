@@ -15,6 +15,7 @@ from ...kernels import gibbs
 from ...recommend.interface import Scores, require_finite
 from ...runtime.arrays import Floats, Rows, Singles
 from ...runtime.locks import cached_property
+from ...runtime.threads import over_rows
 from ...storage.models import Array, Layout, Scalar
 from ..drift import DriftScale, Sequence, smoothed_at
 from ..selection import CORRECTED, CorrectedModel
@@ -135,9 +136,8 @@ class FittedBPMF(CorrectedModel):
 
     def score(self, users: Rows, items: Rows) -> Scores:
         mean, variance = np.empty(len(users)), np.empty(len(users))
-        gibbs.pair_moments(
-            users, items, self.user_samples, self.item_samples, self.lead, mean, variance
-        )
+        given = users, items, self.user_samples, self.item_samples, self.lead, mean, variance
+        over_rows(len(users), lambda rows: gibbs.pair_moments(rows, *given))
         mean += self.corrections(users, items) + self.newcomer_terms(users, items)
         variance += np.einsum("nk,nk->n", self.user_open[users], self.item_open[items])
         return self.mean + self.std * mean, {"std": self.std * np.sqrt(variance)}

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels import links as kernels
+from ...kernels.links import WIDE
 from ...runtime.arrays import Floats, Rows
+from ...runtime.threads import over_rows
 from .features import DAMP
 from .reproducible import Purpose, by_block
-
-WIDE = 4  # columns with random numbers of their own
 
 
 class Links(NamedTuple):
@@ -117,10 +117,12 @@ class LinkCoefficients:
                 part = normals[at, column : column + WIDE]
                 part[:] = rng.standard_normal(part.shape)
         coef = self.plain @ root[:, first : first + width]
-        kernels.sample_links(
+        given = (
             self.ptr, self.item, self._links.scale, self._share, self._norms, self._along,
             self._size, strength, normals, carry.resid, carry.shift, carry.along, coef,
         )  # fmt: skip
+        n_groups = -(-width // WIDE)
+        over_rows(n_groups, lambda groups: kernels.sample_links(groups, *given), few=1)
         self._white[:, first : first + width] = coef
 
     def close(self, inverse_root: Floats) -> Floats:

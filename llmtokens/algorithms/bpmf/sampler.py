@@ -8,6 +8,7 @@ import numpy as np
 
 from ...kernels import gibbs
 from ...runtime.arrays import Floats, Singles
+from ...runtime.threads import over_rows
 from .drift import DriftPrior
 from .features import LEAD, centred_lead
 from .links import Carry, Links
@@ -184,9 +185,10 @@ class Sampler:
     def _draw_items(self, rng: np.random.Generator, products: Floats) -> None:
         prior, k = self.item_prior, self.Q.shape[1]
         normals: Any = rng.standard_normal(self.Q.shape)
-        gibbs.sample_items(
+        given = (
             products, self.item_alpha, prior.mean(), prior.precision, normals, self.Q, self.Q_mean
-        )
+        )  # fmt: skip
+        over_rows(len(self.Q), lambda rows: gibbs.sample_items(rows, *given), few=64)
         self.item_known = self.item_alpha * products[:, k * (k + 1) // 2 - 1]
 
     def _scale(self, rng: np.random.Generator, products: Floats) -> FactorsOfScale:

@@ -19,6 +19,7 @@ from ...data.ratings import Ratings
 from ...kernels import drift as drift_kernels
 from ...kernels import gibbs
 from ...runtime.arrays import Floats, Rows, Singles
+from ...runtime.threads import over_rows
 from ..rating_scale import SHRINK
 from ..selection import Correction, UserSums, chosen
 from .conditional import open_width, user_left_open
@@ -31,6 +32,7 @@ from .reproducible import BLOCK, OrderedSum, Purpose, by_block
 P = ParamSpec("P")
 S = TypeVar("S")
 
+_FEW = 32  # rows a thread is worth waking for
 _RATINGS = 400_000  # of a shard, about: its users' rows then stay in the cache
 
 
@@ -334,7 +336,8 @@ class Shard:
         assert self.drift is not None
         r, items = self.given, rows.seen(self.lead)
         left = np.empty(len(r.item))
-        drift_kernels.errors(r.ptr, r.item, r.y, self.V, items.design, items.offset, left)
+        given = r.ptr, r.item, r.y, self.V, items.design, items.offset, left
+        over_rows(len(self.V), lambda rows: drift_kernels.errors(rows, *given), few=_FEW)
         self.drift.read(left, np.repeat(self.alpha, self.counts) * items.precision[r.item])
 
     def drift_evidence(self, candidates: list[DriftScale]) -> Floats:
@@ -366,17 +369,19 @@ class Shard:
             mean[at] = prior.m
             if len(prior.B):
                 mean[at] += self.features[at].astype(np.float64) @ prior.B
-        gibbs.sample_users(
+        given = (
             r.ptr, r.item, r.y, items.design, items.offset, self.alpha, items.precision, mean,
             prior.precision, normals, self.V,
         )  # fmt: skip
+        over_rows(len(self.V), lambda rows: gibbs.sample_users(rows, *given), few=_FEW)
         return RowSums(Moments.of(self.V, self.features), self.products())
 
     def products(self) -> Floats:
         """What items are drawn from: see :func:`llmtokens.kernels.gibbs.item_products`."""
         r, size = self.rated, self.V.shape[1] - self.lead.shape[1] + 2
         table = np.empty((len(self.lead), size * (size + 1) // 2))
-        gibbs.item_products(r.item_ptr, r.user, r.item_y, self.V, self.alpha, self.lead, table)
+        given = r.item_ptr, r.user, r.item_y, self.V, self.alpha, self.lead, table
+        over_rows(len(table), lambda rows: gibbs.item_products(rows, *given), few=_FEW)
         return table
 
     def draw_precisions(
@@ -388,16 +393,18 @@ class Shard:
         self.V[:, c:-1] *= factors.factors
         r, of_users = self.rated, np.empty(len(self.V))
         squares = np.empty(len(r.item))
-        gibbs.squared_errors(
+        given = (
             r.ptr, r.item, r.y, self.V, items.design, items.offset, items.precision, squares,
             of_users,
         )  # fmt: skip
+        over_rows(len(self.V), lambda rows: gibbs.squared_errors(rows, *given), few=_FEW)
         if prior is None:
             return ErrorSums(float(squares.sum()), float(self.alpha.sum()), 0.0, 0.0)
         for at, rng in self._blocks(sweep, Purpose.NOISE):
             self.alpha[at] = draw_precisions(rng, *prior, of_users[at], self.counts[at])
         of_items: Any = np.empty((-(-len(self.V) // BLOCK), len(items.offset)))
-        gibbs.item_sums(r.ptr, r.item, squares, self.alpha, BLOCK, of_items)
+        weighted = r.ptr, r.item, squares, self.alpha, BLOCK, of_items
+        over_rows(len(of_items), lambda blocks: gibbs.item_sums(blocks, *weighted), few=1)
         logs = float(np.log(self.alpha).sum())
         return ErrorSums(float(squares.sum()), float(self.alpha.sum()), logs, of_items.sum(axis=0))
 
@@ -473,7 +480,8 @@ class Shard:
 
 def _means(user: Rows, samples: Singles, item: Rows, table: Singles, lead: Singles) -> Floats:
     mean, variance = np.empty(len(item)), np.empty(len(item))
-    gibbs.pair_moments(user, item, samples, table, lead, mean, variance)
+    given = user, item, samples, table, lead, mean, variance
+    over_rows(len(item), lambda rows: gibbs.pair_moments(rows, *given))
     return mean
 
 
