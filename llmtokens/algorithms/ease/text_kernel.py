@@ -8,14 +8,14 @@ import numpy as np
 from scipy import linalg
 
 from ...data.entities import EntityIndex
-from ...runtime.arrays import Rows, Singles
+from ...runtime.arrays import Rows, Singles, unit_rows
 from ...runtime.locks import cached_property
 from ...runtime.threads import one_blas_thread
 
 _LANDMARKS = 2000
 _RIDGE = 0.3
 _JITTER = 1e-3  # two items may have the same text
-_TOGETHER = 512  # items whose features are one product: BLAS rounds by the number of rows
+_TOGETHER = 512  # rows of one product: BLAS rounds by their number
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,15 +65,31 @@ class Landmarks:
         if not out.size:
             return out
         scaled = _scaled(tokens, self.scale)
+        places = self._places if len(tokens) > 1 else np.zeros(1, np.int64)
         block = np.zeros((_TOGETHER, tokens.shape[1]), np.float32)
         with one_blas_thread():
-            for start in range(0, len(tokens), _TOGETHER):
-                some = scaled[start : start + _TOGETHER]
-                block[: len(some)] = some
-                kernel = _kernel(block, self.tokens).T  # in the order of LAPACK
-                made = linalg.solve_triangular(self.root, kernel, lower=True, overwrite_b=True).T
-                out[start : start + _TOGETHER] = made[: len(some)]
+            for start in range(0, len(tokens), len(places)):
+                some = scaled[start : start + len(places)]
+                taken = places[: len(some)]
+                block[taken] = some
+                out[start : start + len(places)] = self._of_block(block)[taken]
         return out
+
+    @cached_property
+    def _places(self) -> Rows:
+        """Rows of a block whose features have the bits of the first one's, where the tokens are the
+        same: some processors' BLAS takes another way for the last few columns of every dozen."""
+        token = np.random.default_rng(0).standard_normal((1, self.tokens.shape[1]), np.float32)
+        with one_blas_thread():
+            made = self._of_block(unit_rows(token).repeat(_TOGETHER, axis=0))
+        bits = np.ascontiguousarray(made).view(np.uint32)
+        return np.flatnonzero(np.all(bits == bits[0], axis=1))
+
+    def _of_block(self, block: Singles) -> Singles:
+        """Features of 512 scaled tokens, shape (512, m)."""
+        kernel = _kernel(block, self.tokens).T  # in the order of LAPACK
+        made: Singles = linalg.solve_triangular(self.root, kernel, lower=True, overwrite_b=True).T
+        return made
 
     def features_of(self, items: EntityIndex) -> Singles:
         """Features of all rows, shape (n_rows, m); zeros where an item has no token."""
