@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_IMAGE_MODEL = "sentence-transformers/clip-ViT-B-32"
 
 
-class ImageEncoder:
+class ImageEncoder(models.ModelEncoder):
     """Embeddings of image files from a model that reads them (extra ``images``).
 
     Each image is encoded once, whatever its files are called: the cache (see
@@ -55,24 +55,10 @@ class ImageEncoder:
         batch_size: int = 32,
         cache: bool | str | os.PathLike[str] = True,
     ) -> None:
-        self.model = model
+        super().__init__(model)
         self.device = device
         self.batch_size = batch_size
         self.cache = cache
-        self._source: models.Source | None = None
-        self._loaded: SentenceTransformer | None = None
-
-    def __repr__(self) -> str:
-        return f"ImageEncoder({self.name!r})"
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Settings only: another process finds and loads the weights for itself."""
-        return {**self.__dict__, "_source": None, "_loaded": None}
-
-    @property
-    def name(self) -> str:
-        """The hub name as given, or the last part of a folder's path."""
-        return models.name_of(self.model)
 
     @property
     def revision(self) -> str:
@@ -135,11 +121,6 @@ class ImageEncoder:
                 rows = model.encode(some, batch_size=len(some), show_progress_bar=False)
             yield range(start, start + len(some)), np.asarray(rows, np.float32)
 
-    def _find(self) -> models.Source:
-        if self._source is None:
-            self._source = models.find(self.model)
-        return self._source
-
     def _load(self) -> SentenceTransformer:
         if self._loaded is None:
             model = models.load(self._find(), models.ModelSpec(self.model, self.device))
@@ -149,7 +130,8 @@ class ImageEncoder:
                     "model that reads images, such as one of CLIP"
                 )
             self._loaded = model
-        return self._loaded
+        loaded: SentenceTransformer = self._loaded
+        return loaded
 
 
 class _NotImagesError(DataError):

@@ -54,6 +54,38 @@ class Source:
     snapshot: str | None = None  # the folder into which the hub model was downloaded
 
 
+class ModelEncoder:
+    """What encoders with weights have in common: these are found and loaded when needed.
+
+    Attributes
+    ----------
+    model : str, path or None
+        As it was given.
+    """
+
+    def __init__(self, model: str | os.PathLike[str] | None) -> None:
+        self.model = model
+        self._source: Source | None = None
+        self._loaded: Any = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Settings only: another process finds and loads the weights for itself."""
+        return {**self.__dict__, "_source": None, "_loaded": None}
+
+    @property
+    def name(self) -> str:
+        """The hub name as given, or the last part of a folder's path."""
+        return name_of(self.model)
+
+    def _find(self) -> Source:
+        if self._source is None:
+            self._source = find(self.model)
+        return self._source
+
+
 def is_default(model: str | os.PathLike[str] | None) -> bool:
     """Whether ``model`` names the default, in any of its spellings."""
     return model is None or model in (DEFAULT_MODEL, DEFAULT_MODEL.split("/")[1])

@@ -48,7 +48,7 @@ _PATIENCE = 2.0  # seconds of work without a bar
 _loading = Lock()  # threads that ask at once wait for one model, and do not each load their own
 
 
-class SentenceEncoder:
+class SentenceEncoder(models.ModelEncoder):
     """Embeddings from a sentence-transformers model (version 6 or newer).
 
     Each distinct text is encoded once, longest first, in batches of equal token length: without
@@ -123,7 +123,7 @@ class SentenceEncoder:
         pooling: str | None = None,
         precision: str | None = None,
     ) -> None:
-        self.model = model
+        super().__init__(model)
         self.device = device
         self.batch_size = batch_size
         self.backend = backend
@@ -135,22 +135,11 @@ class SentenceEncoder:
         self.prompt_name = prompt_name
         self.pooling = pooling
         self.precision = precision
-        self._source: models.Source | None = None
-        self._loaded: SentenceTransformer | None = None
         self._queries: dict[str, Singles] = {}
         self._asked = 0  # texts of the last call that were in no cache
 
-    def __repr__(self) -> str:
-        return f"SentenceEncoder({self.name!r})"
-
     def __getstate__(self) -> dict[str, Any]:
-        """Settings only: another process finds and loads the weights for itself."""
-        return {**self.__dict__, "_source": None, "_loaded": None, "_queries": {}}
-
-    @property
-    def name(self) -> str:
-        """The hub name as given, or the last part of a folder's path."""
-        return models.name_of(self.model)
+        return {**super().__getstate__(), "_queries": {}}
 
     @property
     def revision(self) -> str:
@@ -348,17 +337,13 @@ class SentenceEncoder:
         spec, revision = self._spec(), self._find().revision
         yield from pool(delayed(embed_elsewhere)(spec, revision, *batch, prompt) for batch in work)
 
-    def _find(self) -> models.Source:
-        if self._source is None:
-            self._source = models.find(self.model)
-        return self._source
-
     def _load(self) -> SentenceTransformer:
         if self._loaded is None:
             with _loading:
                 if self._loaded is None:
                     self._loaded = models.load(self._find(), self._spec())
-        return self._loaded
+        model: SentenceTransformer = self._loaded
+        return model
 
     def _spec(self) -> models.ModelSpec:
         return models.ModelSpec(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _AT_ONCE = 1024  # texts
 
 
-class StaticEncoder:
+class StaticEncoder(models.ModelEncoder):
     """Embeddings from a table of tokens in model2vec's format, a hundred times as fast.
 
     A text is the mean of the rows of its tokens, at norm 1 where the model says so; there is no
@@ -47,21 +47,7 @@ class StaticEncoder:
     """
 
     def __init__(self, model: str | os.PathLike[str]) -> None:
-        self.model = model
-        self._source: models.Source | None = None
-        self._loaded: tuple[StaticEmbedding, bool] | None = None  # and whether rows have norm 1
-
-    def __repr__(self) -> str:
-        return f"StaticEncoder({self.name!r})"
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Settings only: another process finds and loads the weights for itself."""
-        return {**self.__dict__, "_source": None, "_loaded": None}
-
-    @property
-    def name(self) -> str:
-        """The hub name as given, or the last part of a folder's path."""
-        return models.name_of(self.model)
+        super().__init__(model)
 
     @property
     def revision(self) -> str:
@@ -96,15 +82,12 @@ class StaticEncoder:
         rows = np.concatenate(parts)
         return unit_rows(rows) if normed else rows
 
-    def _find(self) -> models.Source:
-        if self._source is None:
-            self._source = models.find(self.model)
-        return self._source
-
     def _load(self) -> tuple[StaticEmbedding, bool]:
+        """The table, and whether rows are brought to norm 1."""
         if self._loaded is None:
             self._loaded = _table(self._find())
-        return self._loaded
+        table, normed = self._loaded
+        return table, normed
 
 
 def _table(source: models.Source) -> tuple[StaticEmbedding, bool]:
