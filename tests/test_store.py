@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from corruption import corrupted
 
+from llmtokens import LLMTokens
 from llmtokens.errors import DataError, FileFormatError, LLMTokensError, StorageError
 from llmtokens.storage import container as store
 from llmtokens.storage.files import require_place, written_whole
@@ -172,6 +173,13 @@ def test_a_missing_folder_is_a_storage_error(tmp_path):
 def test_ids_json_cannot_say_are_refused():
     with pytest.raises(DataError, match=r"\(1, 2\)"):
         store.jsonable_ids(["a", (1, 2)])
+
+
+def test_an_id_of_thousands_of_digits_is_refused(tmp_path):
+    tokens = LLMTokens.from_embeddings([1, 10**5000], np.eye(2))
+    with pytest.raises(DataError, match="thousands of digits; use a text"):
+        tokens.save(tmp_path / "tokens")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_foreign_safetensors_file_is_refused(tmp_path):

@@ -69,6 +69,8 @@ def write(
         text = json.dumps(payload, ensure_ascii=False, allow_nan=False)
         encoded = text.encode("utf-8", "surrogatepass")
     except (TypeError, ValueError) as error:
+        if "set_int_max_str_digits" in str(error):
+            error = ValueError("an id is a whole number of thousands of digits; use a text instead")
         raise DataError(f"cannot be written as JSON: {error}") from error
     tensors = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     tensors[_JSON] = np.frombuffer(encoded, np.uint8)
