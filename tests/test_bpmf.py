@@ -502,3 +502,30 @@ def test_features_that_say_nothing_leave_the_others_as_they_were():
         strengths[n_first] = np.median(drawn, axis=0)
     assert strengths[60][0] > 100 * strengths[60][-1]
     assert errors[60] < 0.5 * errors[0]
+
+
+def test_the_weight_on_pairs_of_texts_is_found_from_few_users():
+    rng = np.random.default_rng(0)
+    tokens, k, w = rng.standard_normal((40, 30)).astype(np.float32), 32, 0.8
+    true = np.hstack([w * tokens, np.zeros((40, 2))])
+    rows = true + rng.standard_normal(true.shape)
+    errors, weights = {}, {}
+    for name, features, n_shared in (
+        ("none", tokens, 0),
+        ("one space", tokens, 30),
+        ("shuffled", tokens[rng.permutation(40)], 30),
+    ):
+        prior, moments, kept = (
+            TokenPrior(k, FeatureSums.of(features), n_shared=n_shared),
+            Moments.of(rows, features),
+            [],
+        )
+        for _ in range(300):
+            prior.learn(rng, moments)
+            kept.append((prior.m + features @ prior.B, prior.pair_weight))
+        means, drawn = zip(*kept[100:], strict=True)
+        errors[name] = float(np.sqrt(np.mean((np.mean(means, axis=0) - true) ** 2)))
+        weights[name] = np.mean(drawn), np.std(drawn)
+    assert weights["one space"][0] == pytest.approx(w, abs=0.15)
+    assert abs(weights["shuffled"][0]) < 3 * weights["shuffled"][1]
+    assert errors["one space"] < 0.6 * errors["none"]

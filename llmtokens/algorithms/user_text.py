@@ -4,7 +4,7 @@ The leading factors of items are their leading token dims, centred, :math:`x_i`,
 of a user start from :math:`t_u = c\, s_u + g A^T [s_u, 1]`, with :math:`s_u` the user's token. A is
 a ridge regression from the tokens to what each user's own ratings say, its strength by leaving
 users out; c and g are regressions of the residuals on the products of :math:`x_i` with the tokens
-(where both sides' tokens have the same dims: their cosine, but for lengths) and with what A says of
+(where both sides' texts are of one space: their cosine, but for lengths) and with what A says of
 users left out. What does not foretell residuals by three standard errors, with users as units, is
 dropped.
 """
@@ -75,7 +75,7 @@ class UserText:
         x[~items.has_token[: ratings.n_items]] = 0
 
         user_map, counts = np.zeros((about.shape[1] + 1, k)), ratings.user_counts
-        if about.shape[1] == items.tokens.shape[1]:
+        if users.in_space_of(items):
             middle = counts @ about[: ratings.n_users, :k].astype(np.float64) / ratings.n
             own = about[: ratings.n_users, :k] - middle
             weight = _weight(ratings, residual, _products(ratings, own, x))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -29,6 +29,10 @@ class TokenTable(Protocol):
         """Of how many ratings each row is made, None where it is of none."""
 
     def __len__(self) -> int: ...
+
+    def is_like(self, other: Any) -> bool:
+        """Whether the vectors of both tables are of one space."""
+        ...
 
     def align(self, raw_ids: Iterable[Hashable]) -> Rows:
         """Rows of ids, -1 where there is none, shape (n,)."""
@@ -105,6 +109,12 @@ class EntityIndex:
     def from_history(self) -> bool:
         """Whether the tokens are made of ratings, and so say what these say, once more."""
         return self.table is not None and self.table.history is not None
+
+    def in_space_of(self, other: EntityIndex) -> bool:
+        """Whether the tokens of both sides are texts in one space."""
+        if self.table is None or other.table is None or self.from_history:
+            return False
+        return self.table.is_like(other.table)
 
     @property
     def unknown(self) -> int:

@@ -219,12 +219,14 @@ def write_known(folder: Folder, known: Known) -> None:
     """Write what is known of users and items."""
     arrays = known._asdict()
     del arrays["parts"]
-    store.write(folder.path(ROWS), _KNOWN, {}, arrays)
+    said = {"one_space": arrays.pop("one_space")}
+    store.write(folder.path(ROWS), _KNOWN, said, arrays)
 
 
 def read_known(folder: Folder) -> Known:
     """The same, but for how it was made; the arrays stay in the file."""
-    return Known(**store.read(folder.path(ROWS), _KNOWN, mmap=True)[2], parts={})
+    _, said, arrays = store.read(folder.path(ROWS), _KNOWN, mmap=True)
+    return Known(**arrays, one_space=said["one_space"], parts={})
 
 
 class DiskShards(Shards):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ..errors import DataError, FileFormatError, sample
-from ..runtime.arrays import Floats, Singles, unit_rows
+from ..runtime.arrays import Floats, Rows, Singles, unit_rows
 from .blocks import (
     BLOCKS,
     Block,
@@ -177,17 +177,32 @@ class Projection:
                 f"found tokens with the text encoders {sample(names) or 'none'}; expected exactly "
                 "one, for texts to be in its space"
             )
-        stops = np.cumsum(self.widths)
-        kept = [k for k, block in enumerate(self.blocks) if isinstance(block, TextBlock)]
-        columns = np.concatenate([np.arange(stops[k] - self.widths[k], stops[k]) for k in kept])
+        columns, n = self._text_columns, len(self.text_blocks)
         return replace(
             self,
-            blocks=(TextBlock(template, *self.text_encoder),) * len(kept),
-            widths=tuple(self.widths[k] for k in kept),
-            groups=(len(kept),),
+            blocks=(TextBlock(template, *self.text_encoder),) * n,
+            widths=tuple(
+                width
+                for width, block in zip(self.widths, self.blocks, strict=True)
+                if isinstance(block, TextBlock)
+            ),
+            groups=(n,),
             mean=self.mean[columns],
             components=self.components[:, columns],
         )
+
+    @property
+    def _text_columns(self) -> Rows:
+        """Of the features, those of texts."""
+        texts = [isinstance(block, TextBlock) for block in self.blocks]
+        return np.flatnonzero(np.repeat(texts, self.widths))
+
+    def has_text_axes_of(self, other: Projection) -> bool:
+        """Whether texts become tokens of one space."""
+        if self.text_encoder is None or self.text_encoder != other.text_encoder:
+            return False
+        own, others = (x.components[:, x._text_columns] for x in (self, other))
+        return np.array_equal(own, others)
 
     def with_encoder(self, encoder: Encoder) -> Projection:
         """That with its text encoder at hand.

@@ -555,6 +555,20 @@ class LLMTokens:
         known = self.projection.text_encoder
         return None if known is None else "@".join(known)
 
+    def is_like(self, other: LLMTokens) -> bool:
+        """Whether texts become tokens in one space, as with ``like=``: then inner products of rows
+        of both tables say how near texts are.
+
+        Examples
+        --------
+        >>> from llmtokens import HashingEncoder
+        >>> films = LLMTokens.from_texts([1, 2, 3], ["ghosts", "a heist", "robots"],
+        ...                              encoder=HashingEncoder(64))
+        >>> films.is_like(films), films.is_like(LLMTokens.from_embeddings([1, 2], [[1.0], [2.0]]))
+        (True, False)
+        """
+        return self.projection.has_text_axes_of(other.projection)
+
     @cached_property
     def _index(self) -> IdIndex:
         return IdIndex(self.ids)

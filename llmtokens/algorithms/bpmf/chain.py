@@ -30,7 +30,9 @@ _FEWEST = 10
 _SMALL = ("user_map", "item_map", "user_spread", "item_spread")
 _SUMS = ("user_open", "item_open", "text_share", "log_drift")
 _OF_SAMPLER = ("Q", "Q_mean", "item_alpha", "item_known", "user_alpha", "sweeps")
-_OF_PRIOR = ("m", "precision", "B", "scale", "strength", "fit", "link_fit", "link_strength")
+_OF_PRIOR = (
+    "m", "precision", "B", "scale", "strength", "pair_weight", "fit", "link_fit", "link_strength"
+)  # fmt: skip
 _OF_NOISE = ("shape", "rate")
 _OF_DRIFT = ("variance", "tau")
 
@@ -202,7 +204,7 @@ class Chain:
             self.sampler = Sampler.plain(team, size, seed, drift)
         else:
             self.sampler = Sampler.with_features(
-                team, size, known.text[: size.n_items], seed, drift
+                team, size, known.text[: size.n_items], seed, drift, known.one_space
             )
             self.cold_start = ColdStart(
                 known.text, known.has_text, known.users, known.has_user_token

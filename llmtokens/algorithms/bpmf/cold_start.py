@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...runtime.arrays import Floats, Mask, Singles
-from .priors import FeatureSums, Moments
+from .priors import FeatureSums, Moments, TokenPrior
 from .sampler import Sampler
 from .shards import Shard
 
@@ -63,7 +63,7 @@ class Ridge:
     """
 
     def __init__(self, features: FeatureSums, worth: float) -> None:
-        self._n, self._worth = features.n, worth
+        self._features, self._n, self._worth = features, features.n, worth
         self._centre = features.total / features.n
         scatter = features.square / features.n - np.outer(self._centre, self._centre)
         values, self._axes = np.linalg.eigh(scatter * worth)
@@ -72,9 +72,13 @@ class Ridge:
         middle = float(np.median(counting)) if len(counting) else 1.0
         self._strengths = (middle * _GRID)[:, None]
 
-    def __call__(self, rows: Moments) -> tuple[Floats, Floats]:
+    def __call__(self, rows: Moments, about: Floats | None = None) -> tuple[Floats, Floats]:
         """The map from ``[features, 1]`` to rows, (d + 1, k), and the share of the degrees of
-        freedom that is left to the residuals, (k,)."""
+        freedom that is left to the residuals, (k,). Slopes are shrunk to ``about`` (d, k), or 0."""
+        if about is not None:
+            slopes, freedom = self(rows.less(self._features, about))
+            slopes[:-1] += about
+            return slopes, freedom
         centre = rows.total / self._n
         squares = self._worth * np.maximum(np.diag(rows.square) / self._n - centre**2, 0.0)
         open_ = self._worth * (rows.along / self._n - np.outer(self._centre, centre))
@@ -176,7 +180,9 @@ class ColdStart:
 
         survey = chain.team.total(Shard.survey)
         known, moments = chain.weighted, survey.moments
-        user_map, _ = of_users(moments._replace(along=moments.along[:d]))
+        of_rows = chain.user_prior
+        about = of_rows.centre[:d] if isinstance(of_rows, TokenPrior) and of_rows.n_shared else None
+        user_map, _ = of_users(moments._replace(along=moments.along[:d]), about)
         users = mapped(
             user_map, self._about_users[n_users:], self._has_user_token[n_users:],
             moments.total / known.n,

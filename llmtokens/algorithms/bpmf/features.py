@@ -90,6 +90,8 @@ class Known(NamedTuple):
         not depend on who else has a token. Zeros where they are made of these very ratings.
     item_tokens : ndarray of float32, shape (n_item_rows, ...)
     has_text, has_user_token : ndarray of bool, shape (n_item_rows,), (n_user_rows,)
+    one_space : bool
+        Whether tokens of users and items are texts in one space.
     parts : dict
         What turns new tokens into features.
     """
@@ -100,6 +102,7 @@ class Known(NamedTuple):
     item_tokens: Singles
     has_text: Mask
     has_user_token: Mask
+    one_space: bool
     parts: dict[str, Any]
 
     @classmethod
@@ -119,6 +122,7 @@ class Known(NamedTuple):
             items.tokens,
             items.has_token,
             users.has_token,
+            users.in_space_of(items),
             make._asdict() | {"lead_scale": lead_scale, "user_centre": centre, "user_scale": scale},
         )
 

@@ -74,6 +74,12 @@ class Moments(NamedTuple):
                 along += features[k : k + _BLOCK].astype(np.float64).T @ weighted
         return cls(total, square, along)
 
+    def less(self, known: FeatureSums, B: Floats) -> Moments:
+        """Those of ``v - B' t``."""
+        cross, fit = B.T @ self.along, known.square @ B
+        square = self.square - cross - cross.T + B.T @ fit
+        return Moments(self.total - known.total @ B, square, self.along - fit)
+
     def about(self, known: FeatureSums, m: Floats, B: Floats) -> Floats:
         """``sum (v - m - B' t) (v - m - B' t)'``, shape (k, k)."""
         fit = known.total @ B
@@ -172,6 +178,10 @@ class TokenPrior:
     would hardly move where there are many features. Features of two kinds have a strength each, so
     that those that say nothing fade and leave the others as they were.
 
+    Where features and rows are of one space, a user's token and weights on the same dims of items'
+    tokens, B is drawn about :math:`w E` in place of zero, with E the unit columns of these dims and
+    w, of a flat prior, the weight on the inner products of users' and items' tokens.
+
     Of rows and features it needs sums alone, whoever holds them.
 
     Parameters
@@ -181,22 +191,33 @@ class TokenPrior:
         Of the rows' dense features t; where all are zero, B stays zero.
     n_first : int, default=0
         How many of the features, the first, are of another kind than the rest.
+    n_shared : int, default=0
+        How many of the features, the first, are of one space with as many columns of the rows.
 
     Attributes
     ----------
     m : (k,), precision : (k, k), B : (d, k), strength : (d,)
+    pair_weight : float
+        w.
     """
 
     DOF = 2.0
     SCALE_PRIOR = (0.5, 1.0)  # inverse gamma; the half-t follows from it
 
     def __init__(
-        self, k: int, features: FeatureSums, strengths: Floats = STRENGTHS, n_first: int = 0
+        self,
+        k: int,
+        features: FeatureSums,
+        strengths: Floats = STRENGTHS,
+        n_first: int = 0,
+        n_shared: int = 0,
     ) -> None:
         self.k, self.features, self.strengths = k, features, strengths
         self.m, self.precision, self.scale = np.zeros(k), np.eye(k) * 10.0, np.ones(k)
         d = len(features.total)
         self.B = np.zeros((d, k))
+        self.n_shared = n_shared if features.square[:n_shared, :n_shared].any() else 0
+        self.pair_weight = 0.0
         self.strength = np.full(d, strengths[np.argmin(np.abs(strengths - 10.0))])
         kinds = [at for at in (slice(n_first), slice(n_first, d)) if features.square[at, at].any()]
         self.groups = [Group(at, features.square, strengths) for at in kinds]
@@ -214,6 +235,15 @@ class TokenPrior:
         self.precision = self.precision / np.outer(scale, scale)
         self.scale = self.scale / scale**2
         self.B = self.B * scale
+        if scale[: self.n_shared].all() and self.n_shared:
+            self.pair_weight *= float(scale[0])
+
+    @property
+    def centre(self) -> Floats:
+        """What B is drawn about, (d, k)."""
+        out: Floats = self.pair_weight * np.eye(*self.B.shape)
+        out[self.n_shared :] = 0
+        return out
 
     def roots(self) -> Roots:
         """What whitens rows, and undoes it."""
@@ -226,11 +256,14 @@ class TokenPrior:
         noise = rng.standard_normal(self.k) @ inverse_root
         open_ = rows.total - self.features.total @ self.B
         self.m = open_ / (n + 1) + noise / np.sqrt(n + 1)
+        if self.n_shared:
+            self._draw_pair_weight(rng, rows)
+        centre = self.centre
         for group in self.groups:
             at, others = group.at, self.B.copy()
-            others[at] = 0
+            others[at] = centre[at]
             open_ = rows.along[at] - np.outer(self.features.total[at], self.m)
-            if len(self.groups) > 1:
+            if len(self.groups) > 1 or self.n_shared:
                 open_ -= self.features.square[at] @ others
             along = group.axes.T @ open_
             squares = ((along @ root) ** 2).sum(axis=1)
@@ -238,18 +271,29 @@ class TokenPrior:
             strength = float(self.strengths[draw_from(rng, evidence)])
             precision = group.values + strength
             noise = rng.standard_normal(along.shape) / np.sqrt(precision)[:, None] @ inverse_root
-            self.B[at] = group.axes @ (along / precision[:, None] + noise)
+            self.B[at] = centre[at] + group.axes @ (along / precision[:, None] + noise)
             self.strength[at] = strength
+
+    def _draw_pair_weight(self, rng: np.random.Generator, rows: Moments) -> None:
+        """``w``, given what B has beside it; B follows."""
+        own, at = self.B - self.centre, slice(self.n_shared)
+        open_ = rows.along - np.outer(self.features.total, self.m) - self.features.square @ own
+        of_shared = self.precision[:, at]
+        curvature = float(np.sum(self.features.square[at, at] * of_shared[at]))
+        slope = float(np.sum(open_[at] * of_shared.T))
+        self.pair_weight = slope / curvature + rng.standard_normal() / np.sqrt(curvature)
+        self.B = own + self.centre
 
     def _draw_precision(self, rng: np.random.Generator, scatter: Floats, dof: float) -> None:
         """``precision`` and its scale; ``scatter`` and ``dof``: of rows, and of what else has the
         precision in its prior."""
         dof += self.DOF + self.k - 1 + self.features.n + 1
         scatter = scatter + np.outer(self.m, self.m) + np.diag(2 * self.DOF / self.scale)
+        own = self.B - self.centre
         for group in self.groups:
             at = group.at
             dof += len(group.values)
-            scatter += self.strength[at][0] * self.B[at].T @ self.B[at]
+            scatter += self.strength[at][0] * own[at].T @ own[at]
         self.precision = wishart(rng, dof, scatter)
         shape, rate = self.SCALE_PRIOR
         self.scale = (self.DOF * np.diag(self.precision) + rate) / rng.gamma(

@@ -121,15 +121,23 @@ class Sampler:
 
     @classmethod
     def with_features(
-        cls, team: Team, size: Size, text: Singles, seed: int, drift: DriftPrior | None
+        cls,
+        team: Team,
+        size: Size,
+        text: Singles,
+        seed: int,
+        drift: DriftPrior | None,
+        one_space: bool,
     ) -> Sampler:
-        """The full model; rows of the text features are those of the items with ratings."""
+        """The full model; rows of the text features are those of the items with ratings, and users'
+        tokens may be of the items' space."""
         squares = team.total(Shard.read_histories, centred_lead(text, team.total(Shard.count)))
         width = min(text.shape[1], LEAD)
         about = team.total(Shard.join_histories, squares / max(size.n_users * width, 1))
         links, k = find_links(team), size.n_factors + 1
         n_tokens = len(about.plain.total) - width
-        users = TokenPrior(size.n_content + k, about.plain, n_first=n_tokens)
+        shared = size.n_content if one_space else 0
+        users = TokenPrior(size.n_content + k, about.plain, n_first=n_tokens, n_shared=shared)
         items = ItemPrior(size.n_items, k, text, size.n_users if links else 0)
         noises = RowPrecisions(False), RowPrecisions(True)
         return cls(team, size, users, items, *noises, seed, links, about.weighted, drift)
@@ -202,7 +210,7 @@ class Sampler:
             le += (1 - self._interweave(rng, shared.aa, shared.ae + shared.aa)) * shared.la
         if not self.size.n_content:
             return FactorsOfScale(1.0, of_factors)
-        columns = slice(self.size.n_content)
+        columns = slice(0, self.size.n_content)
         of_content = self._rescale_users(rng, columns, shared.ll, le + shared.ll)
         return FactorsOfScale(of_content, of_factors)
 
@@ -246,15 +254,17 @@ class Sampler:
         """Scale columns of the users' rows by a factor c, and all that is said of them with it.
 
         Another such move: rows, mean, coefficients, precision and its scale ``a`` follow along, so
-        that only the likelihood and the prior of ``a``, inverse gamma, have a say in c. Without it
-        few ratings leave factors as large as the prior allows.
+        that only the likelihood and the prior of ``a``, inverse gamma, have a say in c, and that of
+        the weight of pairs, which is flat. Without it few ratings leave factors as large as the
+        prior allows.
         """
         prior = self.user_prior
         assert isinstance(prior, TokenPrior)
         scale, (shape, rate) = prior.scale[columns], prior.SCALE_PRIOR
         curvature += 2 * rate * float(np.sum(1 / scale))
         factors = np.exp(_LOG_FACTORS)
-        log_weights = 2 * shape * len(scale) * _LOG_FACTORS
+        flat = prior.n_shared > 0 and columns.start == 0  # the prior of the weight of pairs
+        log_weights = (2 * shape * len(scale) + flat) * _LOG_FACTORS
         log_weights += slope * factors - curvature * factors**2 / 2
         factor = float(factors[draw_from(rng, log_weights)])
         prior.rescale_columns(columns, factor)
