@@ -15,7 +15,7 @@ from ...data.entities import EntityIndex
 from ...data.ratings import Ratings
 from ...errors import FileFormatError
 from ...recommend.interface import FittedModel, Growth, Scores
-from ...runtime.arrays import Floats, Rows, Singles, unit_rows
+from ...runtime.arrays import Floats, Rows, Singles, rows_alike, unit_rows
 from ...storage.models import Array, Layout, Scalar, nested
 from ...storage.triangles import lower, packed, symmetric
 from ..rating_scale import mean_influence, soft_clip, user_means
@@ -234,26 +234,41 @@ class FittedEASE(FittedModel):
         return np.array([kept[(u, (u, True) in kept or cold)] for u in asked], np.float32)
 
     def _fresh_tastes(self, users: Rows, cold: bool) -> Singles:
-        """BLAS rounds products by the number of their rows, which is therefore always the same:
-        what is said of a user does not depend on who else is asked for."""
-        n_warm = self.items.n_warm
+        """BLAS rounds by the number of rows in a product, which is therefore always the same, and
+        by their places: what is said of a user does not depend on who else is asked for."""
         out = np.zeros((len(users), self.items.n_rows), np.float32)
-        for k in range(0, len(users), _TOGETHER):
-            some = users[k : k + _TOGETHER]
-            known = np.flatnonzero(some < self.users.n_warm)
-            rows = self.interactions[some[known]]
-            rows.resize((_TOGETHER, n_warm))
-            warm = np.tile(self.popularity, (_TOGETHER, 1))
-            warm[known] = self.weights.scores(rows)[: len(known)]
-            if self.user_text is not None:
-                told = np.flatnonzero((some >= self.users.n_warm) & self.users.has_token[some])
-                tokens = np.zeros((_TOGETHER, self.users.tokens.shape[1]), np.float32)
-                tokens[: len(told)] = self.users.tokens[some[told]]
-                warm[told] += self.user_text.scores(tokens)[: len(told)]
-            if cold:
-                warm = self._with_cold_items(warm, warm, COLD_SHARE)
-            out[k : k + _TOGETHER, : warm.shape[1]] = warm[: len(some)]
+        places = self._places if len(users) > 1 else np.zeros(1, np.int64)
+        for k in range(0, len(users), len(places)):
+            some = users[k : k + len(places)]
+            block = np.full(_TOGETHER, self.users.unknown)
+            block[places[: len(some)]] = some
+            made = self._tastes_of_block(block, cold)
+            out[k : k + len(some), : made.shape[1]] = made[places[: len(some)]]
         return out
+
+    @cached_property
+    def _places(self) -> Rows:
+        """Rows of a block that are rounded as the first one is; see :func:`rows_alike`."""
+        busy = int(np.argmax(np.diff(self.interactions.indptr)))
+        told = np.flatnonzero(self.users.has_token[self.users.n_warm :]) + self.users.n_warm
+        asked = [busy, *told[:1]] if self.user_text is not None else [busy]
+        blocks = [self._tastes_of_block(np.full(_TOGETHER, user), True) for user in asked]
+        return rows_alike(np.hstack(blocks))
+
+    def _tastes_of_block(self, some: Rows, cold: bool) -> Singles:
+        """Those of 32 users; of the warm items alone if ``cold`` ones are not asked for."""
+        known = some < self.users.n_warm
+        own = self.interactions[some[known]]
+        ptr = np.zeros(_TOGETHER + 1, own.indptr.dtype)
+        ptr[1:][known] = np.diff(own.indptr)
+        shape = (_TOGETHER, self.items.n_warm)
+        rows = sparse.csr_array((own.data, own.indices, ptr.cumsum(dtype=ptr.dtype)), shape=shape)
+        warm = np.where(known[:, None], self.weights.scores(rows), self.popularity)
+        if self.user_text is not None:
+            told = ~known & self.users.has_token[some]
+            tokens = np.where(told[:, None], self.users.tokens[some], 0)
+            warm[told] += self.user_text.scores(tokens)[told]
+        return self._with_cold_items(warm, warm, COLD_SHARE) if cold else warm
 
     def _next(self, users: Rows) -> Singles:
         rows, cold = self.interactions[users], self.cold_start

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import linalg
 
 from ...data.entities import EntityIndex
-from ...runtime.arrays import Rows, Singles, unit_rows
+from ...runtime.arrays import Rows, Singles, rows_alike, unit_rows
 from ...runtime.locks import cached_property
 from ...runtime.threads import one_blas_thread
 
@@ -77,13 +77,10 @@ class Landmarks:
 
     @cached_property
     def _places(self) -> Rows:
-        """Rows of a block whose features have the bits of the first one's, where the tokens are the
-        same: some processors' BLAS takes another way for the last few columns of every dozen."""
+        """Rows of a block that are rounded as the first one is; see :func:`rows_alike`."""
         token = np.random.default_rng(0).standard_normal((1, self.tokens.shape[1]), np.float32)
         with one_blas_thread():
-            made = self._of_block(unit_rows(token).repeat(_TOGETHER, axis=0))
-        bits = np.ascontiguousarray(made).view(np.uint32)
-        return np.flatnonzero(np.all(bits == bits[0], axis=1))
+            return rows_alike(self._of_block(unit_rows(token).repeat(_TOGETHER, axis=0)))
 
     def _of_block(self, block: Singles) -> Singles:
         """Features of 512 scaled tokens, shape (512, m)."""
