@@ -65,4 +65,6 @@ def test_items_in_any_dialect_are_read_or_said(folder, written):
 def test_most_dialects_are_read():
     """That nothing is wrong in silence is worth little if nearly everything is refused."""
     for read_, said in SAID.values():
+        if read_ + said == 0:
+            pytest.skip("the tests above have not run, or are still to come")
         assert read_ > 0.4 * (read_ + said)

@@ -256,6 +256,12 @@ def held(dask_worker):
     return len(dask_worker.state.actors)
 
 
+def nothing_is_held(client):
+    """No worker keeps shards."""
+    while any(client.run(held).values()):  # soon, or never
+        time.sleep(0.05)
+
+
 def test_workers_let_go_of_the_shards_of_a_fit_that_failed(client):
     client.run(break_down)
     try:
@@ -263,8 +269,7 @@ def test_workers_let_go_of_the_shards_of_a_fit_that_failed(client):
             fit_bpmf(FRAME, client=client, **PARAMS)
     finally:
         client.run(work_again)
-    while any(client.run(held).values()):  # soon, or never
-        time.sleep(0.05)
+    nothing_is_held(client)
 
 
 def test_what_did_not_come_out_as_numbers_is_no_model(monkeypatch):
@@ -292,6 +297,7 @@ def test_a_damaged_shard_is_named(tmp_path, monkeypatch, client):
     for given in ({}, {"client": client}):
         with pytest.raises(FileFormatError, match="shard-00002"):
             fit_bpmf(FRAME, folder=tmp_path, **given, **PARAMS)
+    nothing_is_held(client)
 
 
 # -- the workers

@@ -189,8 +189,12 @@ class Cluster(Team):
                     )
                 )  # fmt: skip
         self._others: list[Any] = []
-        self._own = DiskShards(where, runs[0])
-        self._others = [self._result(future) for future in self._made]
+        try:
+            self._own = DiskShards(where, runs[0])
+            self._others += [self._result(future) for future in self._made]
+        except BaseException:
+            self.close()
+            raise
 
     def total(
         self, phase: Callable[Concatenate[Shard, P], S], *args: P.args, **kwargs: P.kwargs
