@@ -2,7 +2,8 @@
 
 Three parts. *Planted*: 500 users and 400 items whose tokens are their taste and their nature.
 *Written*: the generated set whose users tell their taste in words, for new users, users with three
-ratings, and known ones; beside shuffled texts, and texts in the items' space. *MovieLens*: users
+ratings, and known ones; beside shuffled texts, and texts in the items' space; and where sixty of
+them do, for these. *MovieLens*: users
 have no text there; cold users, and for the others none, their histories as tokens, random tokens.
 
     python benchmarks/users.py --data ml-latest-small
@@ -39,13 +40,15 @@ ESSENTIAL = ("no tokens", "tokens", "no text of users", "text of users", "histor
 
 @dataclass(frozen=True)
 class First:
-    """The first folds of a split: the Bayesian model takes its time."""
+    """The first folds of a split, as the Bayesian model takes its time; asked about some users."""
 
     cv: Any
     n_splits: int
+    users: frozenset[Any] | None = None
 
     def split(self, data: Any) -> Any:
-        return islice(self.cv.split(data), self.n_splits)
+        for train, test in islice(self.cv.split(data), self.n_splits):
+            yield train, [row for row in test if self.users is None or row[0] in self.users]
 
     def get_n_folds(self) -> int:
         return self.n_splits
@@ -96,6 +99,23 @@ def written(data: RatingData) -> tuple[LLMTokens, dict[str, Any]]:
     }
 
 
+def few_told(data: RatingData, items: LLMTokens) -> tuple[dict[str, LLMTokensBPMF], frozenset[Any]]:
+    """The Bayesian model where sixty users have a text, and these users."""
+    told = data.users.sample(60, random_state=SEED)
+    shared = LLMTokens.from_frame(told, "{profile}", like=items)
+    kinds = {
+        "no text of users": None,
+        "text of few": LLMTokens.from_frame(told, "{profile}"),
+        "text of few, in the items' space": shared,
+        "text of few, in the items' space, shuffled": shuffled(shared),
+    }
+    made = {
+        f"LLMTokensBPMF, {kind}": LLMTokensBPMF(items, users, random_state=SEED)
+        for kind, users in kinds.items()
+    }
+    return made, frozenset(told["user"])
+
+
 def random_tokens(data: RatingData) -> LLMTokens:
     ids = data.ratings["user"].unique()
     return LLMTokens.from_embeddings(ids, np.random.RandomState(SEED).normal(size=(len(ids), 16)))
@@ -115,6 +135,9 @@ def run(options: argparse.Namespace) -> None:
         "random tokens": random_tokens(movies),
     }
     results: dict[str, Any] = {"data": movies.name, "seed": SEED, "folds": options.folds}
+    told = synthetic()
+    few, of_them = few_told(told, written(told)[0])
+    asked = {name: First(cv, options.folds, of_them) for name, cv in SPLITS.items()}
     for name, line_up, on, where in (
         ("planted", algorithms(items, both, content=False), data, cold),
         ("MovieLens, cold users", algorithms(tokens, {"no tokens": None}), movies, cold),
@@ -123,6 +146,7 @@ def run(options: argparse.Namespace) -> None:
             for name, full in (("written, short", False), ("written, full", True))
             for stories in [synthetic(full_profiles=full)]
         ),
+        ("written, few", few, told, asked),
         ("MovieLens, users with ratings", algorithms(tokens, of_movies), movies, known),
     ):
         found = compare(line_up, on, where, ["rmse"], folder=options.folder, progress=False)
