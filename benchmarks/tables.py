@@ -246,18 +246,21 @@ def times() -> str:
     return "\n".join(lines)
 
 
+WHO = (
+    ("cold-user", "new users"),
+    ("three ratings", "users with three ratings"),
+    ("warm", "known users"),
+)
+
+
 def user_text() -> str:
     """RMSE with and without what users say of themselves, and with what others say."""
     found = results("users")
     kinds = ("no text of users", "text of users", "shuffled")
     lines = ["| RMSE | none | text | text of others |", "| --- |" + " ---: |" * 3]
-    for split, who in (
-        ("cold-user", "new users"),
-        ("three ratings", "users with three ratings"),
-        ("warm", "known users"),
-    ):
+    for split, who in WHO:
         means = {
-            row["algorithm"]: f"{row['mean']:.4f}".lstrip("0")
+            row["algorithm"]: _short(row["mean"])
             for row in found["written, short"]
             if (row["split"], row["measure"]) == (split, "rmse")
         }
@@ -265,6 +268,32 @@ def user_text() -> str:
             shown = " | ".join(means[f"{name}, {kind}"] for kind in kinds)
             lines.append(f"| {who}: {name} | {shown} |")
     return "\n".join(lines)
+
+
+def planted_users() -> str:
+    """RMSE for new users whose tokens are their taste."""
+    means = {row["algorithm"]: row["mean"] for row in results("users")["planted"]}
+    lines = ["| | no tokens of users | tokens |", "| --- | ---: | ---: |"]
+    for name in dict.fromkeys(algorithm.split(", ")[0] for algorithm in means):
+        shown = " | ".join(_short(means[f"{name}, {kind}"]) for kind in ("no tokens", "tokens"))
+        lines.append(f"| `{name}` | {shown} |")
+    return "\n".join(lines)
+
+
+def few_user_texts() -> str:
+    """RMSE of LLMTokensBPMF for the few users who have a text."""
+    rows = results("users")["written, few"]
+    means = {(row["split"], row["algorithm"]): _short(row["mean"]) for row in rows}
+    kinds = list(dict.fromkeys(algorithm for _, algorithm in means))
+    named = [kind.removeprefix("LLMTokensBPMF, ") for kind in kinds]
+    lines = ["| RMSE | " + " | ".join(named) + " |", "| --- |" + " ---: |" * len(kinds)]
+    for split, who in WHO:
+        lines.append(f"| {who} | " + " | ".join(means[split, kind] for kind in kinds) + " |")
+    return "\n".join(lines)
+
+
+def _short(value: float) -> str:
+    return f"{value:.4f}".lstrip("0")
 
 
 def encoders() -> str:
@@ -296,6 +325,8 @@ TABLES = {
     "encoders": encoders,
     "more text": more_text,
     "user text": user_text,
+    "planted users": planted_users,
+    "few user texts": few_user_texts,
     "times": times,
     "quality": quality,
     "quality in short": in_short,

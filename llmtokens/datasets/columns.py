@@ -41,12 +41,12 @@ def _column(found: Dialect, name: str, kind: Kind | None) -> pd.Series:
         whole: Rows = np.empty(len(starts), np.int64)
         read_whole, data = kernel("whole_numbers", found.data)
         if read_whole(data, starts, ends, whole):
-            return pd.Series(whole)
+            return pd.Series(whole, copy=False)
     if kind == "number":
         decimals: Floats = np.empty(len(starts), np.float64)
         read_decimals, data = kernel("decimals", found.data)
         if read_decimals(data, starts, ends, decimals):
-            return pd.Series(decimals)
+            return pd.Series(decimals, copy=False)
     texts = _texts(found, starts, ends, strip=kind == "id")
     return texts.categories() if kind == "id" else texts.objects()
 

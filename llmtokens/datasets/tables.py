@@ -174,7 +174,7 @@ def parse(
     for name, kind in kept.items():
         column = made[name]
         if kind == "number":
-            made[name] = pd.Series(cells.numbers(column, name, source, where))
+            made[name] = pd.Series(cells.numbers(column, name, source, where), copy=False)
         elif kind == "id":
             _check_words(column, name, source, where)
         elif kind is None and name.startswith("Unnamed: ") and column.isna().all():
