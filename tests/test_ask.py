@@ -4,7 +4,7 @@ from algorithms import ALGORITHMS, DATA, TOKENS, full, make
 
 from llmtokens import HashingEncoder, LLMTokens, LLMTokensSVD
 from llmtokens.errors import DataError, LLMTokensWarning
-from llmtokens.recommend.ask import least_similar
+from llmtokens.recommend.similar import least_similar
 
 ROWS = list(DATA.ratings[["user", "item", "rating"]].itertuples(index=False, name=None))
 TRAIN = full(ROWS)
@@ -130,6 +130,22 @@ def test_two_wishes_are_both_served_and_one_with_an_and_in_it_stays_one():
     one = fitted.ask("ships and sailors", n=4)
     assert "wish" not in one
     assert set(one["item"]) == {0, 1, 2, 3}
+
+
+def test_what_is_not_wanted_is_left_out_by_its_label_or_by_what_is_near_to_it(algo):
+    genres = DATA.items.set_index("item")["genres"]
+    everything = algo.ask("a dragon", n=20)["item"]
+    label = genres[everything.iloc[0]][0]
+    found = algo.ask(f"a dragon, no {label.lower()}", n=20)["item"]
+    assert len(found)
+    assert found.tolist() == [i for i in algo.ask("a dragon", n=300)["item"]
+                              if label not in genres[i]][: len(found)]  # fmt: skip
+    titles = DATA.items.set_index("item")["title"]
+    found = algo.ask("a dragon but not the tower", n=300)["item"]
+    assert any("tower" in titles[i].lower() for i in algo.ask("a dragon", n=300)["item"])
+    assert not any("tower" in titles[i].lower() for i in found)
+    several = algo.ask(["a dragon", f"no {label}, a dragon"], n=5)
+    assert several["question"].nunique() == 2
 
 
 def test_several_questions_are_answered_one_after_the_other():

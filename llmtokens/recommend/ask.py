@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import special
 
 from ..data.ids import as_column
 from ..errors import DataError
@@ -17,15 +16,14 @@ from ..runtime.arguments import require_length, require_share
 from ..runtime.arrays import Floats, Rows
 from .interface import FittedModel
 from .ranking import CELLS, basis, candidate_rows, diversified, lines, relevance, top_rows
-from .similar import require_item_tokens, to_texts
+from .similar import least_similar, require_item_tokens, to_texts
+from .unwanted import left_out, said_in
 from .where import Where
 
 _AND = r"(?:and|or)\b(?!\s+(?:its|his|her|their)\b)"  # "the mafia and its families" is one wish
 _LIST = re.compile(rf";|\s{_AND}", re.IGNORECASE)  # a comma alone may only set something apart
 _JOINS = re.compile(rf"\s*[,;]\s*(?:{_AND}\s*)?|\s+{_AND}\s+", re.IGNORECASE)
 _MOST = 5  # wishes in one question; more are an enumeration
-_ONE_SIDE = 0.1587  # of a normal distribution, below one standard deviation under the mean
-_NEAREST = 0.75  # of the way from the median to the nearest: similar, whatever the others are
 _POOL = 20  # times n: how deep diversity may reach
 
 
@@ -98,9 +96,13 @@ def ask(
     found: list[Line] = []
     for start in range(0, len(questions), size):
         some = questions[start : start + size]
-        wishes = wishes_in(model, [question.text for question in some])
+        said = [said_in(question.text) for question in some]
+        wishes = wishes_in(model, [each.wanted for each in said])
         for k, taste in enumerate(_tastes(model, some)):
-            found += _answer(model, start + k, wishes[k], listing, allowed, taste)
+            rows = allowed
+            if said[k].unwanted:
+                rows = rows[~left_out(model, said[k].unwanted)[rows]]
+            found += _answer(model, start + k, wishes[k], listing, rows, taste)
     items = np.array([line.item for line in found], np.int64)
     who = np.array([line.question for line in found], np.int64)
     unknown = model.users.unknown
@@ -178,29 +180,6 @@ def _wishes(model: FittedModel, texts: Sequence[str]) -> list[Wish]:
     near = to_texts(model, texts)
     bounds = least_similar(near[:, ~np.isnan(near).any(axis=0)])
     return [Wish(*each) for each in zip(texts, near, bounds.tolist(), strict=True)]
-
-
-def least_similar(near: Floats) -> Floats:
-    """From where cosines with questions, shape (n, n_items), are more than chance, shape (n,).
-
-    Most items have nothing to do with a question, and those below the median certainly have not:
-    how far they lie below it says how far others lie above by chance. The bound is where a normal
-    distribution of that width would leave less than one of all items; or three quarters of the way
-    from the median to the nearest, where that is less, as it is when many have a part of the
-    question in common. Always above 0, and above the median.
-
-    >>> noise = np.random.default_rng(0).normal(0.1, 0.05, 1000)
-    >>> np.round(least_similar(np.append(noise, [0.6, 0.7])[None]), 2)
-    array([0.25])
-    """
-    n = near.shape[1]
-    if n == 0:
-        return np.full(len(near), np.inf)
-    low, middle = np.quantile(near, [_ONE_SIDE, 0.5], axis=1)
-    chance = middle - (middle - low) * special.ndtri(min(1 / n, 0.5))
-    bound = np.minimum(chance, middle + _NEAREST * (near.max(axis=1) - middle))
-    out: Floats = np.maximum(bound, np.nextafter(np.maximum(middle, 0.0), 1))
-    return out
 
 
 def _ordered(

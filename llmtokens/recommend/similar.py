@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
+from scipy import sparse, special
 
 from ..data.ids import as_column
 from ..errors import DataError, sample
@@ -17,6 +17,8 @@ from ..tokens import LLMTokens
 from .interface import FittedModel
 from .ranking import of_items, top_rows
 
+_ONE_SIDE = 0.1587  # of a normal distribution, below one standard deviation under the mean
+_NEAREST = 0.75  # of the way from the median to the nearest: similar, whatever the others are
 _DAMPING = 20.0  # added to the product of lengths: few ratings in common say little
 
 
@@ -47,6 +49,29 @@ def to_texts(model: FittedModel, texts: Sequence[str]) -> Floats:
         near = [cosines(tokens.vectors, tokens.query(text)) for text in texts]
         return _by_row(model, np.array(near).reshape(len(near), len(tokens)))
     return _by_row(model, tokens.near(tokens.embed(texts)))
+
+
+def least_similar(near: Floats) -> Floats:
+    """From where cosines with questions, shape (n, n_items), are more than chance, shape (n,).
+
+    Most items have nothing to do with a question, and those below the median certainly have not:
+    how far they lie below it says how far others lie above by chance. The bound is where a normal
+    distribution of that width would leave less than one of all items; or three quarters of the way
+    from the median to the nearest, where that is less, as it is when many have a part of the
+    question in common. Always above 0, and above the median.
+
+    >>> noise = np.random.default_rng(0).normal(0.1, 0.05, 1000)
+    >>> np.round(least_similar(np.append(noise, [0.6, 0.7])[None]), 2)
+    array([0.25])
+    """
+    n = near.shape[1]
+    if n == 0:
+        return np.full(len(near), np.inf)
+    low, middle = np.quantile(near, [_ONE_SIDE, 0.5], axis=1)
+    chance = middle - (middle - low) * special.ndtri(min(1 / n, 0.5))
+    bound = np.minimum(chance, middle + _NEAREST * (near.max(axis=1) - middle))
+    out: Floats = np.maximum(bound, np.nextafter(np.maximum(middle, 0.0), 1))
+    return out
 
 
 def to_item(model: FittedModel, item: int) -> Floats:
