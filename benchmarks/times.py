@@ -28,38 +28,41 @@ from llmtokens.metrics import interval_coverage
 from llmtokens.model_selection import TimeSplit
 
 KINDS = ("warm", "cold-item", "few-shot-item")
-CONTROLLED = ("warm",)  # splits with shuffled times, and with the past only
+CONTROLLED = ("warm",)  # splits with shuffled times
 
 
-def past_only(algo: LLMTokensBPMF, test: list[Any]) -> list[Prediction]:
+def past_only(algo: LLMTokensBPMF | LLMTokensSVD, test: list[Any]) -> list[Prediction]:
     """Predictions of what users are like just now from their ratings before that moment alone.
 
     The processes are smoothed for a copy of the user a prediction, who has earlier ratings only.
     """
-    model = algo.model_
+    model, bayesian = algo.model_, isinstance(algo, LLMTokensBPMF)
     assert model.timestamps is not None
     uids, iids, truths = zip(*test, strict=True)
     users, items = model.users.rows(uids), model.items.rows(iids)
     times = model.timestamps.of_pairs(uids, iids)
     est, details = model.score(users, items)
-    variance = (details["std"] / model.std) ** 2
+    unit = model.std if bayesian else 1.0
+    variance = (details["std"] / unit) ** 2 if bayesian else np.zeros(len(est))
     scale = DriftScale(model.drift_variance, model.drift_tau)
     for user in np.unique(users[users < model.users.n_warm]) if scale.variance else ():
         asked, known = np.flatnonzero(users == user), model.ratings.only(np.array([user]))
         rated = np.full(known.n, user), known.item.astype(np.int64)
-        left = (known.value - model.score(*rated)[0]) / model.std
-        sure = 1.0 / (model.user_open[rated[0], 0] * model.item_open[rated[1], 0])
+        left, sure = (known.value - model.score(*rated)[0]) / unit, np.ones(known.n)
+        if bayesian:
+            sure = 1.0 / (model.user_open[rated[0], 0] * model.item_open[rated[1], 0])
         then, now = model.timestamps.of_ratings(known), times[asked]
         copy, before = np.nonzero(then[None] <= now[:, None])
         mean, spread = smoothed_at(
             copy, then[before], left[before], sure[before], scale, np.arange(len(asked)), now
         )
-        est[asked] += model.std * mean
+        est[asked] += unit * mean
         variance[asked] += spread
-    est, std = np.clip(est, *model.ratings.scale), model.std * np.sqrt(variance)
+    est = np.clip(est, *model.ratings.scale)
+    known_to = [{"std": float(d)} if bayesian else {} for d in unit * np.sqrt(variance)]
     return [
-        Prediction(*row, float(e), {"was_impossible": False, "std": float(d)})
-        for row, e, d in zip(zip(uids, iids, truths, strict=True), est, std, strict=True)
+        Prediction(*row, float(e), {"was_impossible": False} | more)
+        for row, e, more in zip(zip(uids, iids, truths, strict=True), est, known_to, strict=True)
     ]
 
 
@@ -97,7 +100,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
                 about |= {"variance": algo.model_.drift_variance, "tau": algo.model_.drift_tau}
                 rows.append(about | {"known": "both sides"} | measured(algo.test(test)))
                 print(rows[-1], flush=True)
-                if name == "times" and split in CONTROLLED and isinstance(algo, LLMTokensBPMF):
+                if name == "times" and split in KINDS:
                     rows.append(about | {"known": "past only"} | measured(past_only(algo, test)))
                     print(rows[-1], flush=True)
     table = pd.DataFrame(rows)
