@@ -50,5 +50,5 @@ class Training:
 
 
 if __name__ == "__main__":
-    epochs = [{"epochs": n} for n in (20, 40, 80, 160)]  # RecTools' default is 3
+    epochs = [{"epochs": n} for n in (40, 80, 160, 320)]  # RecTools' default is 3
     main({"SASRec": (Training().predict, epochs)}, ranking=True)
