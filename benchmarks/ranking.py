@@ -117,6 +117,7 @@ def main() -> None:
     content: dict[str, Make] = {
         "content cosine": lambda _: LLMTokensContent(item_tokens=tokens, method="cosine"),
         "LLMTokensEASE": ease["LLMTokensEASE"],
+        "LLMTokensEASE, timestamps": lambda _: LLMTokensEASE(tokens, timestamps=data.ratings),
     }
     cold = ndcg(data, "cold-item", content, options.folds)
     results = {
