@@ -23,6 +23,7 @@ from surprise import AlgoBase
 from surprise.dataset import Dataset
 
 from ..errors import DataError
+from ..runtime.memory import of_machine
 from ..tokens import LLMTokens
 from .measures import FullRanking
 
@@ -142,9 +143,9 @@ def versions() -> dict[str, str]:
 def hardware() -> dict[str, str]:
     """Processor, cores this process may use, memory and operating system, as far as known."""
     found = {"processor": _processor(), "cores": str(_cores())}
-    memory = _memory_gb()
+    memory = of_machine()
     if memory:
-        found["memory"] = f"{memory:.0f} GB"
+        found["memory"] = f"{memory / 1e9:.0f} GB"
     return found | {"system": f"{platform.system()} {platform.release()} {platform.machine()}"}
 
 
@@ -160,13 +161,6 @@ def _processor() -> str:
 def _cores() -> int:
     usable = getattr(os, "sched_getaffinity", None)
     return len(usable(0)) if usable else os.cpu_count() or 1
-
-
-def _memory_gb() -> float:
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
-    except (AttributeError, ValueError, OSError):
-        return 0.0
 
 
 def digest(*values: Any) -> str:

@@ -19,6 +19,7 @@ from ..errors import DataError
 from .ratings import RatingData
 
 _DAY, _YEAR = 86_400, 365 * 86_400  # seconds
+_MOST = 100_000_000  # of each kind: some ten gigabytes
 _FIRST_RATING = datetime(2015, 1, 1, tzinfo=UTC)
 _YEARS = 5  # for so long people join
 _FIRST_YEAR = 1960  # of the items
@@ -243,8 +244,8 @@ def _activity(rng: np.random.Generator, n_ratings: int, most: np.ndarray) -> np.
 
 def _check_sizes(n_users: int, n_items: int, n_ratings: int, n_topics: int) -> None:
     for name, value in (("n_users", n_users), ("n_items", n_items), ("n_ratings", n_ratings)):
-        if value < 1:
-            raise DataError(f"{name} must be at least 1; got {value!r}.")
+        if not 1 <= value <= _MOST:
+            raise DataError(f"{name} must be from 1 to {_MOST:,}; got {value!r}.")
     if not 1 <= n_topics <= len(TOPICS):
         raise DataError(f"n_topics must be 1 to {len(TOPICS)}; got {n_topics!r}.")
     if n_ratings < n_users:

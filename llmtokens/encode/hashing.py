@@ -9,6 +9,7 @@ from scipy import sparse
 
 from ..errors import DataError
 from ..runtime.arrays import Singles
+from ..runtime.memory import require_memory
 from .base import check_texts
 
 _CHAR_WEIGHT = 0.5  # of character 3- to 5-grams, beside words at 1
@@ -64,9 +65,19 @@ class HashingEncoder:
         Raises
         ------
         DataError
-            For texts that are not strings and for settings out of range.
+            For texts that are not strings, for settings out of range, and for more texts times
+            features than there is memory for.
         """
-        rows: Singles = self.encode_sparse(texts).toarray()
+        rows: Singles
+        made = self.encode_sparse(texts)
+        try:
+            what = f"{made.shape[0]:,} texts of n_features={self.n_features:,}"
+            require_memory(4 * made.shape[0] * self.n_features, what)
+            rows = made.toarray()
+        except MemoryError as error:
+            raise DataError(
+                f"found {error}: lower n_features, or take encode_sparse, as LLMTokens does"
+            ) from error
         return rows
 
     def encode_sparse(self, texts: Sequence[str]) -> sparse.csr_array:

@@ -16,11 +16,13 @@ from ...data.timestamps import Timestamps
 from ...errors import DataError
 from ...runtime.arguments import generator
 from ...runtime.exact import exact_sum
+from ...runtime.memory import require_memory
 from ...runtime.threads import most_threads
 from ...tokens import LLMTokens
 from ..base import TokenAlgoBase, fitted
 from ..drift import Moments
 from .chain import Chain, Plan
+from .conditional import open_width
 from .drift import DriftPrior
 from .features import Known
 from .fitted import FittedBPMF
@@ -187,6 +189,10 @@ class LLMTokensBPMF(TokenAlgoBase):
     def _learn(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> FittedBPMF:
         self._check_parameters()
         std = standard_deviation(exact_sum(ratings.deviation**2), ratings.n)
+        rows, width = users.n_rows + items.n_rows, open_width(self.n_factors)
+        require_memory(
+            8.0 * rows * width, f"what samples leave open of {rows:,} rows, {width:,} numbers each,"
+        )
         known, moments = self._known(users, items), Moments.of(self.timestamps, ratings)
         with self._threads(ratings.n):
             about, lead = known.users[: ratings.n_users], known.lead[: ratings.n_items]

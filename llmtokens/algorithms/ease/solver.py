@@ -17,6 +17,7 @@ import numpy as np
 from scipy import linalg, sparse
 
 from ...runtime.arrays import Floats, Singles
+from ...runtime.memory import require_memory
 
 _EXACT = 3072  # rank up to which a large catalogue is solved exactly
 _RANK = 1024  # directions kept beyond it
@@ -153,6 +154,8 @@ def most_directions(n_items: int) -> int:
 
 def _dense(rows: Any, features: Singles, l2: float) -> DenseItems:
     """In place in one n_items x n_items array of float32."""
+    n_items = rows.shape[1]
+    require_memory(4.0 * n_items**2, f"weights between {n_items:,} items (see max_dense)")
     gram = (rows.T @ rows).toarray(order="F").astype(np.float32, copy=False)
     if features.shape[1]:
         gram += features @ features.T

@@ -14,6 +14,7 @@ from ...errors import DataError
 from ...kernels import sgd
 from ...runtime.arguments import generator
 from ...runtime.arrays import Floats, Mask, Singles
+from ...runtime.memory import require_memory
 from ...tokens import LLMTokens
 from ..base import TokenAlgoBase, fitted
 from ..drift import Moments, Sequence, learn_scale
@@ -192,6 +193,8 @@ class LLMTokensSVD(TokenAlgoBase):
 
     def _learn_ageless(self, ratings: Ratings, users: EntityIndex, items: EntityIndex) -> FittedSVD:
         """The model but for what users are like just now."""
+        rows = users.n_rows + items.n_rows
+        require_memory(8.0 * rows * self.n_factors, f"{rows:,} rows of {self.n_factors:,} factors")
         if self.item_tokens is None and self.user_tokens is None:
             return self._learn_plain(ratings, users, items)
         ridge = TokenRidge(items.tokens, ratings.item_counts)
