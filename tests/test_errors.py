@@ -297,7 +297,7 @@ CASES = [
      "HashingEncoder", "expected n_features >= 1"),
     ("HashingEncoder.encode", DataError, lambda at: HashingEncoder().encode("text"), *ONE_TEXT[1:]),
     ("HashingEncoder.encode", DataError, lambda at: HashingEncoder(10**9).encode(["a"] * 9999),
-     "found 9,999 texts of n_features=1,000,000,000, take 39,996 GB", "sparse"),
+     "found 9,999 texts of n_features=1,000,000,000 take 39,996 GB", "sparse"),
     ("HashingEncoder.encode", DataError, lambda at: HashingEncoder(0).encode(["text"]),
      r"HashingEncoder\(n_features=0", "expected n_features >= 1"),
     ("check_texts", DataError, lambda at: check_texts(["a", None]),

@@ -118,7 +118,7 @@ def test_profiles_name_the_favourite_topics(data: RatingData) -> None:
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        ({"n_users": 0}, "n_users must be at least 1"),
+        ({"n_users": 0}, "n_users must be from 1"),
         ({"n_topics": 11}, "n_topics must be 1 to 10"),
         ({"n_ratings": 10}, "less than one for each"),
         ({"n_users": 10, "n_items": 10, "n_ratings": 101}, "too many"),
