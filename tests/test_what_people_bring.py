@@ -246,6 +246,17 @@ def test_a_file_without_a_header_is_read_and_told(write):
         assert rows(write("1::1193::5::978300760\n1::661::3::978302109\n"))[0] == (1, 1193, 5.0)
 
 
+# -- a quote after a backslash
+
+
+def test_where_a_quote_after_a_backslash_could_end_its_cell_all_cells_in_quotes_decide(write):
+    head = '"item","title","genres","plot"\n"1","Heat","Crime","A heist"\n'
+    items = load_items(write(head + '"2","\\"",",0","Dune"\n'))
+    assert items.iloc[1].tolist()[1:] == ['"', ",0", "Dune"]
+    with pytest.warns(LLMTokensWarning, match="follow a backslash, as in line 3"):
+        load_items(write(head + '"2","\\"",",a","e"\n"3","\\",",a","e"\n'))
+
+
 # -- column names that are no Python names
 
 

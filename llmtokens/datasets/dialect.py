@@ -25,7 +25,7 @@ import csv
 import re
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..errors import DataError, FileFormatError, LLMTokensWarning, sample
@@ -527,8 +527,10 @@ def _quoting(
     if b'"' not in data:
         return Quoting.NONE, look(Quoting.NONE)
     quoted = look(Quoting.DOUBLED)
-    if not quoted.fits and b'\\"' in data and (escaped := look(Quoting.ESCAPED)).fits:
-        return Quoting.ESCAPED, escaped
+    if b'\\"' in data and (escaped := look(Quoting.ESCAPED)).fits:
+        if not quoted.fits or escaped.quoted > quoted.quoted:
+            return Quoting.ESCAPED, escaped
+        _warn_if_cells_differ(quoted, escaped, line, source)
     rarely = sep not in ",;"  # formats that mostly do without quotes
     optional = quoted.quoted - quoted.needed
     if quoted.fits and quoted.spans is None and (not optional or titles):
@@ -575,6 +577,25 @@ def _quoting(
             "where it ends; write a quote inside a quoted cell twice, or take the mark away"
         )
     return Quoting.DOUBLED, quoted
+
+
+def _warn_if_cells_differ(
+    quoted: Scan, escaped: Scan, line: Callable[[int], int], source: str
+) -> None:
+    """Say it where a quote after a backslash may end its cell, or be a part of it."""
+    if quoted.rows == escaped.rows:
+        apart = (quoted.starts != escaped.starts).any(axis=0)
+        if not apart.any():
+            return
+        offset = int(quoted.offsets[apart.argmax()])
+    else:
+        offset = int(quoted.offsets[0])
+    warnings.warn(
+        f"{source}: quotes that follow a backslash, as in line {line(offset)}, are taken to end "
+        "their cell; if they are a part of it, write them twice and without the backslash",
+        LLMTokensWarning,
+        stacklevel=3,
+    )
 
 
 def _warn_of_rows_in_cells(data: bytes, sep: str, start: int, width: int, source: str) -> None:
