@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -16,8 +17,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from faults import needs_kill
 
-from llmtokens.encode import HashingEncoder, SentenceEncoder, check_texts, models, restore_encoder
+from llmtokens.encode import (
+    EmbeddingCache,
+    HashingEncoder,
+    SentenceEncoder,
+    check_texts,
+    models,
+    restore_encoder,
+)
 from llmtokens.errors import (
     DataError,
     FileFormatError,
@@ -63,6 +72,12 @@ def no_network(monkeypatch):
 def encoder():
     """The default model."""
     return SentenceEncoder(cache=False, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def rows(encoder):
+    """Of the texts, by the default model."""
+    return encoder.encode(TEXTS)
 
 
 def linked(folder: Path) -> Path:
@@ -148,12 +163,11 @@ def test_importing_and_constructing_loads_nothing_heavy():
 
 
 @needs_weights
-def test_the_rows_are_those_of_a_plain_sentence_transformer(encoder, no_network):
+def test_the_rows_are_those_of_a_plain_sentence_transformer(rows, no_network):
     from sentence_transformers import SentenceTransformer
 
     plain = SentenceTransformer(str(WEIGHTS), device="cpu", local_files_only=True)
     texts = check_texts(TEXTS)
-    rows = encoder.encode(texts)
     assert rows.dtype == np.float32
     assert rows.shape == (len(texts), 384)
     assert np.abs(rows - plain.encode(texts, show_progress_bar=False)).max() < 1e-5
@@ -161,8 +175,7 @@ def test_the_rows_are_those_of_a_plain_sentence_transformer(encoder, no_network)
 
 
 @needs_weights
-def test_a_row_depends_neither_on_order_nor_on_batch_size(encoder):
-    rows = encoder.encode(TEXTS)
+def test_a_row_depends_neither_on_order_nor_on_batch_size(encoder, rows):
     other = SentenceEncoder(cache=False, device="cpu", batch_size=3)
     other._loaded = encoder._loaded
     order = np.random.default_rng(0).permutation(len(TEXTS))
@@ -173,10 +186,10 @@ def test_a_row_depends_neither_on_order_nor_on_batch_size(encoder):
 
 @needs_weights
 @pytest.mark.parametrize("threads", [1, 2, 5])
-def test_a_row_does_not_depend_on_what_set_the_threads_of_torch_before(encoder, threads):
+def test_a_row_does_not_depend_on_what_set_the_threads_of_torch_before(encoder, rows, threads):
     import torch
 
-    expected = encoder.encode(TEXTS), encoder.encode_query(TEXTS[0])
+    expected = rows, encoder.encode_query(TEXTS[0])
     seen, model, before = set(), encoder._load(), torch.get_num_threads()
     handle = model.register_forward_pre_hook(lambda *_: seen.add(torch.get_num_threads()))
     torch.set_num_threads(threads)
@@ -210,9 +223,9 @@ def test_a_very_long_text_is_cut_without_changing_its_row(encoder, text):
 
 
 @needs_weights
-def test_a_second_encoder_finds_everything_in_the_cache(tmp_path, monkeypatch, encoder):
+def test_a_second_encoder_finds_everything_in_the_cache(tmp_path, monkeypatch, rows):
     first = SentenceEncoder(cache=tmp_path, device="cpu").encode(TEXTS)
-    assert np.array_equal(first, encoder.encode(TEXTS))
+    assert np.array_equal(first, rows)
 
     def refuse(*args):
         raise AssertionError("the model was loaded again")
@@ -226,23 +239,29 @@ def test_a_second_encoder_finds_everything_in_the_cache(tmp_path, monkeypatch, e
 
 
 @needs_weights
+@needs_kill
 def test_a_killed_run_resumes_and_equals_an_undisturbed_one(tmp_path, encoder):
     texts = [f"{'film ' * (k % 11)}{k}" for k in range(200)]
-    code = (
-        "import sys, os, signal; from llmtokens.encode import SentenceEncoder, EmbeddingCache\n"
-        "write, count = EmbeddingCache.write, []\n"
-        "def dying(self, label, rows):\n"
-        "    write(self, label, rows); count.append(len(rows))\n"
-        "    if sum(count) > 60: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "EmbeddingCache.write = dying\n"
-        "texts = [f\"{'film ' * (k % 11)}{k}\" for k in range(200)]\n"
-        "SentenceEncoder(cache=sys.argv[1], device='cpu', batch_size=8).encode(texts)\n"
-    )
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=env, check=False)
-    assert done.returncode == -9
+    model, write, written = encoder._load(), EmbeddingCache.write, []
+
+    def dying(cache, label, rows):
+        write(cache, label, rows)
+        written.extend(rows)
+        if len(written) > 60:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    victim = os.fork()
+    if victim == 0:
+        try:
+            EmbeddingCache.write = dying
+            run = SentenceEncoder(cache=tmp_path, device="cpu", batch_size=8)
+            run._loaded = model
+            run.encode(texts)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(victim, 0)[1]) == -signal.SIGKILL
     resumed = SentenceEncoder(cache=tmp_path, device="cpu")
-    resumed._loaded = encoder._load()
+    resumed._loaded = model
     batches, asked = resumed.batches, []
     resumed.batches = lambda todo: asked.extend(todo) or batches(todo)
     rows = resumed.encode(texts)
