@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -295,7 +296,7 @@ def test_infinite_and_missing_values_survive_the_disk(data, tmp_path):
 
 _KILLS = int(os.environ.get("LLMTOKENS_KILLS", "10"))
 _KILLED = """
-import sys, time
+import os, sys, time
 from surprise import SVD
 from surprise.model_selection import KFold
 from llmtokens.compare import compare
@@ -308,47 +309,68 @@ class Slow(SVD):
 
 algorithms = {f"k={k}": Slow(n_factors=k, n_epochs=2) for k in range(1, 13)}
 data = synthetic(n_users=60, n_items=90, n_ratings=1500)
-folder = sys.argv[1] if sys.argv[1] != "-" else None
-print("ready", flush=True)
-result = compare(algorithms, data, {"warm": KFold(5, random_state=0)}, n_jobs=int(sys.argv[2]),
-                 folder=folder, progress=False)
-print(result.table.drop(columns=["fit_time", "test_time", "peak_memory"]).to_csv())
+
+def work(jobs, out, folder):
+    result = compare(algorithms, data, {"warm": KFold(5, random_state=0)}, n_jobs=jobs,
+                     folder=folder or None, progress=False)
+    table = result.table.drop(columns=["fit_time", "test_time", "peak_memory"])
+    table.to_csv(out)
+
+for line in sys.stdin:  # a process for each, with its own in its group, that need not import again
+    jobs, out, folder = line.rstrip("\\n").split("|")
+    victim = os.fork()
+    if victim == 0:
+        os.setsid()
+        print(os.getpid(), flush=True)
+        work(int(jobs), out, folder)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(victim, 0)[1]), flush=True)
 """
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_a_run_killed_ten_times_ends_with_the_table_of_an_undisturbed_one(tmp_path, monkeypatch):
-    script = tmp_path / "run.py"
-    script.write_text(_KILLED)
-    folder = tmp_path / "kept"
-    command = [sys.executable, str(script)]
+    folder, whole, resumed = (tmp_path / name for name in ("kept", "whole.csv", "resumed.csv"))
     monkeypatch.setenv("PYTHONPATH", _ROOT)
-    whole = subprocess.check_output([*command, "-", "1"], text=True)
     moments = random.Random(0)
     running, kept = 0, []
-    for kill in range(_KILLS):
-        jobs = str(1 + kill % 2)
-        process = subprocess.Popen(
-            [*command, str(folder), jobs], stdout=subprocess.PIPE, text=True, start_new_session=True
-        )
-        assert process.stdout.readline() == "ready\n"
-        before, deadline = _n_kept(folder), time.monotonic() + 600
-        soon = moments.random() < 0.3  # perhaps before anything was kept
-        while not soon and _n_kept(folder) == before and process.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
-        time.sleep(moments.uniform(0, 0.1))
-        running += process.poll() is None
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        kept.append(_n_kept(folder))
-        for path in folder.glob("*.json"):
-            json.loads(path.read_text())  # whole, or not there
+    with subprocess.Popen(
+        [sys.executable, "-c", _KILLED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as nursery:
+
+        def started(jobs, out, folder=""):
+            """The number of a process that compares."""
+            print(jobs, out, folder, sep="|", file=nursery.stdin, flush=True)
+            return int(nursery.stdout.readline())
+
+        def status():
+            return int(nursery.stdout.readline())
+
+        started(1, whole)
+        assert status() == 0
+        for kill in range(_KILLS):
+            before, deadline = _n_kept(folder), time.monotonic() + 600
+            victim = started(1 + kill % 2, tmp_path / "killed.csv", folder)
+            soon = moments.random() < 0.3  # perhaps before anything was kept
+            while not soon and _n_kept(folder) == before < 60:
+                assert time.monotonic() < deadline
+                time.sleep(0.002)
+            time.sleep(moments.uniform(0, 0.1))
+            with suppress(ProcessLookupError):  # it has ended already
+                os.killpg(victim, signal.SIGKILL)
+            ended = status()
+            assert ended in (0, -signal.SIGKILL)
+            running += ended != 0
+            kept.append(_n_kept(folder))
+            for path in folder.glob("*.json"):
+                json.loads(path.read_text())  # whole, or not there
+        started(1, resumed, folder)
+        assert status() == 0
     assert running >= _KILLS / 2
     assert len(set(kept)) >= 4
-    assert subprocess.check_output([*command, str(folder), "1"], text=True) == whole
+    assert resumed.read_text() == whole.read_text()
     assert _n_kept(folder) == 60
-    assert len(whole.splitlines()) > 120
+    assert len(whole.read_text().splitlines()) > 120
 
 
 def _n_kept(folder: Path) -> int:
