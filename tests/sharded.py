@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 
 import numpy as np
 import pandas as pd
@@ -45,6 +46,14 @@ def workers(n):
     )
     with local, distributed.Client(local) as client:
         yield client
+
+
+def of_size(client, n):
+    """A client whose cluster has so many workers again."""
+    client.cluster.scale(n)
+    while len(client.nthreads()) != n:  # soon, or never
+        time.sleep(0.05)
+    return client
 
 
 def assert_same(a, b):

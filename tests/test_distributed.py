@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import nullcontext
 from itertools import chain
 from typing import NamedTuple
 
@@ -98,13 +99,13 @@ def test_shards_of_another_size_give_the_same_up_to_rounding(whole, monkeypatch)
 
 @pytest.fixture(scope="module")
 def many_real_users(ml_small_folder):
-    """Real ratings of six times as many users, and the model that one process makes of them."""
+    """Real ratings, a third of each six times as many users', and one process's model of them."""
     data = load_movielens(ml_small_folder)
     tokens = LLMTokens.from_frame(
         data.items, "{title}", categorical=["genres"], numeric=["year"],
         encoder=HashingEncoder(), n_components=32,
     )  # fmt: skip
-    own = data.ratings[["user", "item", "rating"]]
+    own = data.ratings[["user", "item", "rating"]].iloc[::3]
     frame = pd.concat([own.assign(user=own["user"] + 1000 * k) for k in range(6)])
     small = {"n_samples": 4, "burn_in": 3, "random_state": 0}
     with pytest.MonkeyPatch.context() as patch:
@@ -135,12 +136,12 @@ def opened_shards():
 
 
 @pytest.mark.parametrize("n", [1, 2, 4])
-def test_real_data_give_the_same_samples_on_any_number_of_workers(n, many_real_users):
+def test_real_data_give_the_same_samples_on_any_number_of_workers(n, many_real_users, client):
     whole, fit = many_real_users
-    with workers(n) as client:
-        client.run(take_note_of_shards)
-        assert_same(whole, fit(client))
-        held = client.run(opened_shards)
+    with nullcontext(client) if n == 2 else workers(n) as those:
+        those.run(take_note_of_shards)
+        assert_same(whole, fit(those))
+        held = those.run(opened_shards)
     assert len(held) == n
     assert all(held.values())
     assert sorted(chain(*held.values())) == list(range(4))
@@ -187,7 +188,7 @@ def test_columns_that_were_the_index_of_a_frame_are_read_from_its_files(tmp_path
 
 
 @pytest.mark.parametrize("kind", [str, "category"])
-def test_ids_of_any_kind(kind, client):
+def test_ids_of_any_kind(kind):
     frame = FRAME.head(3000).assign(user=lambda f: f["user"].astype(str).astype(kind))
     algo = fit_bpmf(frame, **PARAMS | {"n_samples": 2})
     assert algo.ratings_.user_ids[0] == str(FRAME["user"][0])
