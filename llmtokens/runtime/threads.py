@@ -59,6 +59,15 @@ def one_blas_thread() -> Iterator[None]:
                 _blas.close()
 
 
+def _before_fork() -> None:
+    """Nobody sets the threads of BLAS meanwhile: its own lock would stay locked in the child."""
+    _lock.__enter__()
+
+
+def _in_parent() -> None:
+    _lock.__exit__()
+
+
 def _in_forked_child() -> None:
     """The other threads are not here, so that nobody else is inside."""
     global _inside
@@ -68,7 +77,9 @@ def _in_forked_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_forked_child)
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_forked_child
+    )
 
 
 class _OneTorchThread:
