@@ -82,7 +82,9 @@ def one_fit(folder: str, workers: int, sweeps: int) -> dict[str, Any]:
             seconds, found = time.perf_counter() - start, client.run(noted)
             memory = [peak_mb(), *client.run(peak_mb).values()]
         other.stdin.close()
-    lead = next(sweeps for sweeps in found.values() if len(sweeps) > 1)
+    lead = max(
+        found.values(), key=lambda sweeps: (len(sweeps) > 1, sum(x["rounds"] for x in sweeps))
+    )
     for sweep, *others in zip(lead, *(x for x in found.values() if x is not lead), strict=False):
         sweep["cpu"] += sum(other["cpu"] for other in others)
     return {"sweeps": lead, "seconds": seconds, "mb": memory}
