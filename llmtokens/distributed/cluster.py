@@ -77,7 +77,7 @@ class OnWorkers:
         return self._client.submit(_on_one_thread, task, *args, pure=False)
 
     def result(self, made: Any) -> Any:
-        """What a task returned, or what was made here.
+        """What a task returned, or what was made here; to be asked for once.
 
         Raises
         ------
@@ -92,7 +92,9 @@ class OnWorkers:
             return made
         while True:  # a task of lost workers waits for others
             try:
-                return made.result(timeout=_POLL)
+                found = made.result(timeout=_POLL)
+                made.release()  # or a cycle of references keeps it, to be worked out anew elsewhere
+                return found
             except KilledWorker as error:
                 raise WorkerLostError(f"lost the worker {error.last_worker.address}") from error
             except TimeoutError:
