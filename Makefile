@@ -1,7 +1,8 @@
 # make demo            set up .venv and run the benchmark on a generated data set
 # make demo DATA=DIR   the same on a MovieLens folder
-# make test            set up .venv and run the tests
-# make check           tests, linter and types
+# make test            set up .venv and run the tests, but for those that take long
+# make slow            the others
+# make check           all tests, linter and types
 # make docs            the documentation, into build/docs
 # make release-check   what a release needs: sdist, wheel, metadata, documentation, one version
 
@@ -11,13 +12,18 @@ BIN := $(VENV)/bin
 CONSTRAINTS := .ci/constraints.txt
 DATA ?=
 
-.PHONY: demo test check lint docs release-check clean
+.PHONY: demo test slow check lint docs release-check clean
 
 demo: $(VENV)/.installed
 	$(BIN)/llmtokens benchmark $(if $(DATA),--data "$(DATA)")
 
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
 test: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST) -m 'not slow'
+
+slow: $(VENV)/.installed
+	$(PYTEST) -m slow
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -25,7 +31,7 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/mypy tests/typed_use.py
 
-check: test lint
+check: test slow lint
 
 docs: $(VENV)/.installed
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q -b html docs build/docs

@@ -164,6 +164,7 @@ def holds(algo, rows, scale, users, items):
     return pairs, found
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @seeded
 @any_case
@@ -213,6 +214,7 @@ long_texts = st.builds(
 WITH_ITEM_TEXTS = [name for name in PICKS if "item_tokens" in ALGORITHMS[name][1]]
 
 
+@pytest.mark.slow
 @given(written=st.lists(long_texts, min_size=2, max_size=6), data=st.data())
 @seeded
 @settings(any_case, max_examples=max(CASES // 10, 50))

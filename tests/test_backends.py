@@ -289,6 +289,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_a_worker_never_has_more_threads_than_its_share_of_the_cores(tmp_path):
     script = tmp_path / "threads.py"
     script.write_text(_THREADS.format(tests=str(Path(__file__).parent)))
@@ -324,6 +325,7 @@ needs_weights = pytest.mark.skipif(models._offline_folder() is None, reason="nee
 TEXTS = [f"{word} number {k}" + " and more" * (k % 7) for k in range(40) for word in ("one", "two")]
 
 
+@pytest.mark.slow
 @needs_weights
 @pytest.mark.parametrize("backend", ["loky", "dask"], indirect=True)
 def test_texts_encoded_elsewhere_are_the_same_rows_and_are_cached_here(backend, tmp_path):

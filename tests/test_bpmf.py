@@ -146,6 +146,7 @@ def one_thread():
     numba.set_num_threads(before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize(("timed", "n"), [(False, 6_000), (True, 12_000)])
 def test_geweke_the_sampler_leaves_the_joint_distribution_as_it_is(timed, n):
@@ -170,6 +171,7 @@ def rescale_factors(chain, rng):
     np.testing.assert_allclose(products, sums(chain))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("move", [interweave, rescale_content, rescale_factors])
 def test_moves_of_scale_leave_the_joint_distribution_as_it_is(move):
@@ -236,6 +238,7 @@ def test_intervals_of_cold_items_cover_what_they_say():
     assert np.mean(np.array(z) < 1.2816) == pytest.approx(0.8, abs=0.05)
 
 
+@pytest.mark.slow
 def test_tokens_help_and_shuffled_tokens_do_no_harm():
     data = synthetic(n_users=150, n_items=400, n_ratings=9000, random_state=1)
     tokens = LLMTokens.from_frame(

@@ -328,6 +328,7 @@ for line in sys.stdin:  # a process for each, with its own in its group, that ne
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_a_run_killed_ten_times_ends_with_the_table_of_an_undisturbed_one(tmp_path, monkeypatch):
     folder, whole, resumed = (tmp_path / name for name in ("kept", "whole.csv", "resumed.csv"))

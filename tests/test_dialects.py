@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from llmtokens.datasets import load_items, load_ratings
 from llmtokens.errors import LLMTokensError, LLMTokensWarning
 
+pytestmark = pytest.mark.slow
+
 N = os.environ.get("LLMTOKENS_DIALECTS")  # of each kind; by hand 25,000 and more, others each time
 MANY = settings(
     max_examples=int(N or 1000),

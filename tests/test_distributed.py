@@ -135,6 +135,7 @@ def opened_shards():
     return disk.opened_shards
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 2, 4])
 def test_real_data_give_the_same_samples_on_any_number_of_workers(n, many_real_users, client):
     whole, fit = many_real_users

@@ -23,6 +23,8 @@ from llmtokens.distributed.disk import opened
 from llmtokens.distributed.table import Table
 from llmtokens.errors import DataError, FileFormatError, LLMTokensError, StorageError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _many_shards(monkeypatch):

@@ -116,6 +116,7 @@ def test_a_root_that_makes_no_features_is_refused(algo, tmp_path):
         llmtokens.load(tmp_path / "m")
 
 
+@pytest.mark.slow
 def test_movielens_takes_less_than_40_mb(ml_small_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(interactions, "_FEATURES", 1000)
     monkeypatch.setattr(text_kernel, "_LANDMARKS", 2000)

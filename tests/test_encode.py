@@ -162,6 +162,7 @@ def test_importing_and_constructing_loads_nothing_heavy():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
+@pytest.mark.slow
 @needs_weights
 def test_the_rows_are_those_of_a_plain_sentence_transformer(rows, no_network):
     from sentence_transformers import SentenceTransformer
@@ -174,6 +175,7 @@ def test_the_rows_are_those_of_a_plain_sentence_transformer(rows, no_network):
     assert no_network == []
 
 
+@pytest.mark.slow
 @needs_weights
 def test_a_row_depends_neither_on_order_nor_on_batch_size(encoder, rows):
     other = SentenceEncoder(cache=False, device="cpu", batch_size=3)
@@ -184,6 +186,7 @@ def test_a_row_depends_neither_on_order_nor_on_batch_size(encoder, rows):
     assert np.array_equal(rows, alone)
 
 
+@pytest.mark.slow
 @needs_weights
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_a_row_does_not_depend_on_what_set_the_threads_of_torch_before(encoder, rows, threads):
@@ -238,6 +241,7 @@ def test_a_second_encoder_finds_everything_in_the_cache(tmp_path, monkeypatch, r
         SentenceEncoder(cache=False).encode(TEXTS)
 
 
+@pytest.mark.slow
 @needs_weights
 @needs_kill
 def test_a_killed_run_resumes_and_equals_an_undisturbed_one(tmp_path, encoder):

