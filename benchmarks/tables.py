@@ -313,6 +313,27 @@ def encoders() -> str:
     return "\n".join(lines)
 
 
+def fine_tuning() -> str:
+    """RMSE on cold items, with the frozen encoder and with one that learned from ratings."""
+    lines = ["| items, ratings it learns from | frozen | tuned |", "| ---: | ---: | ---: |"]
+    for row in results("fine_tuning")["curve"]:
+        errors = " | ".join(_short(row[kind]) for kind in ("frozen", "tuned"))
+        lines.append(f"| {row['items']:,}, {row['ratings']:,} | {errors} |")
+    return "\n".join(lines)
+
+
+def reducer() -> str:
+    """RMSE on cold items by how much the axes of tokens follow the ratings."""
+    found = results("fine_tuning")["reducer"]
+    shares = list(next(iter(found.values())))
+    lines = ["| c | " + " | ".join(shares) + " |", "| --- |" + " ---: |" * len(shares)]
+    lines += [
+        f"| {name} | " + " | ".join(_short(row[share]) for share in shares) + " |"
+        for name, row in found.items()
+    ]
+    return "\n".join(lines)
+
+
 def more_text() -> str:
     """Cold items with tags as a text of their own."""
     found = results("encoders")["rmse_cold_more_text"]
@@ -324,6 +345,8 @@ def more_text() -> str:
 TABLES = {
     "encoders": encoders,
     "more text": more_text,
+    "fine tuning": fine_tuning,
+    "reducer": reducer,
     "user text": user_text,
     "planted users": planted_users,
     "few user texts": few_user_texts,
