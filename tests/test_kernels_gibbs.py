@@ -36,7 +36,7 @@ def case():
 
 def drawn(case):
     out = np.zeros((len(case["ptr"]) - 1, C + K))
-    over_rows(len(out), lambda rows: gibbs.sample_users(rows, *case.values(), out), few=1)
+    over_rows(len(out), gibbs.sample_users, *case.values(), out, few=1)
     return out
 
 
@@ -91,7 +91,7 @@ def turned(case):
 
 def products_of(turned):
     out = np.full((M, WIDTH), np.nan)
-    over_rows(len(out), lambda rows: gibbs.item_products(rows, *turned, out), few=1)
+    over_rows(len(out), gibbs.item_products, *turned, out, few=1)
     return out
 
 

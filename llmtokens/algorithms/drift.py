@@ -62,10 +62,10 @@ class Sequence(NamedTuple):
     def smoothed(self, e: Floats, precision: Floats, scale: DriftScale) -> tuple[Floats, Floats]:
         """Means and variances of ``s`` given errors ``e``, both in this order."""
         mean, variance, out = np.empty_like(e), np.empty_like(e), np.empty_like(e)
-        given = (
-            self.ptr, self.gap, e, precision, *scale, np.zeros_like(e), out, mean, variance
+        over_rows(
+            len(self.ptr) - 1, kernels.sample, self.ptr, self.gap, e, precision, *scale,
+            np.zeros_like(e), out, mean, variance,
         )  # fmt: skip
-        over_rows(len(self.ptr) - 1, lambda rows: kernels.sample(rows, *given))
         return mean, variance
 
 

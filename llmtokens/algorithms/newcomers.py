@@ -42,7 +42,7 @@ def learn(ratings: Ratings, estimates: Floats) -> Floats:
     sgd.item_totals(*rated, np.zeros(ratings.n_users), sums)
 
     def squares(by: Floats, less: Floats) -> float:
-        over_rows(ratings.n_users, lambda rows: sgd.user_totals(rows, *rated, by, less, of_users))
+        over_rows(ratings.n_users, sgd.user_totals, *rated, by, less, of_users)
         return float(of_users @ of_users)
 
     return learn_from_sums(ratings.item_counts, sums, estimates, squares)

@@ -71,7 +71,7 @@ class UserSums(NamedTuple):
         d = x.shape[1]
         made = cls(np.empty((n, d, d)), np.empty((n, 2, d)), np.empty((n, 2)))
         both = np.stack(targets).astype(np.float64)
-        over_rows(n, lambda rows: kernels.user_products(rows, ptr, item, x, both, *made))
+        over_rows(n, kernels.user_products, ptr, item, x, both, *made)
         return made
 
     def without(self, rows: Floats) -> tuple[Floats, Floats]:
@@ -394,8 +394,10 @@ def _posterior(
 ) -> Floats:
     """Users' rows; what is open of them is added up in ``spread``, see the kernel."""
     along = np.ascontiguousarray(along)
-    given, rows = (square, along, mean, precision, noise), np.empty_like(along)
-    over_rows(_n_blocks(along), lambda blocks: kernels.expected_rows(blocks, *given, rows, spread))
+    rows = np.empty_like(along)
+    over_rows(
+        _n_blocks(along), kernels.expected_rows, square, along, mean, precision, noise, rows, spread
+    )
     return rows
 
 

@@ -137,18 +137,19 @@ def threads(most: int) -> Iterator[Executor | None]:
         yield pool
 
 
-def over_rows(n: int, call: Callable[[tuple[int, int]], None], few: int = 512) -> None:
-    """``call((first, end))`` for runs of rows that are all of ``n`` together, several at once.
+def over_rows(n: int, call: Callable[..., None], *given: Any, few: int = 512) -> None:
+    """``call((first, end), *given)`` for runs of rows that are all of ``n`` together, several at
+    once.
 
     Every row goes through the same machine code, however many threads there are; ``few`` rows are
     done before a second thread has woken up.
     """
     with threads(n // few) as pool:
         if pool is None:
-            call((0, n))
+            call((0, n), *given)
             return
         ends = np.linspace(0, n, _RUNS + 1).astype(np.int64).tolist()
-        list(pool.map(call, itertools.pairwise(ends)))
+        list(pool.map(lambda rows: call(rows, *given), itertools.pairwise(ends)))
 
 
 def _is_dask_task() -> bool:

@@ -12,7 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...runtime.arrays import Floats
+from ...kernels import gibbs
+from ...runtime.arrays import Floats, Rows, Singles
+from ...runtime.threads import over_rows
+
+
+def pair_moments(
+    users: Rows, user_samples: Singles, items: Rows, item_samples: Singles, lead: Singles
+) -> tuple[Floats, Floats]:
+    """Mean and variance over the samples by pair: see :func:`llmtokens.kernels.gibbs.pair_moments`."""
+    mean, variance = np.empty(len(users)), np.empty(len(users))
+    over_rows(
+        len(users), gibbs.pair_moments, users, items, user_samples, item_samples, lead, mean,
+        variance,
+    )  # fmt: skip
+    return mean, variance
 
 
 def conditional(

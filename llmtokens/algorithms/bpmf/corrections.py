@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels import gibbs
 from ...runtime.arrays import Floats, Rows
-from ...runtime.threads import over_rows
 from .. import newcomers
 from ..drift import DriftScale
 from ..ridge import TokenRidge
 from ..selection import Correction, judging
+from .conditional import pair_moments
 from .features import Known
 from .sampler import Sampler
 from .shards import SaidOfItems, Shard, Team, UserRows
@@ -87,9 +86,6 @@ def _said(known: Known, parts: Mapping[str, Any], n_items: int, std: float) -> S
 
 def _of_unknown(parts: Mapping[str, Any], cold: UserRows, n_items: int) -> Floats:
     """What the samples say of items for a user of whom nothing is known."""
-    mean, variance, items = np.empty(n_items), np.empty(n_items), np.arange(n_items)
     unknown = np.array(cold.samples[-1:, : parts["item_samples"].shape[1]])
-    given = unknown, parts["item_samples"], parts["lead"], mean, variance
-    nobody = np.zeros(n_items, np.int64)
-    over_rows(n_items, lambda rows: gibbs.pair_moments(rows, nobody, items, *given))
-    return mean
+    nobody, items = np.zeros(n_items, np.int64), np.arange(n_items)
+    return pair_moments(nobody, unknown, items, parts["item_samples"], parts["lead"])[0]

@@ -102,8 +102,10 @@ class Drift:
         s = self._sequence
         variance, tau = np.ascontiguousarray(np.array(candidates).T)
         out = np.empty((len(s.ptr) - 1, len(candidates)))
-        given = s.ptr, s.gap, self._errors, self._precision, variance, tau, out
-        over_rows(len(out), lambda rows: kernels.evidence(rows, *given), few=_FEW)
+        over_rows(
+            len(out), kernels.evidence, s.ptr, s.gap, self._errors, self._precision, variance, tau,
+            out, few=_FEW,
+        )  # fmt: skip
         total: Floats = out.sum(axis=0)
         return total
 
@@ -128,8 +130,8 @@ class Drift:
         n_users = len(s.ptr) - 1
         for users, rng in by_block(self._seed, sweep, Purpose.DRIFT, self._first, n_users):
             rng.standard_normal(out=normals[s.ptr[users.start] : s.ptr[users.stop]])
-        given = (
-            s.ptr, s.gap, self._errors, self._precision, *scale, normals, drawn, mean, variance
+        over_rows(
+            n_users, kernels.sample, s.ptr, s.gap, self._errors, self._precision, *scale, normals,
+            drawn, mean, variance, few=_FEW,
         )  # fmt: skip
-        over_rows(n_users, lambda rows: kernels.sample(rows, *given), few=_FEW)
         self.states[s.at] = drawn

@@ -11,16 +11,14 @@ import numpy as np
 from ...data.entities import EntityIndex
 from ...data.ratings import Rated, Ratings
 from ...errors import FileFormatError
-from ...kernels import gibbs
 from ...recommend.interface import Scores, require_finite
 from ...runtime.arrays import Floats, Rows, Singles
 from ...runtime.locks import cached_property
-from ...runtime.threads import over_rows
 from ...storage.models import Array, Layout, Scalar
 from ..drift import DriftScale, Sequence, smoothed_at
 from ..selection import CORRECTED, CorrectedModel
 from .cold_start import EVEN_ODDS
-from .conditional import antithetic, conditional, influence, products
+from .conditional import antithetic, conditional, influence, pair_moments, products
 from .features import LEAD, TextFeatures
 
 Regression = tuple[Floats, Floats, Floats]
@@ -135,9 +133,7 @@ class FittedBPMF(CorrectedModel):
     # -- predicting ----------------------------------------------------------------------------
 
     def score(self, users: Rows, items: Rows) -> Scores:
-        mean, variance = np.empty(len(users)), np.empty(len(users))
-        given = users, items, self.user_samples, self.item_samples, self.lead, mean, variance
-        over_rows(len(users), lambda rows: gibbs.pair_moments(rows, *given))
+        mean, variance = pair_moments(users, self.user_samples, items, self.item_samples, self.lead)
         mean += self.corrections(users, items) + self.newcomer_terms(users, items)
         variance += np.einsum("nk,nk->n", self.user_open[users], self.item_open[items])
         return self.mean + self.std * mean, {"std": self.std * np.sqrt(variance)}

@@ -117,12 +117,11 @@ class LinkCoefficients:
                 part = normals[at, column : column + WIDE]
                 part[:] = rng.standard_normal(part.shape)
         coef = self.plain @ root[:, first : first + width]
-        given = (
-            self.ptr, self.item, self._links.scale, self._share, self._norms, self._along,
-            self._size, strength, normals, carry.resid, carry.shift, carry.along, coef,
+        over_rows(
+            -(-width // WIDE), kernels.sample_links, self.ptr, self.item, self._links.scale,
+            self._share, self._norms, self._along, self._size, strength, normals, carry.resid,
+            carry.shift, carry.along, coef, few=1,
         )  # fmt: skip
-        n_groups = -(-width // WIDE)
-        over_rows(n_groups, lambda groups: kernels.sample_links(groups, *given), few=1)
         self._white[:, first : first + width] = coef
 
     def close(self, inverse_root: Floats) -> Floats:

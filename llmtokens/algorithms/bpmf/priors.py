@@ -235,8 +235,7 @@ class TokenPrior:
         self.precision = self.precision / np.outer(scale, scale)
         self.scale = self.scale / scale**2
         self.B = self.B * scale
-        if scale[: self.n_shared].all() and self.n_shared:
-            self.pair_weight *= float(scale[0])
+        self.pair_weight *= float(scale[0])  # the shared columns are the first
 
     @property
     def centre(self) -> Floats:

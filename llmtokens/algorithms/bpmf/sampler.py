@@ -193,10 +193,10 @@ class Sampler:
     def _draw_items(self, rng: np.random.Generator, products: Floats) -> None:
         prior, k = self.item_prior, self.Q.shape[1]
         normals: Any = rng.standard_normal(self.Q.shape)
-        given = (
-            products, self.item_alpha, prior.mean(), prior.precision, normals, self.Q, self.Q_mean
+        over_rows(
+            len(self.Q), gibbs.sample_items, products, self.item_alpha, prior.mean(),
+            prior.precision, normals, self.Q, self.Q_mean, few=64,
         )  # fmt: skip
-        over_rows(len(self.Q), lambda rows: gibbs.sample_items(rows, *given), few=64)
         self.item_known = self.item_alpha * products[:, k * (k + 1) // 2 - 1]
 
     def _scale(self, rng: np.random.Generator, products: Floats) -> FactorsOfScale:

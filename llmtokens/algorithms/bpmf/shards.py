@@ -22,7 +22,7 @@ from ...runtime.arrays import Floats, Rows, Singles
 from ...runtime.threads import over_rows
 from ..rating_scale import SHRINK
 from ..selection import Correction, UserSums, chosen
-from .conditional import open_width, user_left_open
+from .conditional import open_width, pair_moments, user_left_open
 from .drift import Drift, DriftScale
 from .features import histories, one_over
 from .links import Carry, LinkCoefficients, Links, LinkShares
@@ -336,8 +336,10 @@ class Shard:
         assert self.drift is not None
         r, items = self.given, rows.seen(self.lead)
         left = np.empty(len(r.item))
-        given = r.ptr, r.item, r.y, self.V, items.design, items.offset, left
-        over_rows(len(self.V), lambda rows: drift_kernels.errors(rows, *given), few=_FEW)
+        over_rows(
+            len(self.V), drift_kernels.errors, r.ptr, r.item, r.y, self.V, items.design,
+            items.offset, left, few=_FEW,
+        )  # fmt: skip
         self.drift.read(left, np.repeat(self.alpha, self.counts) * items.precision[r.item])
 
     def drift_evidence(self, candidates: list[DriftScale]) -> Floats:
@@ -369,19 +371,20 @@ class Shard:
             mean[at] = prior.m
             if len(prior.B):
                 mean[at] += self.features[at].astype(np.float64) @ prior.B
-        given = (
-            r.ptr, r.item, r.y, items.design, items.offset, self.alpha, items.precision, mean,
-            prior.precision, normals, self.V,
+        over_rows(
+            len(self.V), gibbs.sample_users, r.ptr, r.item, r.y, items.design, items.offset,
+            self.alpha, items.precision, mean, prior.precision, normals, self.V, few=_FEW,
         )  # fmt: skip
-        over_rows(len(self.V), lambda rows: gibbs.sample_users(rows, *given), few=_FEW)
         return RowSums(Moments.of(self.V, self.features), self.products())
 
     def products(self) -> Floats:
         """What items are drawn from: see :func:`llmtokens.kernels.gibbs.item_products`."""
         r, size = self.rated, self.V.shape[1] - self.lead.shape[1] + 2
         table = np.empty((len(self.lead), size * (size + 1) // 2))
-        given = r.item_ptr, r.user, r.item_y, self.V, self.alpha, self.lead, table
-        over_rows(len(table), lambda rows: gibbs.item_products(rows, *given), few=_FEW)
+        over_rows(
+            len(table), gibbs.item_products, r.item_ptr, r.user, r.item_y, self.V, self.alpha,
+            self.lead, table, few=_FEW,
+        )  # fmt: skip
         return table
 
     def draw_precisions(
@@ -393,18 +396,19 @@ class Shard:
         self.V[:, c:-1] *= factors.factors
         r, of_users = self.rated, np.empty(len(self.V))
         squares = np.empty(len(r.item))
-        given = (
-            r.ptr, r.item, r.y, self.V, items.design, items.offset, items.precision, squares,
-            of_users,
+        over_rows(
+            len(self.V), gibbs.squared_errors, r.ptr, r.item, r.y, self.V, items.design,
+            items.offset, items.precision, squares, of_users, few=_FEW,
         )  # fmt: skip
-        over_rows(len(self.V), lambda rows: gibbs.squared_errors(rows, *given), few=_FEW)
         if prior is None:
             return ErrorSums(float(squares.sum()), float(self.alpha.sum()), 0.0, 0.0)
         for at, rng in self._blocks(sweep, Purpose.NOISE):
             self.alpha[at] = draw_precisions(rng, *prior, of_users[at], self.counts[at])
         of_items: Any = np.empty((-(-len(self.V) // BLOCK), len(items.offset)))
-        weighted = r.ptr, r.item, squares, self.alpha, BLOCK, of_items
-        over_rows(len(of_items), lambda blocks: gibbs.item_sums(blocks, *weighted), few=1)
+        over_rows(
+            len(of_items), gibbs.item_sums, r.ptr, r.item, squares, self.alpha, BLOCK, of_items,
+            few=1,
+        )  # fmt: skip
         logs = float(np.log(self.alpha).sum())
         return ErrorSums(float(squares.sum()), float(self.alpha.sum()), logs, of_items.sum(axis=0))
 
@@ -469,20 +473,13 @@ class Shard:
         user, item = np.repeat(np.arange(len(users)), np.diff(ptr)), self.given.item[at]
         samples = self.kept[: said.learned.shape[1], users].transpose(1, 0, 2)
         known, item = (user, np.ascontiguousarray(samples)), item.astype(np.int64)
-        learned, text = (_means(*known, item, table, said.lead)
+        learned, text = (pair_moments(*known, item, table, said.lead)[0]
                          for table in (said.learned, said.from_text))  # fmt: skip
         rest = self.deviation[at] / said.std
         if self.drift is not None and said.drift is not None:
             precision = 1 / (self.fitted.open[users, 0][user] * said.variance[item])
             rest -= self.drift.expected(at, rest - learned, precision, said.drift)
         return UserSums.of(ptr, lead, centre, (item, learned - text, rest - text))
-
-
-def _means(user: Rows, samples: Singles, item: Rows, table: Singles, lead: Singles) -> Floats:
-    mean, variance = np.empty(len(item)), np.empty(len(item))
-    given = user, item, samples, table, lead, mean, variance
-    over_rows(len(item), lambda rows: gibbs.pair_moments(rows, *given))
-    return mean
 
 
 class Team(ABC):

@@ -46,11 +46,11 @@ def baselines(ratings: Ratings, ridge: TokenRidge, of_users: TokenRidge) -> Base
     residual = np.empty(ratings.n)
 
     def learn_users() -> None:
-        over_rows(len(bu), lambda rows: sgd.user_totals(rows, *rated, ones, bi, bu))
+        over_rows(len(bu), sgd.user_totals, *rated, ones, bi, bu)
         bu[:] /= _ALS_USERS + counts
 
     def leave_open(of_items: Floats) -> None:
-        over_rows(len(bu), lambda rows: sgd.without_baselines(rows, *rated, bu, of_items, residual))
+        over_rows(len(bu), sgd.without_baselines, *rated, bu, of_items, residual)
 
     # alternating least squares (Koren 2010)
     for _ in range(_ALS_EPOCHS):
@@ -117,10 +117,7 @@ def seed_factors(
     pu = np.empty((ratings.n_users, n_factors), np.float32)
     of_users = np.empty((ratings.n_users, 2, 2), np.float32)
     rated = ratings.user_ptr, ratings.item, residual.astype(np.float32)
-    over_rows(
-        ratings.n_users,
-        lambda rows: sgd.user_profiles(rows, *rated, qi, n_text, _DAMP_PROFILE, pu, of_users),
-    )
+    over_rows(ratings.n_users, sgd.user_profiles, *rated, qi, n_text, _DAMP_PROFILE, pu, of_users)
     moments = of_users.sum(axis=0, dtype=np.float64)
     foretells = moments[:, 0] > _SIGNIFICANT * np.sqrt(moments[:, 1])
     anchored = np.repeat([foretells[0], foretells[1], False],
@@ -154,10 +151,8 @@ def _rater_scores(ratings: Ratings, n_dims: int) -> Singles:
 
     def transposed_times(u: Singles) -> Singles:
         out = np.zeros((ratings.n_users, n_dims), np.float32)
-        weighted = weight * u
         over_rows(
-            ratings.n_users,
-            lambda rows: sgd.sum_over_items(rows, ratings.user_ptr, ratings.item, weighted, out),
+            ratings.n_users, sgd.sum_over_items, ratings.user_ptr, ratings.item, weight * u, out
         )
         out -= share[:, None] * (trust[:, 0] @ u)
         return out
