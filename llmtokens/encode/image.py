@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_IMAGE_MODEL = "sentence-transformers/clip-ViT-B-32"
 
 
-class ImageEncoder(models.ModelEncoder):
+class ImageEncoder(models.ModelEncoder["SentenceTransformer"]):
     """Embeddings of image files from a model that reads them (extra ``images``).
 
     Each image is encoded once, whatever its files are called: the cache (see
@@ -121,17 +121,14 @@ class ImageEncoder(models.ModelEncoder):
                 rows = model.encode(some, batch_size=len(some), show_progress_bar=False)
             yield range(start, start + len(some)), np.asarray(rows, np.float32)
 
-    def _load(self) -> SentenceTransformer:
-        if self._loaded is None:
-            model = models.load(self._find(), models.ModelSpec(self.model, self.device))
-            if "image" not in model.modalities:
-                raise DataError(
-                    f"found {self.name!r}, which reads {sample(model.modalities)}; expected a "
-                    "model that reads images, such as one of CLIP"
-                )
-            self._loaded = model
-        loaded: SentenceTransformer = self._loaded
-        return loaded
+    def _read(self) -> SentenceTransformer:
+        model = models.load(self._find(), models.ModelSpec(self.model, self.device))
+        if "image" not in model.modalities:
+            raise DataError(
+                f"found {self.name!r}, which reads {sample(model.modalities)}; expected a "
+                "model that reads images, such as one of CLIP"
+            )
+        return model
 
 
 class _NotImagesError(DataError):

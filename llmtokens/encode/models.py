@@ -11,14 +11,16 @@ import importlib.util
 import json
 import logging
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..errors import FileFormatError, MissingExtraError, ModelNotFoundError
+from ..runtime.locks import Lock
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -29,6 +31,9 @@ OFFLINE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 _ORGANISATION = "sentence-transformers"  # of hub names without one
 _MATTERS = {".json", ".safetensors", ".bin", ".txt", ".model", ".onnx", ".xml"}
 _HUB_SECONDS = 15.0
+M = TypeVar("M")
+
+_loading = Lock()
 _MOST_THREADS = 8  # batches at once: one of long texts takes some 200 MB
 
 
@@ -54,8 +59,10 @@ class Source:
     snapshot: str | None = None  # the folder into which the hub model was downloaded
 
 
-class ModelEncoder:
+class ModelEncoder(ABC, Generic[M]):
     """What encoders with weights have in common: these are found and loaded when needed.
+
+    Threads that ask at once wait for one model, and do not each load their own.
 
     Attributes
     ----------
@@ -66,7 +73,7 @@ class ModelEncoder:
     def __init__(self, model: str | os.PathLike[str] | None) -> None:
         self.model = model
         self._source: Source | None = None
-        self._loaded: Any = None
+        self._loaded: M | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
@@ -84,6 +91,17 @@ class ModelEncoder:
         if self._source is None:
             self._source = find(self.model)
         return self._source
+
+    def _load(self) -> M:
+        if self._loaded is None:
+            with _loading:
+                if self._loaded is None:
+                    self._loaded = self._read()
+        return self._loaded
+
+    @abstractmethod
+    def _read(self) -> M:
+        """The model, from where it is."""
 
 
 def is_default(model: str | os.PathLike[str] | None) -> bool:

@@ -15,7 +15,6 @@ import numpy as np
 from ..errors import DataError, ModelNotFoundError
 from ..runtime.arguments import require_jobs
 from ..runtime.arrays import Singles
-from ..runtime.locks import Lock
 from . import models
 from .base import Encoder, cached, check_texts
 from .cache import EmbeddingCache, cache_folder
@@ -45,10 +44,9 @@ if TYPE_CHECKING:
 _SHORT = 100  # characters that every model reads
 _KEPT = 1000  # rows of queries
 _PATIENCE = 2.0  # seconds of work without a bar
-_loading = Lock()  # threads that ask at once wait for one model, and do not each load their own
 
 
-class SentenceEncoder(models.ModelEncoder):
+class SentenceEncoder(models.ModelEncoder["SentenceTransformer"]):
     """Embeddings from a sentence-transformers model (version 6 or newer).
 
     Each distinct text is encoded once, longest first, in batches of equal token length: without
@@ -337,13 +335,8 @@ class SentenceEncoder(models.ModelEncoder):
         spec, revision = self._spec(), self._find().revision
         yield from pool(delayed(embed_elsewhere)(spec, revision, *batch, prompt) for batch in work)
 
-    def _load(self) -> SentenceTransformer:
-        if self._loaded is None:
-            with _loading:
-                if self._loaded is None:
-                    self._loaded = models.load(self._find(), self._spec())
-        model: SentenceTransformer = self._loaded
-        return model
+    def _read(self) -> SentenceTransformer:
+        return models.load(self._find(), self._spec())
 
     def _spec(self) -> models.ModelSpec:
         return models.ModelSpec(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _AT_ONCE = 1024  # texts
 
 
-class StaticEncoder(models.ModelEncoder):
+class StaticEncoder(models.ModelEncoder["tuple[StaticEmbedding, bool]"]):
     """Embeddings from a table of tokens in model2vec's format, a hundred times as fast.
 
     A text is the mean of the rows of its tokens, at norm 1 where the model says so; there is no
@@ -82,12 +82,8 @@ class StaticEncoder(models.ModelEncoder):
         rows = np.concatenate(parts)
         return unit_rows(rows) if normed else rows
 
-    def _load(self) -> tuple[StaticEmbedding, bool]:
-        """The table, and whether rows are brought to norm 1."""
-        if self._loaded is None:
-            self._loaded = _table(self._find())
-        table, normed = self._loaded
-        return table, normed
+    def _read(self) -> tuple[StaticEmbedding, bool]:
+        return _table(self._find())
 
 
 def _table(source: models.Source) -> tuple[StaticEmbedding, bool]:

@@ -41,8 +41,8 @@ def said_in(text: str) -> Said:
     """
     if not isinstance(text, str):
         return Said(text, [])
-    found = [*_FIRST.findall(text), *_LATER.findall(_FIRST.sub("", text))]
-    wanted = _LATER.sub("", _FIRST.sub("", text)).strip()
+    rest = _FIRST.sub("", text)
+    found, wanted = [*_FIRST.findall(text), *_LATER.findall(rest)], _LATER.sub("", rest).strip()
     if not found or not wanted:
         return Said(text, [])
     unwanted = [_ARTICLE.sub("", part.strip()) for each in found for part in _JOINS.split(each)]

@@ -24,16 +24,6 @@ def unit_rows(rows: NDArray[Any]) -> NDArray[Any]:
     return scaled
 
 
-def rows_alike(made: NDArray[Any]) -> Rows:
-    """Which rows have the bits of the first.
-
-    Where all were made of one and the same, by one product, these are the places in it that BLAS
-    rounds alike: some processors' takes another way for the last few rows of every dozen.
-    """
-    bits = np.ascontiguousarray(made).view(np.uint8).reshape(len(made), -1)
-    return np.flatnonzero(np.all(bits == bits[0], axis=1))
-
-
 def cosines(vectors: NDArray[np.floating], vector: NDArray[np.floating]) -> NDArray[np.float64]:
     """Cosine of every row with one vector; 0 where either has no length."""
     lengths = np.linalg.norm(vectors, axis=1)

@@ -20,7 +20,7 @@ from ...runtime.threads import over_rows
 def pair_moments(
     users: Rows, user_samples: Singles, items: Rows, item_samples: Singles, lead: Singles
 ) -> tuple[Floats, Floats]:
-    """Mean and variance over the samples by pair: see :func:`llmtokens.kernels.gibbs.pair_moments`."""
+    """Mean and variance over the samples, by pair; see the kernel of this name."""
     mean, variance = np.empty(len(users)), np.empty(len(users))
     over_rows(
         len(users), gibbs.pair_moments, users, items, user_samples, item_samples, lead, mean,

@@ -15,7 +15,8 @@ from ...data.entities import EntityIndex
 from ...data.ratings import Ratings
 from ...errors import FileFormatError
 from ...recommend.interface import FittedModel, Growth, Scores
-from ...runtime.arrays import Floats, Rows, Singles, rows_alike, unit_rows
+from ...runtime.arrays import Floats, Rows, Singles, unit_rows
+from ...runtime.blocks import ALONE, in_blocks, rows_alike
 from ...storage.models import Array, Layout, Scalar, nested
 from ...storage.triangles import lower, packed, symmetric
 from ..rating_scale import mean_influence, soft_clip, user_means
@@ -234,21 +235,17 @@ class FittedEASE(FittedModel):
         return np.array([kept[(u, (u, True) in kept or cold)] for u in asked], np.float32)
 
     def _fresh_tastes(self, users: Rows, cold: bool) -> Singles:
-        """BLAS rounds by the number of rows in a product, which is therefore always the same, and
-        by their places: what is said of a user does not depend on who else is asked for."""
         out = np.zeros((len(users), self.items.n_rows), np.float32)
-        places = self._places if len(users) > 1 else np.zeros(1, np.int64)
-        for k in range(0, len(users), len(places)):
-            some = users[k : k + len(places)]
-            block = np.full(_TOGETHER, self.users.unknown)
-            block[places[: len(some)]] = some
-            made = self._tastes_of_block(block, cold)
-            out[k : k + len(some), : made.shape[1]] = made[places[: len(some)]]
+        places = self._places if len(users) > 1 else ALONE
+        block = np.full(_TOGETHER, self.users.unknown)
+        for at, some, taken in in_blocks(users, block, places):
+            made = self._tastes_of_block(some, cold)
+            out[at, : made.shape[1]] = made[taken]
         return out
 
     @cached_property
     def _places(self) -> Rows:
-        """Rows of a block that are rounded as the first one is; see :func:`rows_alike`."""
+        """Rows of a block that are rounded as the first one is."""
         busy = int(np.argmax(np.diff(self.interactions.indptr)))
         told = np.flatnonzero(self.users.has_token[self.users.n_warm :]) + self.users.n_warm
         asked = [busy, *told[:1]] if self.user_text is not None else [busy]

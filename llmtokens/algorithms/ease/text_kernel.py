@@ -8,14 +8,15 @@ import numpy as np
 from scipy import linalg
 
 from ...data.entities import EntityIndex
-from ...runtime.arrays import Rows, Singles, rows_alike, unit_rows
+from ...runtime.arrays import Rows, Singles, unit_rows
+from ...runtime.blocks import ALONE, in_blocks, rows_alike
 from ...runtime.locks import cached_property
 from ...runtime.threads import one_blas_thread
 
 _LANDMARKS = 2000
 _RIDGE = 0.3
 _JITTER = 1e-3  # two items may have the same text
-_TOGETHER = 512  # rows of one product: BLAS rounds by their number
+_TOGETHER = 512  # items whose features are one product
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,19 +66,16 @@ class Landmarks:
         if not out.size:
             return out
         scaled = _scaled(tokens, self.scale)
-        places = self._places if len(tokens) > 1 else np.zeros(1, np.int64)
+        places = self._places if len(tokens) > 1 else ALONE
         block = np.zeros((_TOGETHER, tokens.shape[1]), np.float32)
         with one_blas_thread():
-            for start in range(0, len(tokens), len(places)):
-                some = scaled[start : start + len(places)]
-                taken = places[: len(some)]
-                block[taken] = some
-                out[start : start + len(places)] = self._of_block(block)[taken]
+            for at, some, taken in in_blocks(scaled, block, places):
+                out[at] = self._of_block(some)[taken]
         return out
 
     @cached_property
     def _places(self) -> Rows:
-        """Rows of a block that are rounded as the first one is; see :func:`rows_alike`."""
+        """Rows of a block that are rounded as the first one is."""
         token = np.random.default_rng(0).standard_normal((1, self.tokens.shape[1]), np.float32)
         with one_blas_thread():
             return rows_alike(self._of_block(unit_rows(token).repeat(_TOGETHER, axis=0)))
