@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,3 +111,17 @@ def mounted(options: str) -> Iterator[Path]:
 def remount(folder: Path, options: str) -> None:
     """Give a mounted file system other options."""
     subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
+
+
+def spoil_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have chains end with a sample that is no number."""
+    from llmtokens.algorithms.bpmf.chain import Chain
+
+    run = Chain.run
+
+    def spoiled(*args: Any) -> dict[str, Any]:
+        parts = run(*args)
+        parts["item_samples"][3, 0] = math.nan
+        return parts
+
+    monkeypatch.setattr(Chain, "run", spoiled)

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from algorithms import DATA, TOKENS, USER_TOKENS, full
+from faults import spoil_samples
 from geweke import (
     expectations,
     fresh,
@@ -21,7 +22,6 @@ from surprise.model_selection import KFold, train_test_split
 
 from llmtokens import HashingEncoder, LLMTokens
 from llmtokens.algorithms.bpmf import LLMTokensBPMF, chain
-from llmtokens.algorithms.bpmf.chain import Chain
 from llmtokens.algorithms.bpmf.conditional import conditional
 from llmtokens.algorithms.bpmf.features import TextFeatures
 from llmtokens.algorithms.bpmf.priors import FeatureSums, Moments, TokenPrior
@@ -438,14 +438,7 @@ def test_the_means_of_the_samples_follow_what_is_folded_in(fitted):
 
 
 def test_samples_that_are_no_numbers_are_no_model(monkeypatch):
-    run = Chain.run
-
-    def spoiled(*args):
-        parts = run(*args)
-        parts["item_samples"][3, 0] = np.nan
-        return parts
-
-    monkeypatch.setattr(Chain, "run", spoiled)
+    spoil_samples(monkeypatch)
     with pytest.raises(DataError, match="training diverged: qi"):
         LLMTokensBPMF(**SHORT).fit(TRAIN)
 

@@ -9,14 +9,12 @@ import threading
 import time
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from algorithms import TOKENS
-from faults import child, killed, needs_kill
+from faults import child, killed, needs_kill, spoil_samples
 from sharded import FRAME, PARAMS, USERS, assert_same, of_size, trainset, workers
 
 from llmtokens.algorithms.bpmf import LLMTokensBPMF, shards
-from llmtokens.algorithms.bpmf.chain import Chain
 from llmtokens.algorithms.bpmf.sampler import Sampler
 from llmtokens.distributed import cluster, fit, fit_bpmf
 from llmtokens.distributed.disk import opened
@@ -275,14 +273,7 @@ def test_workers_let_go_of_the_shards_of_a_fit_that_failed(client):
 
 
 def test_what_did_not_come_out_as_numbers_is_no_model(monkeypatch):
-    run = Chain.run
-
-    def spoiled(*args):
-        parts = run(*args)
-        parts["item_samples"][3, 0] = np.nan
-        return parts
-
-    monkeypatch.setattr(Chain, "run", spoiled)
+    spoil_samples(monkeypatch)
     with pytest.raises(DataError, match="training diverged: qi"):
         fit_bpmf(FRAME, **PARAMS)
 
