@@ -228,7 +228,7 @@ def run(work: Work, a: int, fold: Fold) -> Outcome:
     ``random_state`` is None, is seeded from the fold, and BLAS, whose sums depend on the number of
     its threads, gets one. Whatever the algorithm raises is noted in the outcome.
     """
-    with _one_at_a_time:
+    with _one_at_a_time.held:
         trainset, testset = _unpacked(fold)
         algorithm = _copy(work.algorithms[a])
         before = np.random.get_state()  # noqa: NPY002

@@ -94,7 +94,7 @@ class ModelEncoder(ABC, Generic[M]):
 
     def _load(self) -> M:
         if self._loaded is None:
-            with _loading:
+            with _loading.held:
                 if self._loaded is None:
                     self._loaded = self._read()
         return self._loaded

@@ -176,7 +176,7 @@ def embed_elsewhere(
     spec: ModelSpec, revision: str, rows: list[int], batch: list[str], prompt: str | None
 ) -> Batched:
     """The same in a process that does not have the model yet; it has to be the caller's."""
-    with _one_at_a_time:  # a tokenizer belongs to one thread
+    with _one_at_a_time.held:  # a tokenizer belongs to one thread
         return rows, embed(_model_of(spec, revision), batch, prompt)
 
 

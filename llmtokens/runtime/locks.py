@@ -17,7 +17,14 @@ _known: WeakSet[Lock] = WeakSet()
 
 
 class Lock:
-    """``threading.Lock`` for ``with`` blocks; open in a forked child."""
+    """For ``with lock.held:``; open in a forked child.
+
+    Attributes
+    ----------
+    held : threading.Lock
+        Python's own: an interrupt inside an ``__exit__`` of ours, before it has opened the lock,
+        would leave it locked for ever.
+    """
 
     def __init__(self) -> None:
         self.open()
@@ -25,13 +32,7 @@ class Lock:
 
     def open(self) -> None:
         """Forget whoever is inside."""
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
+        self.held = threading.Lock()
 
 
 _guard = Lock()
@@ -43,7 +44,7 @@ def writing(owner: Any) -> AbstractContextManager[Any]:
 
     It is kept beside the object, which can be copied and pickled as before; a copy has its own.
     """
-    with _guard:
+    with _guard.held:
         return _of_objects.setdefault(owner, threading.RLock())
 
 

@@ -43,7 +43,7 @@ def one_blas_thread() -> Iterator[None]:
     of loky are bounded by joblib.)
     """
     global _inside
-    with _lock:
+    with _lock.held:
         if not _inside:
             _blas.enter_context(_controller().limit(limits=1, user_api="blas"))
         _inside += 1
@@ -53,7 +53,7 @@ def one_blas_thread() -> Iterator[None]:
             yield
     finally:
         _here.inside -= 1
-        with _lock:
+        with _lock.held:
             _inside -= 1
             if not _inside:
                 _blas.close()
@@ -61,11 +61,11 @@ def one_blas_thread() -> Iterator[None]:
 
 def _before_fork() -> None:
     """Nobody sets the threads of BLAS meanwhile: its own lock would stay locked in the child."""
-    _lock.__enter__()
+    _lock.held.acquire()
 
 
 def _in_parent() -> None:
-    _lock.__exit__()
+    _lock.held.release()
 
 
 def _in_forked_child() -> None:
@@ -96,7 +96,7 @@ class _OneTorchThread:
     def __enter__(self) -> None:
         import torch
 
-        with self._lock:
+        with self._lock.held:
             if not self._inside:  # those who come later may see what this one sets
                 self._before = torch.get_num_threads()
             self._inside += 1
@@ -105,7 +105,7 @@ class _OneTorchThread:
     def __exit__(self, *_: object) -> None:
         import torch
 
-        with self._lock:
+        with self._lock.held:
             self._inside -= 1
             torch.set_num_threads(self._before)
 

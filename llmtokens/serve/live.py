@@ -79,7 +79,7 @@ class LiveModel:
         StorageError
             If the log cannot be written; then nothing is learned.
         """
-        with self._lock:
+        with self._lock.held:
             model = self.algo.model_
             users, items = model.users, model.items
             uid = users.as_known(user)
@@ -113,7 +113,7 @@ class LiveModel:
         StorageError
             If a file cannot be written.
         """
-        with self._lock:
+        with self._lock.held:
             uid = self.algo.users_.as_known(user)
             after = copy.copy(self.algo).forget(uid)
             gone = self.algo.ratings_.n - after.ratings_.n
