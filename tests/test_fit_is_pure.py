@@ -20,7 +20,6 @@ from threadpoolctl import threadpool_info
 
 import llmtokens
 from llmtokens.errors import DataError, LLMTokensError, LLMTokensWarning
-from llmtokens.runtime.threads import one_blas_thread
 
 PACKAGE = str(Path(llmtokens.__file__).parent)
 INTERRUPTS = int(os.environ.get("LLMTOKENS_INTERRUPTS", "2"))
@@ -147,18 +146,6 @@ class Interrupter:
             work()
         finally:
             sys.settrace(before)
-
-
-def test_an_interrupt_cannot_come_between_a_lock_and_its_opening():
-    """No line of ours runs there: Python's own lock is entered and left as a whole."""
-
-    def use():
-        with one_blas_thread():
-            pass
-
-    counting = Interrupter(-1, None)
-    counting.run(use)
-    assert not counting.lines
 
 
 def test_a_fit_interrupted_anywhere_leaves_the_object_as_it_was(name):

@@ -5,10 +5,13 @@ import os
 import sys
 import threading
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pytest
 from algorithms import DATA, TOKENS, full, make
+
+from llmtokens.runtime.threads import one_blas_thread
 
 ROUNDS = int(os.environ.get("LLMTOKENS_ROUNDS", 6))  # of each thread that learns
 ROWS = list(DATA.ratings[["user", "item", "rating"]].itertuples(index=False, name=None))
@@ -166,3 +169,23 @@ def test_copies_of_a_model_do_not_wait_for_each_other_nor_know_what_the_other_le
     )
     assert ("a" in one.users_.ids, "b" in one.users_.ids) == (True, False)
     assert ("a" in other.users_.ids, "b" in other.users_.ids) == (False, True)
+
+
+def test_an_interrupt_cannot_come_between_a_lock_and_its_opening():
+    """No line of ours runs there: Python's own lock is entered and left as a whole."""
+    met = []
+
+    def note(frame, event, argument):
+        if event == "line":
+            met.append(Path(frame.f_code.co_filename).name)
+        return note
+
+    before = sys.gettrace()
+    sys.settrace(note)
+    try:
+        with one_blas_thread():
+            pass
+    finally:
+        sys.settrace(before)
+    assert "threads.py" in met
+    assert "locks.py" not in met
