@@ -105,10 +105,10 @@ class FactoredItems:
     def _values(self, near: Singles) -> Singles:
         """``near V'``, shape (n, n_items)."""
         n_users = self.rows.shape[0]
-        out: Singles = near[:, n_users:] @ self.factor.T
+        out: Singles = self.factor @ near[:, n_users:].T  # BLAS is faster this way round
         if n_users:
-            out += (self.rows.T @ near[:, :n_users].T).T
-        return out
+            out += self.rows.T @ near[:, :n_users].T
+        return out.T
 
 
 Items = DenseItems | FactoredItems
