@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
 from surprise import Dataset, Reader
+from surprise.model_selection import train_test_split
 
-from llmtokens import LLMTokens
+from llmtokens import HashingEncoder, LLMTokens
 from llmtokens.algorithms.ease import LLMTokensEASE, solver
+from llmtokens.algorithms.ease.cold_start import USUAL, ColdStart
 from llmtokens.algorithms.ease.solver import DenseItems, FactoredItems, solve
 from llmtokens.algorithms.ease.text_kernel import TextKernel
 from llmtokens.algorithms.ease.tuning import choose, left_out_scores, ranking_gains
 from llmtokens.data.entities import EntityIndex
+from llmtokens.datasets import load_movielens, load_ratings
 from llmtokens.errors import DataError
+from llmtokens.metrics import ndcg_at_k, rank_all
 
 RNG = np.random.default_rng(0)
 
@@ -192,6 +198,27 @@ def test_cold_item_is_ranked_from_its_text():
     assert algo.predict(0, 10).est > algo.predict(0, 11).est
     assert algo.predict(1, 11).est > algo.predict(1, 10).est
     assert algo.predict(0, 10).details["cold_item"]
+
+
+def test_a_catalogue_that_is_mostly_unrated_does_not_crowd_lists(ml_small_folder):
+    full = load_movielens(ml_small_folder)
+    some = full.ratings["user"].unique()[:40]
+    data = load_ratings(full.ratings[full.ratings["user"].isin(some)], full.items)
+    tokens = LLMTokens.from_frame(
+        data.items, "{title}", encoder=HashingEncoder(256), n_components=16
+    )
+    trainset, testset = train_test_split(data.dataset, test_size=0.2, random_state=0)
+    algo = LLMTokensEASE(tokens).fit(trainset)
+    model = algo.model_
+    assert model.items.n_rows > 3 * model.items.n_warm
+
+    def gain(share):
+        algo.model_ = replace(model, cold_start=ColdStart(share=share))
+        return ndcg_at_k(rank_all(algo, testset, items=tokens.ids), k=10)
+
+    usual, found, none = map(gain, (USUAL.share, model.cold_start.share, 1e-9))
+    assert found > 1.2 * usual
+    assert found > 0.99 * none
 
 
 def test_unknown_users_get_the_most_popular_first():

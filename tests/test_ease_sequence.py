@@ -255,8 +255,9 @@ def test_new_items_among_themselves_are_ordered_as_content_has_them(feed):
 def test_where_few_items_are_new_their_share_stays():
     data = synthetic(n_users=40, n_items=30, n_ratings=600)
     tokens = LLMTokens.from_frame(data.items, "{description}", encoder=HashingEncoder())
-    algo = fit(data.ratings, data.dataset.build_full_trainset(), item_tokens=tokens)
-    assert algo.cold_start_ == USUAL
+    trainset = data.dataset.build_full_trainset()
+    timed, plain = (fit(x, trainset, item_tokens=tokens) for x in (data.ratings, None))
+    assert timed.cold_start_ == plain.cold_start_
 
 
 def test_new_items_at_random_times_need_no_other_share(feed):
@@ -267,6 +268,6 @@ def test_new_items_at_random_times_need_no_other_share(feed):
     made = History.of(model.ratings, np.zeros(len(rows)))
     texts = unit_rows(model.items.tokens[: model.ratings.n_items])
     found = choose_cold_start(
-        made, model.interactions, texts, model.text_kernel, None, 0.0, 10.0, 1000
+        made, model.interactions, texts, model.text_kernel, None, USUAL, 0.0, 10.0, 1000
     )
     assert found == USUAL

@@ -2,7 +2,8 @@
 
 The text kernel carries the user's scores from the items that have ratings to those that have none;
 or else the item's text is compared with those of the user's own history (a profile). Scores and
-history are weighted by recency.
+history are weighted by recency. How much they weigh is chosen by trial: on ratings held out evenly,
+and, where times are known, on those of the newest items as they were when nobody had rated them.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from .interactions import COLD_SHARE, used_features
 from .sequence import History, Recency, Sequence, search
 from .solver import solve
 from .text_kernel import TextKernel
-from .tuning import evenly, ranking_gains
+from .tuning import evenly, most_of, ranking_gains
 
+_HELD_OUT = 5  # every fifth rating
+_SHARES = (0.5, 0.25, 0.1, 0.05, 0.02)  # of the usual one
 _PERIOD = 0.2  # the share of the ratings, the newest, whose new items are treated as cold
 _RATIOS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # of cold items' scores, where both spread alike
 _JUDGES = 300
@@ -48,6 +51,11 @@ class ColdStart:
     share: float = COLD_SHARE
 
     @property
+    def is_usual(self) -> bool:
+        """Whether what follows from all ratings alike is carried over by texts."""
+        return not (self.from_history or self.power or self.rate)
+
+    @property
     def recency(self) -> Recency:
         return Recency(self.power, self.rate)
 
@@ -72,12 +80,66 @@ def nearness(history: sparse.csr_array, chosen: Singles, others: Singles) -> Sin
     return near
 
 
+def choose_share(
+    rows: sparse.csr_array,
+    text_kernel: TextKernel,
+    token_weight: float,
+    l2: float,
+    max_dense: int,
+) -> ColdStart:
+    """The usual form, and the share at which lists are best of items with and without ratings.
+
+    Every fifth rating is held out, so that some items lose all they have and join those that never
+    had any; what was held out is ranked among all items that the user has not rated. Of shares up
+    to the usual one, the largest is taken that is not worse than the best by more than the standard
+    error of their difference: new items are shown as much as costs nothing.
+
+    Parameters
+    ----------
+    rows : sparse array, shape (n_users, n_items)
+        X.
+    """
+    fitted = most_of(rows)
+    out = np.arange(fitted.nnz) % _HELD_OUT == _HELD_OUT // 2
+    known, held_out = _only(fitted, ~out), _only(fitted, out)
+    judges = evenly(fitted.shape[0], _JUDGES)
+    n_items, n_all = rows.shape[1], len(text_kernel.features) - 1
+    old = np.zeros(n_all, bool)
+    old[known.indices] = True
+    unheard = np.flatnonzero(~np.isin(np.arange(n_items), fitted.indices))  # others rated them
+    items = solve(known, used_features(text_kernel, n_items), token_weight, l2, max_dense)
+    warm = np.zeros((len(judges), n_all), np.float32)
+    warm[:, :n_items] = items.scores(known[judges])
+    learned = text_kernel.learned_on(np.flatnonzero(old))
+    cold = learned.smooth(warm[:, old], slice(n_all))
+    shape = len(judges), n_all
+    seen, later = (sparse.csr_array(x[judges]) for x in (known, held_out))
+    seen.resize(shape)
+    later.resize(shape)
+    warm[:, unheard] = -np.inf
+    cold[:, unheard] = -np.inf
+    shares = [USUAL.share, *(share * USUAL.share for share in _SHARES)]
+    gains = np.array([_among_all(warm, cold, share, old, seen, later) for share in shares])
+    worse = gains[np.argmax(gains.sum(axis=1))] - gains
+    error = worse.std(axis=1) * np.sqrt(len(judges))
+    return ColdStart(share=shares[int(np.argmax(worse.sum(axis=1) <= error))])
+
+
+def _only(rows: sparse.csr_array, some: Mask) -> sparse.csr_array:
+    """Some of the entries."""
+    made = rows.copy()
+    made.data = np.where(some, rows.data, np.float32(0))
+    made.eliminate_zeros()
+    return made
+
+
 def choose_cold_start(
     history: History,
     rows: sparse.csr_array,
     tokens: Singles,
     text_kernel: TextKernel,
     sequence: Sequence | None,
+    usual: ColdStart,
     token_weight: float,
     l2: float,
     max_dense: int,
@@ -87,7 +149,7 @@ def choose_cold_start(
     The catalogue is that of the moment when four fifths of the ratings were made; what users who
     were known by then chose later is ranked, items first rated since by their texts. First the
     form is chosen, on the order of the new items among themselves, then their share among all. The
-    usual ones stay where nothing is better beyond doubt, or too few items are new.
+    usual one stays where nothing is better beyond doubt, or too few items are new.
 
     Parameters
     ----------
@@ -97,6 +159,8 @@ def choose_cold_start(
         Of length 1 each.
     sequence : Sequence or None
         How items with ratings are scored.
+    usual : ColdStart
+        What :func:`choose_share` found.
     """
     n_users, n_items = rows.shape
     late = history.time >= np.quantile(history.time, 1 - _PERIOD)
@@ -104,7 +168,7 @@ def choose_cold_start(
     old = np.bincount(past.item, minlength=n_items) > 0
     judged = late & (np.bincount(past.user, minlength=n_users) > 0)[history.user]
     if np.sum(~old[history.item[judged]]) < _FEWEST:
-        return USUAL
+        return usual
     fresh = history.only(np.flatnonzero(judged & ~old[history.item]))
     users = np.unique(fresh.user)
     users = users[evenly(len(users), _JUDGES)]
@@ -130,21 +194,21 @@ def choose_cold_start(
     def gains_aged(kind: ColdStart, recency: Recency) -> Floats:
         return order(kind.aged(recency))
 
-    tried = [USUAL]
-    for kind in (USUAL, ColdStart(from_history=True)):
+    tried = [usual]
+    for kind in (usual, ColdStart(from_history=True)):
         tried.append(kind.aged(search(history.step, partial(gains_aged, kind))))
     form = tried[_best([order(form) for form in tried])]
     later = _pairs(history.only(np.flatnonzero(judged)))[users]
     later = sparse.csr_array(later - later.multiply(seen[users]))
     later.eliminate_zeros()
-    warm = items.scores(recent(sequence.taste if sequence else USUAL.recency))
+    warm = items.scores(recent(sequence.taste if sequence else usual.recency))
     cold = by_text(form)
     if sequence and sequence.share:
         following = past.recent(sequence.next)[users], past.followers(sequence.next)
         warm = warm + sequence.following(items, *following)
     even = float(warm[:, old].std()) / max(float(cold[:, ~old].std()), 1e-12)
-    usual = USUAL.share if form == USUAL else USUAL.share * even
-    shares = [usual, *(ratio * even for ratio in _RATIOS)]
+    first = usual.share if form == usual else usual.share * even
+    shares = [first, *(ratio * even for ratio in _RATIOS)]
     found = [_among_all(warm, cold, share, old, seen[users], later) for share in shares]
     return ColdStart(form.from_history, form.power, form.rate, shares[_best(found)])
 

@@ -20,7 +20,7 @@ from ...runtime.blocks import ALONE, in_blocks, rows_alike
 from ...storage.models import Array, Layout, Scalar, nested
 from ...storage.triangles import lower, packed, symmetric
 from ..rating_scale import mean_influence, soft_clip, user_means
-from .cold_start import USUAL, ColdStart, nearness
+from .cold_start import ColdStart, nearness
 from .interactions import (
     COLD_SHARE,
     USERS,
@@ -207,12 +207,13 @@ class FittedEASE(FittedModel):
         return self._as_ratings(users, items, est, self.user_mean[users]), {}
 
     def rank_scores(self, users: Rows) -> Singles:
-        """How well each item comes next, where times say more than the ratings alone do."""
-        if self.sequence is None and self.cold_start == USUAL:
-            return self._tastes(users)
+        """Tastes, with as much of items without ratings as lists are best with; how well each item
+        comes next, where times say more than the ratings alone do."""
+        out, cold = self._tastes(users), self.cold_start
+        if cold.is_usual:
+            out[:, self.items.n_warm :] *= np.float32(cold.share / COLD_SHARE)
         known = users < self.users.n_warm
-        out = self._tastes(users)
-        if known.any():
+        if known.any() and not (cold.is_usual and self.sequence is None):
             out[known] = self._next(users[known])
         return out
 

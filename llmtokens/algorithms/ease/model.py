@@ -14,7 +14,7 @@ from ...runtime.arrays import unit_rows
 from ...tokens import LLMTokens
 from ..base import TokenAlgoBase, fitted
 from ..rating_scale import bounds, user_means
-from .cold_start import USUAL, choose_cold_start
+from .cold_start import USUAL, choose_cold_start, choose_share
 from .fitted import FittedEASE
 from .interactions import interactions, popularity_of, rating_lines, used_features
 from .sequence import History, choose_sequence
@@ -37,8 +37,10 @@ class LLMTokensEASE(TokenAlgoBase):
     ``T`` are kernel features of the tokens (near texts have large inner products, see
     :class:`~llmtokens.algorithms.ease.text_kernel.TextKernel`): each is one more user, who
     "likes" a neighbourhood of texts. Items without ratings are scored by a regression from text to
-    the user's scores of the others, and count for 0.3 of that: among themselves their order is the
-    text's, and beside rated items they wait for their first ratings.
+    the user's scores of the others: among themselves their order is the text's. Beside rated items
+    they count for at most 0.3 of that in lists, less where lists of held-out ratings say so, as
+    they do where most of a catalogue was never rated: new items wait for their first ratings, and
+    ``candidates=`` lists them alone.
 
     ``l`` and ``a`` are chosen on the training ratings by exact leave-one-out (the user left out of
     ``B``, the rating out of ``x_u``): the discounted gain of what was rated among all that was not.
@@ -191,15 +193,16 @@ class LLMTokensEASE(TokenAlgoBase):
         popularity = popularity_of(rows)
         lowest, highest = ends
         when = None if self.timestamps is None else Timestamps.of(self.timestamps)
-        sequence, cold_start = None, USUAL
+        sequence, cold_start, solving = None, USUAL, (weight, l2, self.max_dense)
+        if text_kernel is not None:
+            cold_start = choose_share(rows, text_kernel, *solving)
         if when is not None:
-            solving = weight, l2, self.max_dense
             history = History.of(ratings, when.of_all_ratings(ratings))
             sequence = choose_sequence(history, rows, features, *solving)
             if text_kernel is not None:
                 texts = unit_rows(items.tokens[: ratings.n_items])
                 cold_start = choose_cold_start(
-                    history, rows, texts, text_kernel, sequence, *solving
+                    history, rows, texts, text_kernel, sequence, cold_start, *solving
                 )
         return FittedEASE(
             ratings,

@@ -78,7 +78,7 @@ def choose(
     features : ndarray of float32, shape (n_items, m)
         Without text, m is 0.
     """
-    fitted = rows[evenly(rows.shape[0], _FITTED)]
+    fitted = most_of(rows)
     judges = fitted[evenly(fitted.shape[0], _JUDGES)]
 
     def gains(l2: float, weight: float) -> Floats:
@@ -110,6 +110,11 @@ def _climb(gain: Callable[[float], float]) -> float:
         if best:
             break
     return float(f"{_START * _STEP**best:.3g}")
+
+
+def most_of(rows: Any) -> Any:
+    """The users that parameters are chosen on, evenly spread."""
+    return rows[evenly(rows.shape[0], _FITTED)]
 
 
 def evenly(n: int, most: int) -> Rows:
