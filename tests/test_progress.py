@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from llmtokens.runtime import progress as module
@@ -49,9 +51,27 @@ def test_nothing_is_shown_where_nobody_wants_it(capsys, clock):
 def test_on_a_terminal_there_is_a_bar(monkeypatch, capsys):
     monkeypatch.setattr(module.sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("FORCE_COLOR", "1")
-    with module.progress("counting [x]", total=2) as advance:
+    with module.progress("counting [x]", total=3, unit="sheep", patience=0) as advance:
         advance()
-        advance()
+        advance(2)
     shown = capsys.readouterr().err
     assert "counting [x]" in shown
-    assert "2/2" in shown
+    assert "3/3" in shown
+    assert "sheep a second" in shown
+
+
+def test_a_bar_waits_until_something_takes_long(monkeypatch, capsys):
+    monkeypatch.setattr(module.sys.stderr, "isatty", lambda: True, raising=False)
+    with module.progress("counting", total=1) as advance:
+        advance()
+    assert capsys.readouterr() == ("", "")
+    with module.progress("fitting", patience=0.01):
+        while "fitting" not in capsys.readouterr().err:
+            time.sleep(0.01)
+
+
+def test_lines_tell_how_many_are_done_a_second(capsys, clock):
+    with module.progress("counting", total=400, unit="sheep") as advance:
+        clock[0] += 4
+        advance(400)
+    assert capsys.readouterr().err == "counting: 400 of 400, 4 s, 100 sheep a second\n"

@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import DataError, ModelNotFoundError
 from ..runtime.arguments import require_jobs
 from ..runtime.arrays import Singles
+from ..runtime.progress import PATIENCE, progress
 from . import models
 from .base import Encoder, cached, check_texts
 from .cache import EmbeddingCache, cache_folder
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 
 _SHORT = 100  # characters that every model reads
 _KEPT = 1000  # rows of queries
-_PATIENCE = 2.0  # seconds of work without a bar
 
 
 class SentenceEncoder(models.ModelEncoder["SentenceTransformer"]):
@@ -75,8 +75,8 @@ class SentenceEncoder(models.ModelEncoder["SentenceTransformer"]):
         True: the user's cache folder, or ``$LLMTOKENS_CACHE_DIR``; False: none; a path: that
         folder.
     show_progress : bool, optional
-        A progress bar, with texts a second; None: where it takes longer than two seconds, on a
-        terminal.
+        How far it has come, with texts a second: a bar on a terminal, plain lines elsewhere; None:
+        where it takes longer than two seconds.
     chunks : {"mean"}, optional
         Read long texts in windows, each as long as the model reads, and average their rows by the
         windows' lengths. None: read the beginning.
@@ -202,7 +202,7 @@ class SentenceEncoder(models.ModelEncoder["SentenceTransformer"]):
             if cache is not None:
                 cache.close()
         if self.show_progress and texts and not self._asked:
-            print(f"Encoding: nothing to do for {len(texts)} texts, all are in the cache",
+            print(f"encoding: nothing to do for {len(texts)} texts, all are in the cache",
                   file=sys.stderr)  # fmt: skip
         self._warn(texts)
         return rows
@@ -279,7 +279,9 @@ class SentenceEncoder(models.ModelEncoder["SentenceTransformer"]):
         missing = [len(some) for some in parts]
         first = np.cumsum([0, *missing])
         made: dict[int, Singles] = {}
-        with self._progress(len(texts)) as progress:
+        shown = self.show_progress is not False
+        patience = 0.0 if self.show_progress else PATIENCE
+        with progress("encoding", len(texts), shown, unit="texts", patience=patience) as advance:
             for rows, vectors in self._batches([part.text for some in parts for part in some]):
                 made.update(zip(rows, vectors, strict=True))
                 done = []
@@ -293,7 +295,7 @@ class SentenceEncoder(models.ModelEncoder["SentenceTransformer"]):
                         mean_of(np.array(x), parts[k]) for k, x in zip(done, whole, strict=True)
                     ]
                     yield done, np.array(means)
-                    progress.update(len(done))
+                    advance(len(done))
 
     def _parts(self, model: SentenceTransformer, texts: Sequence[str]) -> list[list[Window]]:
         """Of each text what is read of it."""
@@ -311,17 +313,6 @@ class SentenceEncoder(models.ModelEncoder["SentenceTransformer"]):
         work = ((rows, filled([texts[k] for k in rows], lengths[rows[0]])) for rows in groups)
         for rows, vectors in self._embedded(work):
             yield rows, vectors[: len(rows)]
-
-    def _progress(self, n: int) -> Any:
-        from tqdm.auto import tqdm  # comes with sentence-transformers
-
-        return tqdm(
-            total=n,
-            desc="Encoding",
-            unit=" texts",
-            delay=0 if self.show_progress else _PATIENCE,
-            disable=None if self.show_progress is None else not self.show_progress,
-        )
 
     def _embedded(self, work: Iterable[Batch]) -> Iterator[Batched]:
         """Rows of every batch: here, or wherever joblib is told to work."""
