@@ -4,7 +4,7 @@ python docs/outputs.py            run every page, and say where the printed outp
 python docs/outputs.py --write    put today's output into the pages
 
 A ```python block runs as it stands, after those above it on the page, in an empty folder. A ```text
-block right below it is its output.
+block right below it is its output. A ```sh block runs, in the same folder, if it has such a block.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import contextlib
 import io
 import os
 import re
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -20,7 +21,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-_BLOCK = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.DOTALL | re.MULTILINE)
+_BLOCK = re.compile(
+    r"^```(python|sh)\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.DOTALL | re.MULTILINE
+)
 
 
 def filled(page: Path) -> str:
@@ -29,14 +32,17 @@ def filled(page: Path) -> str:
     text = page.read_text(encoding="utf-8")
 
     def run(found: re.Match[str]) -> str:
-        code, shown = found.groups()
-        printed = io.StringIO()
-        with contextlib.redirect_stdout(printed):
-            exec(compile(code, str(page), "exec"), names)
+        language, code, shown = found.groups()
+        if language == "sh":
+            printed = "" if shown is None else _printed(code)
+        else:
+            with contextlib.redirect_stdout(io.StringIO()) as stream:
+                exec(compile(code, str(page), "exec"), names)
+            printed = stream.getvalue()
         if shown is None:
             return found.group()
-        lines = [line.rstrip() for line in printed.getvalue().strip("\n").splitlines()]
-        return f"```python\n{code}```\n\n```text\n" + "\n".join(lines) + "\n```\n"
+        lines = [line.rstrip() for line in printed.strip("\n").splitlines()]
+        return f"```{language}\n{code}```\n\n```text\n" + "\n".join(lines) + "\n```\n"
 
     here = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
@@ -45,6 +51,19 @@ def filled(page: Path) -> str:
             return _BLOCK.sub(run, text)
         finally:
             os.chdir(here)
+
+
+def _printed(commands: str) -> str:
+    """What commands print, those of this Python's environment first; one that fails is an error."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    run = subprocess.run(
+        ["sh", "-e", "-c", commands],
+        stdout=subprocess.PIPE,
+        check=True,
+        encoding="utf-8",
+        env=os.environ | {"PATH": path},
+    )
+    return run.stdout
 
 
 def main() -> int:

