@@ -16,7 +16,7 @@ _spec = importlib.util.spec_from_file_location("outputs", ROOT / "docs" / "outpu
 outputs = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(outputs)
 PAGES = [page for page in outputs.PAGES if "```python" in page.read_text(encoding="utf-8")]
-SLOW = {"command-line.md"}  # starts a process for each command
+SLOW = {"cold-start.md", "command-line.md"}  # ten seconds and more: many fits, a process a command
 
 
 @pytest.mark.parametrize(
