@@ -396,7 +396,7 @@ def test_benchmark_writes_a_report_with_learning_curves(folder):
         (("benchmark", "--data", "absent", "--out", "x.pdf"), "expected one that ends in .html"),
         (("benchmark", "--data", "absent", "--out", "no/x.html"), "could not write 'no/x.html'"),
         (("benchmark", "--data", "ratings.csv", "--user", "userId", "--item", "movieId",
-          "--algo", "StructureRidge"), "neither genres nor year: rename yours"),
+          "--algo", "StructureRidge"), "neither genres nor year: name yours with --cat"),
         (("benchmark", "--data", "ratings.csv", "--out", "ratings.html"),
          "found 'ratings.csv', which a report at 'ratings.html' would replace"),
         (("benchmark", "--measure", "ndgc@10"), "expected one of rmse"),

@@ -570,7 +570,7 @@ CASES = [
                  load_events(at.folder / "noise.parquet")),
      "Parquet needs pyarrow", "pip install pyarrow"),
     ("load_events", DataError, lambda at: load_events(pd.DataFrame({"user": [1]})),
-     "found no column .*'item'", "name yours with event, user, item and timestamp"),
+     "no column 'item', 'event'", "Name yours with user, item, rating, timestamp or event"),
     ("EventData.pairs", DataError, lambda at: events().pairs("sell"), "found event='sell'",
      "expected one of 'view'"),
     ("news_feed", DataError, lambda at: news_feed(n_days=0), "found n_days=0", "at least 1"),

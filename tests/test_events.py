@@ -9,8 +9,8 @@ from surprise import Dataset, Reader
 from surprise.model_selection import KFold
 
 from llmtokens import HashingEncoder, LLMTokens, LLMTokensEASE, LLMTokensSVD, load
-from llmtokens.datasets import load_events, news_feed, shop_events
-from llmtokens.errors import DataError, FileFormatError
+from llmtokens.datasets import load_events, load_items, news_feed, shop_events
+from llmtokens.errors import AlignmentError, DataError, FileFormatError
 
 WEIGHTS = {"view": 1, "cart": 3, "buy": 5}
 
@@ -270,3 +270,23 @@ def test_events_of_the_shop_are_what_an_algorithm_learns_from():
 def test_sizes_of_generated_data_are_at_least_one(make):
     with pytest.raises(DataError, match="found n_users=0"):
         make(n_users=0)
+
+
+def test_items_are_read_from_a_file_and_may_name_their_ids_otherwise(tmp_path):
+    events = "customer;product;event;when\n7;01;view;5\n8;01;buy;6\n8;02;view;7\n"
+    (tmp_path / "events.csv").write_text(events)
+    (tmp_path / "goods.csv").write_text("sku;title\n01;a tent\n02;a rope\n03;a stove\n")
+    named = {"user": "customer", "item": "product", "timestamp": "when", "weights": {"view": 1}}
+    goods = load_items(tmp_path / "goods.csv", item="sku")
+    data = load_events(tmp_path / "events.csv", items=goods, **named)
+    assert data.items["item"].tolist() == ["01", "02", "03"]
+    assert data.ratings[["user", "item"]].values.tolist() == [[7, "01"], [8, "02"]]
+    (tmp_path / "renamed.csv").write_text("product;title\n01;a tent\n02;a rope\n03;a stove\n")
+    again = load_events(tmp_path / "events.csv", items=tmp_path / "renamed.csv", **named)
+    assert again.items["title"].tolist() == data.items["title"].tolist()
+    with pytest.raises(AlignmentError, match="none of its 2 ids in 'item'"):
+        load_events(tmp_path / "events.csv", items=frame_of_others(), **named)
+
+
+def frame_of_others():
+    return pd.DataFrame({"item": ["x", "y"], "title": ["a kite", "a drum"]})

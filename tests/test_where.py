@@ -35,6 +35,9 @@ def listed(algo, where):
         ("not (year < 1990 or year > 2000)", lambda i: 1990 <= YEAR[i] <= 2000),
         ("year in [1990, 1991] or year == 1992", lambda i: YEAR[i] in (1990, 1991, 1992)),
         ("`year` > -1 and 'THE' in label", lambda i: "the" in ITEMS["title"][i].lower()),
+        ("genres == 'western'", lambda i: "Western" in GENRES[i]),
+        ("'Western' != genres", lambda i: "Western" not in GENRES[i]),
+        ("genres in ['Western', 'drama']", lambda i: {"Western", "Drama"} & set(GENRES[i])),
         ("item in (3, 4)", lambda i: i in (3, 4)),
         ("item != 3 and label >= 'M'", lambda i: i != 3 and ITEMS["title"][i] >= "M"),
         (lambda items: items["year"] > 1995, lambda i: YEAR[i] > 1995),
@@ -61,7 +64,7 @@ def test_a_condition_and_candidates_hold_together(algo):
         "__import__('os').system('true')", "year.__class__", "[x for x in genres]", "lambda: 1",
         "year", "year <", "(year := 3) > 2", "open('x')", "year + 1 < 2", "'Drama' < genres", "",
         "year < 'x'", "f'{year}' == 'x'", "year is 3", "1 if year else 2", "not " * 9999 + "year",
-        "'x' in year", "year in 'x'", "genres in ['Drama']", "x < 1", "*year < 1", "1" * 20_000,
+        "'x' in year", "year in 'x'", "['Drama'] in genres", "x < 1", "*year < 1", "1" * 20_000,
         "\0", 3, True, lambda items: 1, lambda items: [1] * len(items), lambda items: [True],
     ],
 )  # fmt: skip

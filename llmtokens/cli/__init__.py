@@ -60,7 +60,11 @@ _OPTIONS = (
     ("encoding=", "--encoding "),
     ("sep=", "--sep "),
     ("separator=", "--separator "),
-    ("with user, item, rating or timestamp", "with --user, --item, --rating or --timestamp"),
+    (
+        "with user, item, rating, timestamp or event",
+        "with --user, --item, --rating, --timestamp or --event",
+    ),
+    (" (a table of items alone: load_items(path, item=...))", ""),
     ("LLMTokensEASE(implicit=True)", "--implicit"),
     ("exclude_seen=", "--exclude-seen "),
     ("expected True, False", "expected yes, no"),

@@ -40,7 +40,7 @@ from ..model_selection import (
     TimeSplit,
 )
 from ..tokens import LLMTokens
-from .sources import OURS, usual_structure
+from .sources import OURS
 
 SPLITS = {
     "warm": KFold,
@@ -93,31 +93,38 @@ def known(option: str, names: Iterable[str], choices: Iterable[str]) -> list[str
     return list(dict.fromkeys(names))
 
 
-def algorithm_names(asked: Sequence[str], data: RatingData, implicit: bool) -> list[str]:
+Structure = tuple[Sequence[str], Sequence[str]]  # categorical and numeric columns of the items
+
+
+def algorithm_names(asked: Sequence[str], structure: Structure, implicit: bool) -> list[str]:
     """Those asked for, if the data have what they need; else the usual ones for such data."""
-    structured = any(usual_structure(data.items))
-    if STRUCTURE in asked and not structured:
+    if STRUCTURE in asked and not any(structure):
         raise DataError(
             f"found --algo {STRUCTURE}, but among the columns of the items neither genres nor "
-            "year: rename yours, or leave it out"
+            "year: name yours with --categorical and --numeric, or leave it out"
         )
     if asked or implicit:
         return list(asked or ["LLMTokensEASE"])
-    control = [STRUCTURE] if structured else []
+    control = [STRUCTURE] if any(structure) else []
     return ["UserMean", "BaselineOnly", "SVD", "KNNBaseline", *control, "LLMTokensSVD"]
 
 
 def make_algorithms(
-    names: Sequence[str], data: RatingData, tokens: LLMTokens | None, seed: int, implicit: bool
+    names: Sequence[str],
+    tokens: LLMTokens | None,
+    wordless: LLMTokens | None,
+    seed: int,
+    implicit: bool,
 ) -> dict[str, AlgoBase]:
     """Algorithms by name, each of ours followed by its control: the same with shuffled tokens.
 
-    ``tokens`` may be None where none of ours is among them.
+    ``tokens`` may be None where none of ours is among them, and ``wordless``, tokens without a word
+    of text, where ``STRUCTURE`` is not: what a ridge on these reaches, text has to beat.
     """
     made: dict[str, AlgoBase] = {}
     for name in names:
         if name == STRUCTURE:
-            made[name] = LLMTokensContent(_structure(data))
+            made[name] = LLMTokensContent(wordless)
         elif name in OURS and tokens is not None:
             for label, own in (
                 (name, tokens),
@@ -218,12 +225,6 @@ def numbers(data: RatingData, side: Side, folds: int) -> list[int]:
             "each fold: leave it out, or ask for fewer --folds"
         )
     return found
-
-
-def _structure(data: RatingData) -> LLMTokens:
-    """Tokens without a word of text: what a ridge on them reaches, text has to beat."""
-    categorical, numeric = usual_structure(data.items)
-    return LLMTokens.from_frame(data.items, categorical=categorical, numeric=numeric, id="item")
 
 
 def _seeded(cls: type[AlgoBase], seed: int, **parameters: Any) -> AlgoBase:

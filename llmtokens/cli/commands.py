@@ -489,7 +489,8 @@ def benchmark(
     """Compare algorithms on the same folds, for known and for cold items.
 
     Every algorithm of this library comes with its control, the same with shuffled tokens.
-    StructureRidge knows genres and year, and no text. Options that name several things are
+    StructureRidge knows genres and year, or the columns of --categorical and --numeric, and no
+    text. Options that name several things are
     repeated. Exit status: 3 if a trial failed (the others are in the tables), 2 for an option that
     does not exist, 1 for any other error.
 
@@ -518,7 +519,12 @@ def benchmark(
         **sources.form(sep, encoding, header),
     }
     ratings = sources.open_data(data, items, implicit, reading)
-    names = choices.algorithm_names(names, ratings, implicit)
+    structure = sources.structure(
+        ratings.items,
+        sources.columns(categorical, ratings.items),
+        sources.columns(numeric, ratings.items),
+    )
+    names = choices.algorithm_names(names, structure, implicit)
     asked = choices.measure_names(measure or (), ratings)
     numbers = {by: choices.numbers(ratings, by, folds) for by in sides}
     table = None
@@ -529,15 +535,24 @@ def benchmark(
             ratings.items,
             text or (),
             sources.open_encoder(encoder, data),
-            categorical=sources.columns(categorical, ratings.items),
-            numeric=sources.columns(numeric, ratings.items),
+            categorical=structure[0],
+            numeric=structure[1],
             separator=separator,
+        )
+    wordless = None
+    if choices.STRUCTURE in names:
+        wordless = LLMTokens.from_frame(
+            ratings.items,
+            categorical=structure[0],
+            numeric=structure[1],
+            separator=separator,
+            id="item",
         )
     if not json:
         echo("\n".join(str(shown) for shown in (ratings, table) if shown is not None) + "\n")
         if not set(asked) <= set(choices.ACCURACY):
             echo(f"Relevant: rated {choices.least_liked(ratings, relevant):g} or more\n")
-    algorithms = choices.make_algorithms(names, ratings, table, seed, implicit)
+    algorithms = choices.make_algorithms(names, table, wordless, seed, implicit)
     if reference is not None:
         choices.known("reference", [reference], algorithms)
     measures = choices.make_measures(asked, ratings, relevant, table)

@@ -134,7 +134,6 @@ def make_tokens(
     In the space of other tokens with ``like``, which have an encoder.
     """
     have = set(items.columns)
-    usual_categories, usual_numbers = usual_structure(items)
     if not texts:
         usual = (
             "{title}. {description}", "{title}. Genres: {genres}", "{title}", "{text}", "{profile}"
@@ -154,11 +153,12 @@ def make_tokens(
             id="item",
             like=like,
         )
+    categories, numbers = structure(items, categorical, numeric)
     return LLMTokens.from_frame(
         items,
         list(texts),
-        categorical=usual_categories if categorical is None else categorical,
-        numeric=usual_numbers if numeric is None else numeric,
+        categorical=categories,
+        numeric=numbers,
         separator=separator,
         id="item",
         encoder=encoder,
@@ -166,9 +166,15 @@ def make_tokens(
     )
 
 
-def usual_structure(items: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """The categorical and the numeric columns that a table of items usually has, where it does."""
-    return [c for c in ("genres",) if c in items], [c for c in ("year",) if c in items]
+def structure(
+    items: pd.DataFrame, categorical: Sequence[str] | None, numeric: Sequence[str] | None
+) -> tuple[Sequence[str], Sequence[str]]:
+    """The categorical and the numeric columns: those named, else those that such tables have."""
+    if categorical is None:
+        categorical = [c for c in ("genres",) if c in items]
+    if numeric is None:
+        numeric = [c for c in ("year",) if c in items]
+    return categorical, numeric
 
 
 def make_algorithm(name: str, parameters: dict[str, Any], implicit: bool) -> TokenAlgoBase:

@@ -478,7 +478,8 @@ def missing_columns(missing: Sequence[object], names: Sequence[object], source: 
     hint = f" Is {sample(alike)} {sample(alike.values())} here?" if alike else ""
     return (
         f"{source}: no column {sample(missing)}; there are {sample(names, 12)}.{hint} "
-        "Name yours with user, item, rating or timestamp; if that is no header, with header=[...]."
+        "Name yours with user, item, rating, timestamp or event (a table of items alone: "
+        "load_items(path, item=...)); if that is no header, with header=[...]."
     )
 
 

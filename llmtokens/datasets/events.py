@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,12 +18,13 @@ from surprise.dataset import DatasetAutoFolds
 
 from ..algorithms.ease.solver import solve
 from ..algorithms.ease.tuning import choose, left_out_scores
-from ..data.ids import same_kind
+from ..data.ids import id_column
 from ..data.ratings import stars
 from ..data.times import seconds
-from ..errors import DataError, sample
-from . import tables
+from ..errors import DataError, LLMTokensWarning, sample
+from . import dialect, tables
 from .dialect import Form
+from .load import Given, describe
 from .ratings import RatingData
 
 _TRIED = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # weights, that of the commonest event being 1
@@ -101,7 +103,7 @@ def load_events(
     user: str = "user",
     item: str = "item",
     timestamp: str = "timestamp",
-    items: pd.DataFrame | None = None,
+    items: Given | None = None,
     sep: str | None = None,
     encoding: str | None = None,
     header: bool | Sequence[str] | None = None,
@@ -119,12 +121,12 @@ def load_events(
         What an event of each kind counts for, such as ``{"view": 1, "cart": 3, "buy": 5}``; kinds
         that are not named are left out. None: learned, the commonest kind counting for 1, such that
         ``LLMTokensEASE`` ranks what users come to view, to buy and so on next highest; equal, where
-        no others are better beyond doubt.
+        no others are better beyond doubt. The result has them as ``weights``.
     half_life : float, optional
         In the unit of the timestamps: an event that is so much older than the newest of all counts
         half as much.
-    items : DataFrame, optional
-        One row an item, its id in a column of the same name as in ``events``.
+    items : path or DataFrame, optional
+        One row an item, as in :func:`load_ratings`.
     sep, encoding, header : optional
         Of a file, as in :func:`load_ratings`.
 
@@ -134,8 +136,16 @@ def load_events(
         With a rating for each pair, at the time of its last event; the scale is from 0 to the
         largest.
 
+    Warns
+    -----
+    LLMTokensWarning
+        If several kinds of events count alike, as no weights that were tried are beyond doubt
+        better; and as :func:`load_ratings` about files.
+
     Raises
     ------
+    AlignmentError
+        For items of which no event is.
     DataError
         For missing columns, weights that are not positive, or where no event is left.
     StorageError, FileFormatError
@@ -155,14 +165,14 @@ def load_events(
     [['no item', 1], ['event without a weight', 1]]
     """
     named = {"user": user, "item": item, "event": event, "timestamp": timestamp}
+    form, is_text, source = Form(sep, encoding, header), False, "the events frame"
     if not isinstance(events, pd.DataFrame):
-        events = _read(events, named, Form(sep, encoding, header))
+        kinds: dict[str, tables.Kind] = {user: "id", item: "id", event: "text", timestamp: "time"}
+        read = tables.read(events, kinds, form=form)
+        events, source, is_text = read.frame, read.source, read.is_text
     absent = [column for column in named.values() if column not in events]
     if absent:
-        raise DataError(
-            f"found no column {sample(absent)} among {sample(events.columns, 12)}; name yours with "
-            "event, user, item and timestamp"
-        )
+        raise DataError(dialect.missing_columns(absent, list(events.columns), source))
     table = pd.DataFrame({own: events[column] for own, column in named.items()})
     table["timestamp"] = seconds(table["timestamp"])
     table, dropped = _kept(table.reset_index(drop=True), weights)
@@ -170,6 +180,10 @@ def load_events(
         raise DataError(
             f"found no event to keep: {dropped.to_dict('records')}; look at the columns"
         )
+    sides = {}
+    for own, column, side in (("user", user, None), ("item", item, items)):
+        table[own] = id_column(table[own], f"{source}, {column!r}")
+        table, sides[own] = describe(table, is_text, side, own, column, form)
     table = table.sort_values("timestamp", kind="stable", ignore_index=True)
     counted = _learned(table) if weights is None else {k: float(v) for k, v in weights.items()}
     value = table["event"].map(counted).to_numpy(np.float64)
@@ -186,20 +200,9 @@ def load_events(
         .reset_index()
     )
     scale = 0.0, float(ratings["rating"].max())
-    described = ratings[["item"]].drop_duplicates(ignore_index=True)
-    if items is not None:
-        described = items.rename(columns={item: "item"}).reset_index(drop=True)
-    users = ratings[["user"]].drop_duplicates(ignore_index=True)
-    return EventData(ratings, described, users, scale, "events", counted, dropped, table)
-
-
-def _read(path: str | os.PathLike[str], named: Mapping[str, str], form: Form) -> pd.DataFrame:
-    """The columns of a file, ids being whole numbers where all of them are."""
-    kinds: dict[str, tables.Kind] = {named["user"]: "id", named["item"]: "id"}
-    kinds |= {named["event"]: "text", named["timestamp"]: "time"}
-    frame = tables.read(path, kinds, form=form).frame
-    ids = {named[side]: same_kind([(frame[named[side]], True)])[0] for side in ("user", "item")}
-    return frame.assign(**ids)
+    return EventData(
+        ratings, sides["item"], sides["user"], scale, "events", counted, dropped, table
+    )
 
 
 def _kept(
@@ -257,7 +260,15 @@ def _learned(table: pd.DataFrame) -> dict[Hashable, float]:
     whose = np.concatenate([made.user for made in targets])  # one user has several targets
     better = np.bincount(whose, best - equal)[np.unique(whose)]
     noise = float(np.std(better)) * np.sqrt(len(better))
-    return weights if better.sum() > _SURE * noise else dict.fromkeys(kinds, 1.0)
+    if better.sum() > _SURE * noise:
+        return weights
+    warnings.warn(
+        f"no weights are better than equal ones beyond doubt, so that {sample(kinds)} count alike; "
+        f"pass weights={{{kinds[0]!r}: 1.0, {kinds[1]!r}: 3.0}} or the like to have it otherwise",
+        LLMTokensWarning,
+        stacklevel=3,
+    )
+    return dict.fromkeys(kinds, 1.0)
 
 
 @dataclass(frozen=True, eq=False)

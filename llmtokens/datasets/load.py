@@ -51,7 +51,8 @@ def load_ratings(
         its bytes, see Notes. A list of rows, or a Surprise ``Dataset``, is taken as well.
     items, users : path or DataFrame, optional
         One row an item (a user); every column is kept, and the id column is named as in
-        ``ratings``. Without them, the ids of the ratings are all there is.
+        ``ratings``; where it is not, ``items=load_items("items.csv", item="sku")``. Without them,
+        the ids of the ratings are all there is.
     user, item, rating, timestamp : str
         The column names in your tables; in the result they are ``user item rating timestamp``.
         ``rating=None`` is for data without ratings, such as purchases: every pair is a 1, and
@@ -149,7 +150,7 @@ def load_ratings(
         made = made.drop_duplicates(["user", "item"], keep="last", ignore_index=True)
     sides = {}
     for own, column, side in (("item", item, items), ("user", user, users)):
-        made, sides[own] = _describe(made, table.is_text, side, own, column, form)
+        made, sides[own] = describe(made, table.is_text, side, own, column, form)
     if rating is not None:
         made = _once(made, duplicates, source)
     name = "ratings" if isinstance(ratings, pd.DataFrame) else Path(ratings).name.split(".")[0]
@@ -181,10 +182,10 @@ def load_items(
     >>> load_items(frame, item="isbn").columns.tolist()
     ['item', 'isbn', 'title']
     """
-    frame, source, is_text = _side(items, "item", item, Form(sep, encoding, header))
-    frame["item"] = same_kind([(frame["item"], is_text)])[0]
-    check_unique(frame, "item", source)
-    return frame
+    side = _side(items, "item", item, Form(sep, encoding, header))
+    side.frame["item"] = same_kind([(side.frame["item"], side.is_text)])[0]
+    check_unique(side.frame, "item", side.source)
+    return side.frame
 
 
 def _opened(
@@ -208,8 +209,8 @@ def _opened(
     return tables.require(table, list(kinds))
 
 
-def _side(given: Given, own: str, column: str, form: Form) -> tuple[pd.DataFrame, str, bool]:
-    """A table of items or users, its source, and whether it is text; ``own`` is our column name."""
+def _side(given: Given, own: str, column: str, form: Form) -> Table:
+    """A table of items or users; ``own`` is our name of its column of ids, which is added."""
     table = _opened(given, f"{own}s", {column: "id"}, {}, others=True, form=form)
     frame, source = table.frame.reset_index(drop=True), table.source
     ids = id_column(frame[column], f"{source}, {column!r}")
@@ -220,10 +221,10 @@ def _side(given: Given, own: str, column: str, form: Form) -> tuple[pd.DataFrame
         frame.insert(list(frame.columns).index(column), own, ids)
     else:
         frame[own] = ids
-    return frame, source, table.is_text
+    return Table(frame, source, table.is_text, table.where)
 
 
-def _describe(
+def describe(
     made: pd.DataFrame, is_text: bool, side: Given | None, own: str, column: str, form: Form
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The ratings and the items (or users), ids of both of one kind."""
@@ -231,10 +232,13 @@ def _describe(
         rated = same_kind([(made[own], is_text)])[0]
         made = made.assign(**{own: rated})
         return made, pd.DataFrame({own: rated.drop_duplicates().reset_index(drop=True)})
-    frame, source, side_is_text = _side(side, own, column, Form(encoding=form.encoding))
+    if isinstance(side, pd.DataFrame) and column not in side and own in side:
+        column = own  # as load_items gives it
+    table = _side(side, own, column, Form(encoding=form.encoding))
+    frame, source = table.frame, table.source
     if column != own:
         frame = frame.drop(columns=column)
-    rated, described = same_kind([(made[own], is_text), (frame[own], side_is_text)])
+    rated, described = same_kind([(made[own], is_text), (frame[own], table.is_text)])
     frame[own] = described
     check_unique(frame, own, source)
     known = set(map(id_text, described))

@@ -245,8 +245,8 @@ def replay(
     start : float, default=0.5
         Share of the ratings to fit on first.
     measures : mapping of str to callable, optional
-        From :class:`~llmtokens.metrics.Rankings` to a number; by default NDCG@10 and recall@10,
-        where all that was chosen is relevant, whatever its rating.
+        From :class:`~llmtokens.metrics.Rankings` to a number; by default ``NDCG@10`` and
+        ``recall@10``, where all that was chosen is relevant, whatever its rating.
 
     Returns
     -------

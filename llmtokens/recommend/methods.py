@@ -47,7 +47,9 @@ class Serving:
     model_ : FittedModel
         All that was learned.
 
-    The examples below share this model:
+    Examples
+    --------
+    Those of the methods share this model:
 
     >>> from llmtokens import HashingEncoder, LLMTokens, LLMTokensSVD
     >>> from llmtokens.datasets import synthetic
@@ -121,7 +123,8 @@ class Serving:
             Only items for which it holds, by the columns that item tokens were made from (their
             ``columns``), item and label: comparisons joined by ``and``, ``or`` and ``not``, such as
             ``"year < 1990 and 'Comedy' in genres"``. ``in`` asks for a label, a part of a text, or
-            one of a list, whatever the case of letters; names with blanks stand in backticks. No
+            one of a list, whatever the case of letters; where cells hold labels, ``==`` and ``!=``
+            ask for one among them. Names with blanks stand in backticks. No
             comparison holds for a number that is missing. A function gets the frame of all items
             and gives one bool for each.
         content : str, or one of the other forms that ``fold_in`` takes, optional

@@ -129,6 +129,11 @@ class _Reader:
         if isinstance(op, (ast.In, ast.NotIn)):
             found = self._among(a, b)
             return found if isinstance(op, ast.In) else ~found
+        if isinstance(op, (ast.Eq, ast.NotEq)):
+            for cells, label in ((a, b), (b, a)):
+                if self._has_labels(cells) and isinstance(label, str):
+                    found = self._among(label, cells)
+                    return found if isinstance(op, ast.Eq) else ~found
         compare = _COMPARED.get(type(op))
         if compare is None or self._listed(a) or self._listed(b):
             raise self._refused(left, right)
@@ -146,12 +151,14 @@ class _Reader:
         return known
 
     def _among(self, what: Any, where: Any) -> Mask:
-        """``what in where``: a label in a cell, a text in a text, or a cell in a list."""
+        """``what in where``: a label in a cell, a text in a text; a cell or its labels in a list."""
         n = len(self.frame)
         if isinstance(where, list):
-            if np.ndim(what) == 0 or self._listed(what):
+            if np.ndim(what) == 0 or isinstance(what, list):
                 raise self._refused()
             known = {_folded(x) for x in where}
+            if self._has_labels(what):
+                return np.fromiter((any(_folded(x) in known for x in c) for c in what), bool, n)
             return np.fromiter((_folded(x) in known for x in what), bool, n)
         if np.ndim(where) == 0 or not isinstance(what, str):
             raise self._refused()
@@ -185,12 +192,15 @@ class _Reader:
                     return values
         raise self._refused(node)
 
-    @staticmethod
-    def _listed(value: Any) -> bool:
+    def _listed(self, value: Any) -> bool:
         """Whether it is a list, or a column whose cells are."""
-        if isinstance(value, list):
-            return True
-        return np.ndim(value) == 1 and len(value) > 0 and isinstance(value[0], list)
+        return isinstance(value, list) or self._has_labels(value)
+
+    @staticmethod
+    def _has_labels(value: Any) -> bool:
+        """Whether it is a column whose cells are lists of labels."""
+        is_column = isinstance(value, np.ndarray) and value.ndim == 1
+        return is_column and len(value) > 0 and isinstance(value[0], list)
 
     @staticmethod
     def _wordy(column: Any) -> bool:

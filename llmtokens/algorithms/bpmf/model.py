@@ -96,9 +96,9 @@ class LLMTokensBPMF(TokenAlgoBase):
 
     Parameters
     ----------
-    item_tokens, user_tokens : LLMTokens, optional
-        ``user_tokens="history"`` makes those of users from what they rated, in each ``fit`` from
-        its own trainset.
+    item_tokens : LLMTokens, optional
+    user_tokens : LLMTokens or "history", optional
+        "history" makes those of users from what they rated, in each ``fit`` from its own trainset.
     n_factors : int, default=10
         Free dims.
     n_content : int, default=16

@@ -65,16 +65,19 @@ class LLMTokensSVD(TokenAlgoBase):
 
     Parameters
     ----------
-    item_tokens, user_tokens : LLMTokens, optional
-        ``user_tokens="history"`` makes those of users from what they rated, in each ``fit`` from
-        its own trainset.
+    item_tokens : LLMTokens, optional
+    user_tokens : LLMTokens or "history", optional
+        "history" makes those of users from what they rated, in each ``fit`` from its own trainset.
     n_factors : int, default=100
     n_epochs : int, default=20
     biased : bool, default=True
-    init_mean, init_std_dev : float, default=0, 0.1
+    init_mean : float, default=0
+    init_std_dev : float, default=0.1
         Of normal starting values; seeds have the norm ``sqrt(n_factors) * init_std_dev``.
-    lr_all, reg_all : float, default=0.005, 0.02
-        Step size and shrinkage.
+    lr_all : float, default=0.005
+        Step size.
+    reg_all : float, default=0.02
+        Shrinkage.
     lr_bu, lr_bi, lr_pu, lr_qi, reg_bu, reg_bi, reg_pu, reg_qi : float, optional
         The same for one kind of parameter.
     anchor : float, default=1.0
