@@ -218,9 +218,9 @@ NO_PACKAGE = (MissingExtraError, "needs sentence-transformers", "pip install")
 NO_CLOSED_FORM = "UserMean cannot be saved or extended"
 
 
-def events():
+def events(**further):
     row = {"user": [1], "item": [2], "event": ["view"], "timestamp": [3]}
-    return load_events(pd.DataFrame(row))
+    return load_events(pd.DataFrame(row), **further)
 
 
 class Idle(LLMTokensEASE):
@@ -571,6 +571,8 @@ CASES = [
      "Parquet needs pyarrow", "pip install pyarrow"),
     ("load_events", DataError, lambda at: load_events(pd.DataFrame({"user": [1]})),
      "no column 'item', 'event'", "Name yours with user, item, rating, timestamp or event"),
+    ("load_events", AlignmentError, lambda at: events(items=pd.DataFrame({"item": ["x"]})),
+     "none of its 1 ids in 'item'", "expected the same ids in both"),
     ("EventData.pairs", DataError, lambda at: events().pairs("sell"), "found event='sell'",
      "expected one of 'view'"),
     ("news_feed", DataError, lambda at: news_feed(n_days=0), "found n_days=0", "at least 1"),

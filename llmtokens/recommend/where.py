@@ -151,7 +151,7 @@ class _Reader:
         return known
 
     def _among(self, what: Any, where: Any) -> Mask:
-        """``what in where``: a label in a cell, a text in a text; a cell or its labels in a list."""
+        """``what in where``: a label in a cell, a text in a text; cells or labels in a list."""
         n = len(self.frame)
         if isinstance(where, list):
             if np.ndim(what) == 0 or isinstance(what, list):
