@@ -5,6 +5,10 @@ implicit's ALS and LightFM's WARP run in environments of their own (see ``peers.
 chosen on a split of the first training set; ``LLMTokensEASE`` chooses its own in each ``fit``. Cold
 items are ranked among themselves: the candidates are the items of the test part.
 
+*Mostly unrated*: the ratings of few users, and the whole catalogue, most of which none of them has
+rated, as candidates; beside items without ratings at the weight that ``fit`` chose for them, the
+same model with 0.3 for all data, and with none of them in its lists.
+
     python benchmarks/ranking.py --data ml-latest-small
 """
 
@@ -12,6 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,12 +29,15 @@ from peer_libraries.environments import installed, run
 from peers import Codes, peer_parser, write_tasks
 from quality import SEED, SPLITS
 from surprise import AlgoBase, Prediction, Trainset
+from surprise.model_selection import KFold
 
-from llmtokens import LLMTokensContent, LLMTokensEASE
-from llmtokens.datasets import RatingData
+from llmtokens import LLMTokens, LLMTokensContent, LLMTokensEASE
+from llmtokens.algorithms.ease.cold_start import ColdStart
+from llmtokens.datasets import RatingData, load_ratings
 from llmtokens.metrics import ndcg_at_k, rank_all
 
 PEERS = {"implicit": ["implicit"], "lightfm": ["lightfm"]}
+FEW_USERS = (20, 60, 200)
 LABELS = {"implicit": "implicit ALS", "lightfm": "LightFM WARP"}
 Make = Callable[[int], AlgoBase]  # from the number of the fold
 
@@ -98,6 +106,45 @@ def ndcg(data: RatingData, split: str, line_up: dict[str, Make], folds: int) -> 
     return found
 
 
+class FixedShare(LLMTokensEASE):
+    """Items without ratings count for a given share of what their text says."""
+
+    def __init__(self, item_tokens: LLMTokens, share: float) -> None:
+        super().__init__(item_tokens=item_tokens)
+        self.share = share
+
+    def fit(self, trainset: Trainset) -> FixedShare:
+        super().fit(trainset)
+        self.model_ = replace(self.model_, cold_start=ColdStart(share=self.share))
+        return self
+
+
+def mostly_unrated(data: RatingData, tokens: LLMTokens, folds: int) -> list[dict[str, Any]]:
+    """NDCG@10 among all items, from the ratings of few users."""
+    found = []
+    for n_users in FEW_USERS:
+        chance = np.random.default_rng(SEED)
+        some = chance.choice(data.ratings["user"].unique(), n_users, replace=False)
+        part = load_ratings(data.ratings[data.ratings["user"].isin(some)], data.items)
+        line_up: dict[str, AlgoBase] = {
+            "as chosen": LLMTokensEASE(item_tokens=tokens),
+            "0.3": FixedShare(tokens, 0.3),
+            "none": FixedShare(tokens, 1e-9),
+        }
+        row: dict[str, Any] = {"users": n_users, "ratings": len(part.ratings)}
+        row["items rated"] = part.ratings["item"].nunique()
+        row["ndcg@10"] = {name: [] for name in line_up}
+        row["share"] = []
+        for train, test in KFold(folds, random_state=SEED).split(part.dataset):
+            for name, algo in line_up.items():
+                lists = rank_all(algo.fit(train), test, n=10, items=tokens.ids)
+                row["ndcg@10"][name].append(round(ndcg_at_k(lists, k=10), 5))
+            row["share"].append(line_up["as chosen"].cold_start_.share)
+        print(row, flush=True)
+        found.append(row)
+    return found
+
+
 def main() -> None:
     options = peer_parser(__doc__ or "").parse_args()
     data = load(options.data)
@@ -126,6 +173,7 @@ def main() -> None:
         "folds": options.folds,
         "relevant_from": 4,
         "ndcg@10": {"warm": warm, "cold-item": cold},
+        "mostly unrated": mostly_unrated(data, tokens, options.folds),
         "peers": about,
         "not_installed": absent,
     }
