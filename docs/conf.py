@@ -19,6 +19,7 @@ extensions = [
 html_theme = "furo"
 html_title = "llmtokens"
 html_static_path = ["static"]
+html_css_files = ["frames.css"]
 html_theme_options = {"navigation_with_keys": True}
 exclude_patterns = ["build"]
 smartquotes = False  # options of the command line begin with two hyphens
