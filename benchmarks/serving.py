@@ -4,7 +4,7 @@
 and peak memory, medians; with ``--before`` beside those of another checkout, whose own
 models it makes. Then the server is started on this machine and asked by 16 clients at once, which
 share its cores: milliseconds of ``/recommend`` and ``/ask`` (a new wish each time), and of the
-server's CPU for each, memory over ten thousand requests, feedback that was acknowledged before a
+server's CPU for each (with a float32 encoder, and in whole numbers), memory over ten thousand requests, feedback that was acknowledged before a
 kill -9, and a thousand malformed requests. The load of the machine is written down: seconds of CPU
 tell more where it is busy.
 
@@ -58,6 +58,18 @@ def models(root: Path, data: str, folder: Path) -> dict[str, Path]:
         subprocess.run(line, env=environment, check=True, stdout=subprocess.DEVNULL)
     for name in ALGORITHMS:
         made[name] = folder / name
+    return made
+
+
+def in_whole_numbers(data: str, folder: Path) -> Path:
+    """A model whose texts, and the questions it is asked, are encoded in whole numbers."""
+    tokens, made = str(folder / "tokens in whole numbers"), folder / "LLMTokensSVD, int8"
+    for arguments in (
+        ["embed", data, "--precision", "int8", "-o", tokens],
+        ["fit", data, "--tokens", tokens, "--algo", "LLMTokensSVD", "-o", str(made)],
+    ):
+        line, environment = command(HERE, *arguments)
+        subprocess.run(line, env=environment, check=True, stdout=subprocess.DEVNULL)
     return made
 
 
@@ -269,7 +281,8 @@ def main() -> None:
                               for label, (_, files) in roots.items() for name in files}  # fmt: skip
         if options.repeats:
             results["start"] = starts(roots, options.repeats)
-        for name, path in roots["now"][1].items():
+        whole = in_whole_numbers(str(Path(options.data).resolve()), Path(folder) / "now")
+        for name, path in (roots["now"][1] | {"LLMTokensSVD, int8": whole}).items():
             results[name] = served(path, users, options.requests)
             print(name, json.dumps(results[name]))
         path = roots["now"][1]["LLMTokensSVD"]

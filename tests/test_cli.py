@@ -413,6 +413,8 @@ def test_benchmark_writes_a_report_with_learning_curves(folder):
         (("benchmark", "--split", "lukewarm"), "expected one of warm, cold-item"),
         (("benchmark", "--curve", "genre"), "expected one of item, user"),
         (("embed", "movies.csv", "-o", "x.safetensors"), "no column 'item'"),
+        (("embed", "movies.csv", "--id", "movieId", "--encoder", "hashing", "--precision",
+          "int8", "-o", "x.safetensors"), "--precision int8 and an encoder without weights"),
     ],
 )  # fmt: skip
 def test_an_error_is_one_line_and_exit_status_1(folder, arguments, words):

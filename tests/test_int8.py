@@ -7,10 +7,13 @@ import sys
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from llmtokens import LLMTokens
+from llmtokens.cli import app
 from llmtokens.encode import SentenceEncoder, int8, models, restore_encoder
 from llmtokens.encode.reading import embed_elsewhere
-from llmtokens.errors import DataError, LLMTokensWarning, MissingExtraError
+from llmtokens.errors import DataError, LLMTokensWarning, MissingExtraError, ModelNotFoundError
 
 pytestmark = pytest.mark.slow
 
@@ -180,3 +183,17 @@ def test_what_cannot_be_had_in_int8_is_refused():
     for other in ({"device": "cuda"}, {"backend": "onnx"}):
         with pytest.raises(DataError, match="expected a CPU and no other backend"):
             SentenceEncoder(precision="int8", **other).encode(["a"])
+
+
+def test_the_command_line_embeds_in_whole_numbers(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("LLMTOKENS_CACHE_DIR", str(tmp_path / "cache"))
+    (tmp_path / "items.csv").write_text("item,title\n1,word love\n2,bear London\n3,love bear\n")
+    done = CliRunner().invoke(
+        app,
+        ["embed", str(tmp_path / "items.csv"), "--encoder", small, "--precision", "int8",
+         "--text", "{title}", "-o", str(tmp_path / "tokens")],
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert LLMTokens.load(tmp_path / "tokens", encoder=SentenceEncoder(small, precision="int8"))
+    with pytest.raises(ModelNotFoundError, match="revision"):
+        LLMTokens.load(tmp_path / "tokens", encoder=SentenceEncoder(small)).query("love")

@@ -100,11 +100,15 @@ def scale(text: str | None) -> tuple[float, float] | None:
     return low, high
 
 
-def open_encoder(name: str | None, data: str | None) -> Encoder:
+def open_encoder(name: str | None, data: str | None, precision: str | None = None) -> Encoder:
     """By default all-MiniLM-L6-v2; for the generated data set the encoder without weights."""
     if name == "hashing" or (name is None and data is None):
+        if precision is not None:
+            raise DataError(
+                f"found --precision {precision} and an encoder without weights; leave one out"
+            )
         return HashingEncoder()
-    return SentenceEncoder(name, show_progress=True)
+    return SentenceEncoder(name, precision=precision, show_progress=True)
 
 
 def open_items(path: str, id: str, form: dict[str, Any]) -> pd.DataFrame:
