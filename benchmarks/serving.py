@@ -4,9 +4,9 @@
 and peak memory, medians; with ``--before`` beside those of another checkout, whose own
 models it makes. Then the server is started on this machine and asked by 16 clients at once, which
 share its cores: milliseconds of ``/recommend`` and ``/ask`` (a new wish each time), and of the
-server's CPU for each (with a float32 encoder, and in whole numbers), memory over ten thousand requests, feedback that was acknowledged before a
-kill -9, and a thousand malformed requests. The load of the machine is written down: seconds of CPU
-tell more where it is busy.
+server's CPU for each, with questions encoded in float32 and in whole numbers, memory over ten
+thousand requests, feedback that was acknowledged before a kill -9, and a thousand malformed
+requests. The load of the machine is written down: seconds of CPU tell more where it is busy.
 
     python benchmarks/serving.py --data ml-latest-small --before ../older-checkout
 """
