@@ -253,8 +253,15 @@ def search(step: float, gains: Callable[[Recency], Floats]) -> Recency:
     ``step``: :attr:`History.step`.
     """
 
+    known: dict[Recency, float] = {}
+
+    def gain(form: Recency) -> float:
+        if form not in known:
+            known[form] = float(gains(form).sum())
+        return known[form]
+
     def best(tried: list[Recency]) -> Recency:
-        return max(tried, key=lambda form: float(gains(form).sum()))
+        return max(tried, key=gain)
 
     by_age = best([Recency(0.5, 1 / (scale * step) if scale else 0.0) for scale in _SCALES])
     return best([by_age, *(Recency(power, by_age.rate) for power in _POWERS)])

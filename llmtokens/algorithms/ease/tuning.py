@@ -57,14 +57,18 @@ def reciprocal_gains(scores: Singles, rows: Any, targets: Rows) -> Floats:
 
     0 beyond rank 100; equal scores share their mean rank. Shapes as in :func:`ranking_gains`.
     """
-    gains = np.zeros(len(scores))
-    for k, (mine, target) in enumerate(zip(scores, targets, strict=True)):
-        seen = rows.indices[rows.indptr[k] : rows.indptr[k + 1]]
-        mine = np.delete(mine, np.setdiff1d(seen, [target]))
-        at = scores[k, target]
-        above = np.sum(mine > at) + (np.sum(mine == at) - 1) / 2
-        gains[k] = 1 / np.log2(2 + above) if above < _DEPTH else 0.0
-    return gains
+    at = scores[np.arange(len(scores)), targets]
+    seen = rows.tocoo()
+    others = seen.col != targets[seen.row]
+    user, rated = seen.row[others], scores[seen.row[others], seen.col[others]]
+
+    def among_unseen(compare: np.ufunc) -> Rows:
+        whole = np.count_nonzero(compare(scores, at[:, None]), axis=1)
+        out: Rows = whole - np.bincount(user, compare(rated, at[user]), len(scores)).astype(int)
+        return out
+
+    above = among_unseen(np.greater) + (among_unseen(np.equal) - 1) / 2
+    return np.where(above < _DEPTH, 1 / np.log2(2 + above), 0.0)
 
 
 def choose(
