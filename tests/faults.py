@@ -54,7 +54,13 @@ for _ in sys.stdin:
 """
 
 
-def killed(script: str, args: tuple[object, ...], window: float, look: Callable[[], object]) -> int:
+def killed(
+    script: str,
+    args: tuple[object, ...],
+    window: float,
+    look: Callable[[], object],
+    enough: Callable[[], bool] = lambda: True,
+) -> int:
     """Run the function ``work`` that a script defines, again and again, killed at random moments.
 
     A process imports what the script needs, and forks a victim for each kill.
@@ -65,6 +71,9 @@ def killed(script: str, args: tuple[object, ...], window: float, look: Callable[
         A kill comes up to so many seconds after the start.
     look : callable
         Called after each kill: what must be true whatever the moment.
+    enough : callable, optional
+        Whether the kills have met all that they should; further ones follow until they have, as
+        they do late on a machine that is busy.
 
     Returns
     -------
@@ -76,7 +85,9 @@ def killed(script: str, args: tuple[object, ...], window: float, look: Callable[
     if process.stdout.readline() != "grown\n":
         raise AssertionError(process.communicate()[1])
     try:
-        for _ in range(KILLS):
+        kills = 0
+        while kills < KILLS or not enough():
+            kills += 1
             process.stdin.write("\n")
             process.stdin.flush()
             victim = int(process.stdout.readline())

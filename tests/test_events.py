@@ -10,7 +10,7 @@ from surprise.model_selection import KFold
 
 from llmtokens import HashingEncoder, LLMTokens, LLMTokensEASE, LLMTokensSVD, load
 from llmtokens.datasets import load_events, load_items, news_feed, shop_events
-from llmtokens.errors import AlignmentError, DataError, FileFormatError
+from llmtokens.errors import AlignmentError, DataError, FileFormatError, LLMTokensWarning
 
 WEIGHTS = {"view": 1, "cart": 3, "buy": 5}
 
@@ -170,6 +170,45 @@ def test_a_batch_of_events_is_learned_with_its_kinds(shop):
     algo.partial_fit(later.dataset)
     assert item not in listed(algo, 2, exclude_seen="buy")
     assert item in listed(algo, 2, exclude_seen="cart")
+
+
+def test_further_events_are_added_to_what_a_pair_has(shop):
+    algo = LLMTokensEASE().fit(shop.dataset.build_full_trainset())
+    user, item, before = shop.ratings.loc[shop.ratings["rating"].idxmin()][:3]
+    later = load_events(frame([(user, item, "view", 1e9)]), weights=WEIGHTS)
+    row, column = algo.users_.row(user), algo.items_.row(item)
+
+    def stored():
+        items, values, _ = algo.model_.ratings.of_user(row)
+        return values[items == column].item()
+
+    algo.partial_fit(later)
+    assert stored() == before + WEIGHTS["view"]
+    for _ in range(99):
+        algo.partial_fit(later)
+    assert stored() == shop.rating_scale[1]
+
+
+def test_what_is_taken_back_is_left_out_and_told():
+    rows = [(1, "tent", "buy", 1), (1, "tent", "refund", 2), (1, "rope", "buy", 3)]
+    data = load_events(frame(rows), weights={"buy": 1, "refund": -1})
+    assert data.ratings[["user", "item", "rating"]].values.tolist() == [[1, "rope", 1.0]]
+    assert ["pair whose events add up to 0 or less", 1] in data.dropped.values.tolist()
+    with pytest.raises(DataError, match="no pair whose events add up to more than 0"):
+        load_events(frame(rows[:2]), weights={"buy": 1, "refund": -1})
+
+
+def test_a_kind_that_is_written_otherwise_is_told():
+    with pytest.warns(LLMTokensWarning, match="no event of the kind 'Buy' .* but 'buy'"):
+        load_events(frame([(1, "a", "view", 1), (1, "a", "buy", 2)]), weights={"view": 1, "Buy": 5})
+
+
+def test_a_blank_id_is_none_and_what_is_no_id_is_an_error():
+    rows = [("", "a", "view", 1), (1, " ", "view", 2), (1, "a", "view", 3)]
+    data = load_events(frame(rows), weights={"view": 1})
+    assert data.dropped.values.tolist() == [["no user", 1], ["no item", 1]]
+    with pytest.raises(DataError, match="found ids that are none"):
+        load_events(frame([(1, ["a"], "view", 1)]), weights={"view": 1})
 
 
 def test_of_a_user_who_is_forgotten_no_event_stays(shop):

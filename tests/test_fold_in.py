@@ -9,12 +9,12 @@ import pytest
 from algorithms import ALGORITHMS, DATA, TOKENS, full, make
 from surprise import accuracy
 
-from llmtokens import HashingEncoder, LLMTokens, LLMTokensSVD
+from llmtokens import HashingEncoder, LLMTokens, LLMTokensEASE, LLMTokensSVD
 from llmtokens.algorithms.svd.fitted import FittedSVD
 from llmtokens.data.entities import EntityIndex
 from llmtokens.data.times import recency
-from llmtokens.datasets import synthetic
-from llmtokens.errors import DataError, LLMTokensError, LLMTokensWarning
+from llmtokens.datasets import load_ratings, synthetic
+from llmtokens.errors import DataError, LLMTokensError
 from llmtokens.recommend.interface import FittedModel
 
 ROWS = list(DATA.ratings[["user", "item", "rating"]].itertuples(index=False, name=None))
@@ -401,19 +401,39 @@ def test_a_scale_that_the_fit_went_beyond_is_no_bound():
         algo.fold_in("new", {"a": 10.0})
 
 
-def test_an_id_of_another_type_is_warned_of_once(fitted):
+def test_an_id_of_another_type_is_the_same_one(fitted):
     user, item = OLD[0][:2]
     for learn in (
-        lambda algo: algo.fold_in(str(user), {item: 3.0}),
-        lambda algo: algo.fold_in_item(str(item), ratings={user: 3.0}),
-        lambda algo: algo.partial_fit([(str(user), item, 3.0)]),
+        lambda algo: algo.fold_in(str(user), {str(item): 3.0}),
+        lambda algo: algo.fold_in_item(str(item), ratings={str(user): 3.0}),
+        lambda algo: algo.partial_fit([(str(user), float(item), 3.0)]),
     ):
-        with pytest.warns(LLMTokensWarning, match="treated as unknown") as caught:
-            learn(fitted("LLMTokensSVD"))
-        assert len(caught) == 1
-    with pytest.warns(LLMTokensWarning, match="treated as unknown") as caught:
-        fitted("LLMTokensSVD").fold_in_item(str(item), "a storm at sea")
-    assert len(caught) == 1
+        algo = learn(copy.copy(fitted("LLMTokensSVD")))
+        assert algo.users_.ids == fitted("LLMTokensSVD").users_.ids
+        assert algo.items_.ids == fitted("LLMTokensSVD").items_.ids
+        assert algo.explain(user, item).basis == "ratings"
+
+
+def test_ratings_of_somebody_new_may_be_a_series(fitted):
+    given = {OLD[0][1]: 4.5, OLD[1][1]: 2.0}
+    by_dict, by_series = (
+        copy.copy(fitted("LLMTokensSVD")).fold_in("new", ratings)
+        for ratings in (given, pd.Series(given))
+    )
+    assert by_dict.predict("new", OLD[2][1]) == by_series.predict("new", OLD[2][1])
+
+
+def test_a_choice_of_nothing_is_refused():
+    ratings = pd.DataFrame({"user": [1, 1, 2], "item": ["a", "b", "a"]})
+    data = load_ratings(ratings, rating=None)
+    algo = LLMTokensEASE(implicit=True).fit(data.dataset.build_full_trainset())
+    for learn in (
+        lambda: algo.fold_in(3, {"a": 0.0}),
+        lambda: algo.fold_in_item("c", ratings={1: 0.0}),
+        lambda: algo.partial_fit([(3, "a", 0.0)]),
+    ):
+        with pytest.raises(DataError, match="found 0 for .*leave out what was not chosen"):
+            learn()
 
 
 def test_other_misuse_is_refused(fitted):

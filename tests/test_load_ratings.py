@@ -38,6 +38,36 @@ def books() -> pd.DataFrame:
 # ---- the Surprise dataset
 
 
+def test_ids_that_are_written_otherwise_among_the_items_are_told():
+    ratings = pd.DataFrame({"user": [1, 1, 2], "item": ["0012", "b", "c"], "rating": [1.0, 2, 3]})
+    items = pd.DataFrame({"item": ["12", "B", "c"], "title": ["x", "y", "z"]})
+    with pytest.warns(LLMTokensWarning, match="2 ids of the ratings .* such as '0012' as '12'"):
+        load_ratings(ratings, items)
+
+
+def test_ids_that_pandas_made_floats_are_told():
+    ratings = pd.DataFrame({"user": [1234567021.17, 2.0], "item": [1, 2], "rating": [1.0, 2.0]})
+    with pytest.warns(LLMTokensWarning, match="ids that are floats, such as 1234567021.17"):
+        load_ratings(ratings)
+
+
+def test_blank_ids_are_missing():
+    ratings = pd.DataFrame({"user": [" ", "x"], "item": [1, 2], "rating": [1.0, 2.0]})
+    with pytest.raises(DataError, match="1 ratings have no user id"):
+        load_ratings(ratings)
+
+
+def test_rows_and_frames_of_other_libraries_are_taken():
+    rows = [{"user": 1, "item": 2, "rating": 3.0}, {"user": 2, "item": 2, "rating": 4.0}]
+
+    class Frame:
+        def to_pandas(self):
+            return pd.DataFrame(rows)
+
+    for given in (rows, Frame()):
+        assert load_ratings(given).ratings["rating"].tolist() == [3.0, 4.0]
+
+
 def test_raw_ratings_hold_python_values_and_timestamps(books: pd.DataFrame) -> None:
     raw = load_ratings(books).dataset.raw_ratings
     assert raw == [("ann", 7, 5.0, 3), ("ann", 8, 2.0, 1), ("bob", 7, 3.0, 2)]

@@ -594,6 +594,19 @@ def test_a_history_is_saved_with_what_it_has_seen(tokens, ratings, tmp_path):
 # -- columns as people call them
 
 
+def test_a_title_is_the_label_whatever_its_case_and_one_content_for_all_is_told():
+    frame = pd.DataFrame(
+        {"item": [1, 2, 3], "Title": ["Emma", "Dune", "It"], "vendor": ["ACME"] * 3}
+    )
+    tokens = LLMTokens.from_frame(frame, "{Title}", encoder=HashingEncoder())
+    assert tokens.labels == ["Emma", "Dune", "It"]
+    with pytest.warns(LLMTokensWarning, match="all 3 rows have the same content"):
+        LLMTokens.from_frame(frame, "{vendor}", encoder=HashingEncoder())
+    with pytest.raises(DataError, match="found a generator; expected a frame"):
+        LLMTokens.from_frame((x for x in "abc"), "{Title}", encoder=HashingEncoder())
+
+
+@pytest.mark.filterwarnings("ignore:all 3 rows have the same content")
 @pytest.mark.parametrize("name", ["Book-Title", "movie_title:token_seq", "a b", "x.y", "x[0]", "é"])
 def test_a_column_of_any_name_can_be_in_a_template(name):
     frame = pd.DataFrame({"ISBN": ["01", "02", "03"], name: ["Emma", "Dune", "Ulysses"]})

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
-from ..errors import DataError, sample
-from ..runtime.arrays import Rows
+from ..errors import DataError, LLMTokensWarning, sample
+from ..runtime.arrays import Floats, Rows
 from ..runtime.locks import cached_property
 
 _WHOLE_FLOAT = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")
@@ -154,18 +155,26 @@ def require_one_type(ids: Iterable[Hashable], what: str) -> None:
 
 
 def id_column(column: pd.Series, what: str) -> pd.Series:
-    """Ids of a table: whole floats as int, the types of NumPy and pandas as plain ones.
+    """Ids of a table: whole floats as int, the types of NumPy and pandas as plain ones, and blank
+    texts as what they are: none.
 
     Raises
     ------
     DataError
         If the same id is there in two types, or something is no id.
 
+    Warns
+    -----
+    LLMTokensWarning
+        For floats that cannot have been ids: with fractions, or too large to be exact.
+
     >>> id_column(pd.Series([1.0, 2.0]), "the frame").tolist()
     [1, 2]
     """
     if isinstance(column.dtype, pd.CategoricalDtype):
         if pd.api.types.is_string_dtype(column.cat.categories.dtype):
+            blank = [x for x in column.cat.categories if isinstance(x, str) and not x.strip()]
+            column = column.cat.remove_categories(blank) if blank else column
             require_one_type(column.cat.categories, what)
             return column
         column = column.astype(column.cat.categories.dtype)
@@ -179,6 +188,8 @@ def id_column(column: pd.Series, what: str) -> pd.Series:
                 return pd.Series(values.astype(np.int64), index=column.index)
             whole = [x if math.isnan(x) else int(x) for x in values.tolist()]
             return pd.Series(whole, index=column.index, dtype=object)
+        if column.dtype.kind == "f":
+            _warn_of_floats(known, what)
         return (
             column.astype("int64") if column.dtype.kind in "iu" and column.notna().all() else column
         )
@@ -189,7 +200,7 @@ def id_column(column: pd.Series, what: str) -> pd.Series:
             f"{what}: found ids that are none ({error}); expected numbers or text"
         ) from error
     require_one_type(distinct, what)
-    plain = [_plain_whole(raw) for raw in distinct]
+    plain = [_nan_if_blank(_plain_whole(raw)) for raw in distinct]
     if all(a is b for a, b in zip(plain, distinct, strict=True)):
         return column
     made = np.empty(len(plain) + 1, dtype=object)
@@ -225,6 +236,22 @@ def _as_text(column: pd.Series, from_text: bool) -> pd.Series:
     if isinstance(column.dtype, pd.CategoricalDtype):
         return column.astype(object)
     return column.astype(str).astype(object) if from_text and column.dtype.kind in "iu" else column
+
+
+def _warn_of_floats(known: Floats, what: str) -> None:
+    odd = known[(known != np.floor(known)) | (np.abs(known) >= 2**53)]
+    if len(odd):
+        warnings.warn(
+            f"{what}: found ids that are floats, such as {float(odd[0])!r}, with fractions or too "
+            "large to be exact; expected whole numbers or text: read the column as text, as with "
+            "pd.read_csv(path, dtype=str)",
+            LLMTokensWarning,
+            stacklevel=5,
+        )
+
+
+def _nan_if_blank(raw: Hashable) -> Hashable:
+    return np.nan if isinstance(raw, str) and not raw.strip() else raw
 
 
 def _plain_whole(raw: Hashable) -> Hashable:

@@ -22,6 +22,7 @@ from ..data.ids import id_column
 from ..data.ratings import stars
 from ..data.times import seconds
 from ..errors import DataError, LLMTokensWarning, sample
+from ..runtime.arguments import pandas_of
 from . import dialect, tables
 from .dialect import Form
 from .load import Given, describe
@@ -119,12 +120,13 @@ def load_events(
         The column names in your table. Times are numbers or dates; dates count in seconds.
     weights : mapping, optional
         What an event of each kind counts for, such as ``{"view": 1, "cart": 3, "buy": 5}``; kinds
-        that are not named are left out. None: learned, the commonest kind counting for 1, such that
-        ``LLMTokensEASE`` ranks what users come to view, to buy and so on next highest; equal, where
-        no others are better beyond doubt. The result has them as ``weights``.
+        that are not named are left out, and a negative one takes back, as a refund does: pairs
+        whose events add up to 0 or less are left out, too. None: learned, the commonest kind
+        counting for 1, such that ``LLMTokensEASE`` ranks what users come to view, to buy and so on
+        next highest; equal, where no others are better beyond doubt. The result has them as
+        ``weights``.
     half_life : float, optional
-        In the unit of the timestamps: an event that is so much older than the newest of all counts
-        half as much.
+        In seconds: an event that is so much older than the newest of all counts half as much.
     items : path or DataFrame, optional
         One row an item, as in :func:`load_ratings`.
     sep, encoding, header : optional
@@ -139,15 +141,16 @@ def load_events(
     Warns
     -----
     LLMTokensWarning
-        If several kinds of events count alike, as no weights that were tried are beyond doubt
-        better; and as :func:`load_ratings` about files.
+        If weights name a kind that the table writes otherwise; if several kinds of events count
+        alike, as no weights that were tried are beyond doubt better; and as :func:`load_ratings`
+        about files and ids.
 
     Raises
     ------
     AlignmentError
         For items of which no event is.
     DataError
-        For missing columns, weights that are not positive, or where no event is left.
+        For missing columns, weights that are no numbers or 0, or where no event is left.
     StorageError, FileFormatError
         For a file that cannot be opened, or is not written in one way throughout.
     MissingExtraError
@@ -166,6 +169,7 @@ def load_events(
     """
     named = {"user": user, "item": item, "event": event, "timestamp": timestamp}
     form, is_text, source = Form(sep, encoding, header), False, "the events frame"
+    events = pandas_of(events)
     if not isinstance(events, pd.DataFrame):
         kinds: dict[str, tables.Kind] = {user: "id", item: "id", event: "text", timestamp: "time"}
         read = tables.read(events, kinds, form=form)
@@ -174,6 +178,8 @@ def load_events(
     if absent:
         raise DataError(dialect.missing_columns(absent, list(events.columns), source))
     table = pd.DataFrame({own: events[column] for own, column in named.items()})
+    for own in ("user", "item"):
+        table[own] = id_column(table[own], f"{source}, {named[own]!r}")
     table["timestamp"] = seconds(table["timestamp"])
     table, dropped = _kept(table.reset_index(drop=True), weights)
     if table.empty:
@@ -182,7 +188,6 @@ def load_events(
         )
     sides = {}
     for own, column, side in (("user", user, None), ("item", item, items)):
-        table[own] = id_column(table[own], f"{source}, {column!r}")
         table, sides[own] = describe(table, is_text, side, own, column, form)
     table = table.sort_values("timestamp", kind="stable", ignore_index=True)
     counted = _learned(table) if weights is None else {k: float(v) for k, v in weights.items()}
@@ -199,10 +204,29 @@ def load_events(
         .agg(rating=("rating", "sum"), timestamp=("timestamp", "max"))
         .reset_index()
     )
+    taken_back = ratings["rating"] <= 0
+    if taken_back.any():
+        dropped.loc[len(dropped)] = "pair whose events add up to 0 or less", int(taken_back.sum())
+        ratings = ratings[~taken_back].reset_index(drop=True)
+    if ratings.empty:
+        raise DataError("found no pair whose events add up to more than 0; look at the weights")
     scale = 0.0, float(ratings["rating"].max())
     return EventData(
         ratings, sides["item"], sides["user"], scale, "events", counted, dropped, table
     )
+
+
+def _warn_of_near_kinds(named: list[Hashable], found: list[Hashable]) -> None:
+    """Say which weights are of kinds that the table writes otherwise."""
+    written = {str(kind).strip().casefold(): kind for kind in found if kind not in named}
+    for kind in named:
+        if kind not in found and (other := written.get(str(kind).strip().casefold())) is not None:
+            warnings.warn(
+                f"found no event of the kind {kind!r} that weights name, but {other!r}, which they "
+                "do not: its events are left out",
+                LLMTokensWarning,
+                stacklevel=4,
+            )
 
 
 def _kept(
@@ -210,9 +234,13 @@ def _kept(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The events that can be used, and how many cannot, by reason; the first reason counts."""
     if weights is not None:
-        wrong = {k: v for k, v in weights.items() if not 0 < v < np.inf}
-        if wrong or not weights:
-            raise DataError(f"found weights={dict(weights)!r}; expected positive numbers by kind")
+        values = list(weights.values())
+        if not np.isfinite(values).all() or 0 in values or not max(values, default=0) > 0:
+            raise DataError(
+                f"found weights={dict(weights)!r}; expected numbers by kind, above 0, or below it "
+                "for what takes back, such as a refund"
+            )
+        _warn_of_near_kinds(list(weights), table["event"].dropna().unique().tolist())
     reasons = {
         "no user": table["user"].isna(),
         "no item": table["item"].isna(),
@@ -264,7 +292,7 @@ def _learned(table: pd.DataFrame) -> dict[Hashable, float]:
         return weights
     warnings.warn(
         f"no weights are better than equal ones beyond doubt, so that {sample(kinds)} count alike; "
-        f"pass weights={{{kinds[0]!r}: 1.0, {kinds[1]!r}: 3.0}} or the like to have it otherwise",
+        f"pass weights={{{kinds[0]!r}: 1.0, ...}} to have it otherwise",
         LLMTokensWarning,
         stacklevel=3,
     )

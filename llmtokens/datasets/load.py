@@ -15,6 +15,7 @@ from ..data.ids import id_column, id_text, same_kind
 from ..data.times import seconds
 from ..errors import AlignmentError, DataError, LLMTokensWarning
 from ..errors import sample as first_of
+from ..runtime.arguments import pandas_of
 from . import cells, tables
 from .dialect import Form
 from .ratings import RatingData, check_ratings, check_unique
@@ -117,7 +118,7 @@ def load_ratings(
         raise DataError(
             f"found duplicates={duplicates!r}; expected one of {first_of(get_args(Duplicates))}"
         )
-    form = Form(sep, encoding, header)
+    form, ratings = Form(sep, encoding, header), pandas_of(ratings)
     if not isinstance(ratings, (str, os.PathLike, pd.DataFrame)):
         ratings = _rows_as_frame(ratings, [user, item, rating or "rating", timestamp])
     kinds: dict[str, Kind] = {user: "id", item: "id"}
@@ -197,6 +198,7 @@ def _opened(
     others: bool,
     form: Form,
 ) -> Table:
+    given = pandas_of(given)
     if isinstance(given, pd.DataFrame):
         table = tables.of_frame(given, f"the {role} frame")
     elif isinstance(given, (str, os.PathLike)):
@@ -249,7 +251,29 @@ def describe(
             f"among the {len(rated_ids)} of the ratings ({first_of(rated_ids)}): expected the same "
             "ids in both."
         )
+    _warn_of_near_misses([x for x in rated_ids if id_text(x) not in known], known, source)
     return made.assign(**{own: rated}), frame
+
+
+def _warn_of_near_misses(unknown: list[Any], known: set[str], source: str) -> None:
+    """Say which ids would be known without leading zeros, blanks or the case of their letters."""
+    plain: dict[str, str] = {}
+    for text in known:
+        plain.setdefault(_bare(text), text)
+    near = [(raw, plain[_bare(id_text(raw))]) for raw in unknown if _bare(id_text(raw)) in plain]
+    if near:
+        raw, other = near[0]
+        warnings.warn(
+            f"{source}: {len(near)} ids of the ratings are not there as they are, but otherwise "
+            f"written, such as {raw!r} as {other!r}; these have no row and no text: write ids the "
+            "same way in both, as with dtype=str where they are read",
+            LLMTokensWarning,
+            stacklevel=4,
+        )
+
+
+def _bare(text: str) -> str:
+    return text.strip().casefold().lstrip("0")
 
 
 def _ratings(table: Table, rating: str | None, missing: Missing) -> Any:

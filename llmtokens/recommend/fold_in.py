@@ -15,12 +15,13 @@ from ..data.ratings import Ratings
 from ..data.times import checked_times, recency, seconds
 from ..data.timestamps import Timestamps
 from ..errors import DataError, sample
+from ..runtime.arguments import pandas_of
 from ..runtime.arrays import Floats, Mask, Rows
 from ..tokens import LLMTokens
 from .interface import FittedModel, Growth
 
 Model = TypeVar("Model", bound=FittedModel)
-Given = Mapping[Hashable, float] | Iterable[tuple[Hashable, float]]
+Given = Mapping[Hashable, float] | pd.Series | Iterable[tuple[Hashable, float]]
 _COLUMNS = ["user", "item", "rating"]
 _NOBODY = "\0in words"  # the id of somebody who has none
 
@@ -34,13 +35,17 @@ def pairs(ratings: Given) -> tuple[list[Hashable], Floats]:
         For anything else, for NaN or infinity, and for an id that stands twice.
     """
     try:
-        rows = list(ratings.items() if isinstance(ratings, Mapping) else ratings)
+        named = isinstance(ratings, (Mapping, pd.Series))
+        rows = list(ratings.items() if named else ratings)  # type: ignore[union-attr]
         ids = plain_ids(raw for raw, _ in rows)
         values = np.array([value for _, value in rows], np.float64)
     except (TypeError, ValueError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"ratings must be pairs (id, rating) or a dict: {error}") from error
+        raise DataError(
+            f"ratings must be pairs (id, rating) or a dict such as {{id: 5.0}}, with {{id: 1.0}} "
+            f"where choices carry no opinion: {error}"
+        ) from error
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
         raise DataError(
@@ -60,13 +65,12 @@ def with_user(
 ) -> Model:
     """See :meth:`~llmtokens.recommend.Serving.fold_in`."""
     items, values = pairs(ratings)
+    items = [model.items.as_known(raw) for raw in items]
     if content is None and not items:
         raise DataError(f"found neither ratings nor content of {uid!r}; expected either")
     _require_known(model, "item", items, "fold_in_item")
-    uid = plain_ids([uid])[0]
-    row = int(model.users.rows([uid])[0])  # warns of an id that is known as another type
-    if content is not None and row != model.users.unknown:
-        uid = model.users.ids[row]
+    _require_chosen(model, items, values)
+    uid = model.users.as_known(plain_ids([uid])[0])
     n, when = len(items), model.timestamps
     if when is not None and timestamps is not None:
         when = when.with_pairs([uid] * n, items, checked_times(n, timestamps))
@@ -88,12 +92,12 @@ def in_words(model: Model, uid: Hashable | None, content: Any) -> tuple[Model, i
 def with_item(model: Model, iid: Hashable, content: Any, ratings: Given) -> Model:
     """See :meth:`~llmtokens.recommend.Serving.fold_in_item`."""
     users, values = pairs(ratings)
+    users = [model.users.as_known(raw) for raw in users]
     _require_known(model, "user", users, "fold_in")
+    _require_chosen(model, users, values)
     if content is None and not users:
         raise DataError(f"found neither content nor ratings of {iid!r}; expected either")
-    iid = plain_ids([iid])[0]
-    row = int(model.items.rows([iid])[0])
-    iid = iid if row == model.items.unknown else model.items.ids[row]
+    iid = model.items.as_known(plain_ids([iid])[0])
     return learned(
         model, users, [iid] * len(users), values, np.ones(len(users)), items=[iid],
         item_content=content,
@@ -102,7 +106,13 @@ def with_item(model: Model, iid: Hashable, content: Any, ratings: Given) -> Mode
 
 def with_batch(model: Model, ratings: Any) -> Model:
     """See :meth:`~llmtokens.recommend.Serving.partial_fit`."""
-    events = None
+    events, adds_up = None, False
+    ratings = getattr(ratings, "dataset", ratings)  # of RatingData and EventData
+    if hasattr(ratings, "raw_ratings"):
+        events = getattr(ratings, "events", None)
+        adds_up = events is not None
+        ratings = ratings.raw_ratings
+    ratings = pandas_of(ratings)
     if isinstance(ratings, pd.DataFrame):
         if not set(_COLUMNS) <= set(ratings.columns) and list(ratings.columns[:3]) != [0, 1, 2]:
             raise DataError(
@@ -114,12 +124,10 @@ def with_batch(model: Model, ratings: Any) -> Model:
         if named and "event" in ratings:
             events = ratings[["user", "item", "event"]]
         ratings = (ratings[known] if named else ratings).itertuples(index=False, name=None)
-    elif hasattr(ratings, "raw_ratings"):
-        events = getattr(ratings, "events", None)
-        ratings = ratings.raw_ratings
     try:
         rows = [tuple(row) for row in ratings]
-        last = {(plain_id(row[0]), plain_id(row[1])): row[2] for row in rows if len(row) >= 3}
+        rows = [(*_as_known(model, row[:2]), *row[2:]) for row in rows]
+        last = {row[:2]: row[2] for row in rows if len(row) >= 3}
     except TypeError as error:
         raise DataError(f"ratings must be rows of (user, item, rating): {error}") from error
     if not rows or min(map(len, rows)) < 3:
@@ -130,15 +138,48 @@ def with_batch(model: Model, ratings: Any) -> Model:
     users, items = [pair[0] for pair in last], [pair[1] for pair in last]
     _, values = pairs(enumerate(last.values()))
     _require_in_order(model, dict.fromkeys(users), dict.fromkeys(items))
-    model.users.rows(dict.fromkeys(users))  # both warn of ids that are known as another type
-    model.items.rows(dict.fromkeys(items))
-    when = {(plain_id(row[0]), plain_id(row[1])): row[3] for row in rows if len(row) > 3}
+    _require_chosen(model, items, values)
+    if adds_up:
+        values = np.minimum(values + _sums(model, users, items), model.ratings.scale[1])
+    when = {row[:2]: row[3] for row in rows if len(row) > 3}
     return learned(
         model, users, items, values, np.ones(len(values)),
         users=plain_ids(dict.fromkeys(users)), items=plain_ids(dict.fromkeys(items)),
         timestamps=_with_times(model.timestamps, when),
         events=events if model.ratings.events else None,
     )  # fmt: skip
+
+
+def _as_known(model: FittedModel, pair: Sequence[Hashable]) -> tuple[Hashable, ...]:
+    """A user and an item as the model knows them: "1" where it has 1."""
+    return tuple(
+        side.as_known(plain_id(raw))
+        for side, raw in zip((model.users, model.items), pair, strict=False)
+    )
+
+
+def _sums(model: FittedModel, users: list[Hashable], items: list[Hashable]) -> Floats:
+    """What the events of pairs have added up to until now, 0 where there were none."""
+    known: dict[int, dict[int, float]] = {}
+    sums = np.zeros(len(users))
+    pairs_of_rows = zip(model.users.rows(users), model.items.rows(items), strict=True)
+    for k, (user, item) in enumerate(pairs_of_rows):
+        if user not in known:
+            rated, values, _ = model.ratings.of_user(int(user))
+            known[user] = dict(zip(rated.tolist(), values.tolist(), strict=True))
+        sums[k] = known[user].get(int(item), 0.0)
+    return sums
+
+
+def _require_chosen(model: FittedModel, ids: list[Hashable], values: Floats) -> None:
+    """Raise for a 0 where a 1 says that something was chosen."""
+    if not model.has_opinions and model.ratings.scale[0] == 0:
+        not_chosen = [raw for raw, value in zip(ids, values, strict=True) if value == 0]
+        if not_chosen:
+            raise DataError(
+                f"found 0 for {sample(not_chosen)}, but every rating counts as a choice here; "
+                "leave out what was not chosen"
+            )
 
 
 def _with_times(known: Timestamps | None, when: Mapping[Any, Any]) -> Timestamps | None:

@@ -515,12 +515,13 @@ class Serving:
 
         Parameters
         ----------
-        ratings : DataFrame, or iterable of (user id, item id, rating)
+        ratings : DataFrame, events, or iterable of (user id, item id, rating)
             Of a frame the columns user, item and rating, or else the first three. Where the
             algorithm has ``timestamps``, those of a frame's column timestamp, or a row's fourth
-            entry, join them; where it knows kinds of events, those of a column event, or of data
-            from :func:`~llmtokens.datasets.load_events`; nothing else is read. The last rating of
-            a pair counts, and what there was of events stays.
+            entry, join them; where it knows kinds of events, those of a column event; nothing else
+            is read. The last rating of a pair counts, and what there was of events stays. What
+            :func:`~llmtokens.datasets.load_events` made of further events is added to what a pair
+            has, up to the top of the scale.
 
         Raises
         ------

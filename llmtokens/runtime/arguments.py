@@ -6,6 +6,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from surprise.utils import get_rng
 
 from ..errors import DataError
@@ -52,3 +53,12 @@ def require_jobs(n_jobs: Any) -> None:
     """Raise DataError unless it is a number of workers as joblib counts them, or None."""
     if not (n_jobs is None or (isinstance(n_jobs, Integral) and n_jobs != 0)):
         raise DataError(f"found n_jobs={n_jobs!r}; expected a number of workers, -1 for one a core")
+
+
+def pandas_of(given: Any) -> Any:
+    """Frames of other libraries that can be had as one of pandas, as polars'; else what it is."""
+    if not isinstance(given, pd.DataFrame) and hasattr(given, "to_pandas"):
+        return given.to_pandas()
+    if isinstance(given, (list, tuple)) and given and all(isinstance(x, dict) for x in given):
+        return pd.DataFrame(list(given))
+    return given

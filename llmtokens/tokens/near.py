@@ -45,4 +45,5 @@ def near_to(embeddings: NDArray[Any], texts: Singles) -> Floats:
     apart = np.flatnonzero(~out.any(axis=1))
     out[apart[~embeddings[apart].any(axis=1)]] = np.nan
     out[:, ~padded.any(axis=1)] = np.nan
+    np.clip(out, -1, 1, out=out)  # half precision rounds
     return np.ascontiguousarray(out[:, :k].T, np.float64)

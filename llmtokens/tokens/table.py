@@ -16,7 +16,7 @@ from ..data.ids import IdIndex, as_column, id_text, table_ids
 from ..data.ratings import Ratings
 from ..encode import Encoder, ImageEncoder, SentenceEncoder
 from ..errors import DataError, FileFormatError, LLMTokensWarning, sample
-from ..runtime.arguments import require_length
+from ..runtime.arguments import pandas_of, require_length
 from ..runtime.arrays import Floats, Rows, Singles, cosines, unit_rows
 from ..runtime.locks import cached_property
 from ..storage import container as store
@@ -186,7 +186,8 @@ class LLMTokens:
         id : str, optional
             Column of raw ids; by default "item", "user" or "id", the first there is.
         label : str, optional
-            Column of names to show to people; by default "title" or "name" where there is one.
+            Column of names to show to people; by default "title" or "name", in small letters or
+            large, where there is one.
         encoder : Encoder, optional
             Of text. By default :class:`~llmtokens.SentenceEncoder`, all-MiniLM-L6-v2.
         image_encoder : Encoder, optional
@@ -219,6 +220,12 @@ class LLMTokens:
             If rows have no content in any block: they get no token. If labels look like lists, and
             it is not clear that they are.
         """
+        frame = pandas_of(frame)
+        if not isinstance(frame, pd.DataFrame):
+            raise DataError(
+                f"found a {type(frame).__name__}; expected a frame with a row for each id: "
+                "pd.DataFrame(rows) makes one"
+            )
         templates, images = _listed(text), _listed(image)
         categorical, numeric = _listed(categorical), _listed(numeric)
         require_separator(separator)
@@ -227,7 +234,7 @@ class LLMTokens:
                 "found no text, image, categorical or numeric columns; name at least one"
             )
         id = id or next((name for name in _ID_COLUMNS if name in frame.columns), _ID_COLUMNS[0])
-        label = label or next((name for name in _LABEL_COLUMNS if name in frame.columns), None)
+        label = label or _usual_label(frame)
         require_columns(frame, [id] + ([label] if label else []))
         ids = table_ids(frame[id], repr(id))
         shown = [as_text(value) for value in frame[label]] if label else None
@@ -254,6 +261,13 @@ class LLMTokens:
         ]
         used = [known for known in (encoder, image_encoder) if known is not None]
         made = cls._fit(ids, blocks, frame, used, n_components, whiten, shown, 2, keep_embeddings)
+        if not made.vectors.any():
+            warnings.warn(
+                f"all {len(made)} rows have the same content, so that their tokens say nothing; "
+                "look at the template and the columns",
+                LLMTokensWarning,
+                stacklevel=2,
+            )
         if len(made) < len(ids):
             frame = frame.iloc[IdIndex(ids).rows(made.ids)]
         return replace(made, columns=made._columns_of(frame))
@@ -1035,6 +1049,12 @@ def _joined(parts: Sequence[LLMTokens], ids: list[Hashable]) -> dict[str, list[A
             gap = _missing(values)
             found.setdefault(name, [values[row] if row >= 0 else gap for row in rows])
     return found or None
+
+
+def _usual_label(frame: pd.DataFrame) -> str | None:
+    """The column that is usually shown, whatever the case of its letters."""
+    written = {str(name).casefold(): name for name in reversed(frame.columns)}
+    return next((written[name] for name in _LABEL_COLUMNS if name in written), None)
 
 
 def _without_nan(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
