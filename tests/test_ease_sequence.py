@@ -104,12 +104,12 @@ def history(rows):
     return History.of(ratings, frame["time"].to_numpy(float))
 
 
-def test_a_rating_without_a_time_is_the_newest_and_one_moment_keeps_its_order():
+def test_a_rating_without_a_time_is_the_newest_and_one_moment_has_no_order():
     made = history(
         [(0, 3, np.nan), (0, 1, 5), (0, 2, 1), (0, 0, 5), (1, 2, np.nan), (1, 1, np.nan)]
     )
     assert made.item.tolist() == [2, 1, 0, 3, 2, 1]
-    assert made.back.tolist() == [3, 2, 1, 0, 1, 0]
+    assert made.back.tolist() == [3, 1, 1, 0, 1, 0]
     assert made.age.tolist() == [4, 0, 0, 0, 0, 0]
 
 
@@ -125,14 +125,22 @@ def test_recent_weights_and_followers_are_those_counted_one_by_one():
     recent, followers = np.zeros((made.n_users, n)), np.zeros((n, n))
     for user in range(made.n_users):
         mine = np.flatnonzero(made.user == user)
-        for k, first in enumerate(mine):
-            age = made.time[mine[-1]] - made.time[first]
-            recent[user, made.item[first]] = (len(mine) - k) ** -0.5 * np.exp(-0.05 * age)
-            for gap, then in enumerate(mine[k + 1 :], start=1):
+        times = made.time[mine]
+        for first in mine:
+            age, later = times[-1] - made.time[first], times > made.time[first]
+            recent[user, made.item[first]] = (1 + later.sum()) ** -0.5 * np.exp(-0.05 * age)
+            for then in mine[later]:
                 since = made.time[then] - made.time[first]
-                followers[made.item[first], made.item[then]] += gap**-0.5 * np.exp(-0.05 * since)
+                between = np.sum(later & (times < made.time[then]))
+                weight = (1 + between) ** -0.5 * np.exp(-0.05 * since)
+                followers[made.item[first], made.item[then]] += weight
     np.testing.assert_allclose(made.recent(form).toarray(), recent, rtol=1e-5)
     np.testing.assert_allclose(made.followers(form).toarray(), followers, rtol=1e-5)
+
+
+def test_the_order_of_rows_within_a_moment_says_nothing():
+    days = WALKS.ratings.assign(timestamp=1 + WALKS.ratings["timestamp"] // 10**7)
+    assert fit(days).sequence_ is None
 
 
 @pytest.mark.parametrize("n_users", [3, 30])

@@ -65,15 +65,19 @@ class History:
     Attributes
     ----------
     user, item : ndarray of int, shape (n,)
-        Sorted by user, then by time; ratings of one moment in the order they came in.
+        Sorted by user, then by time.
     time : ndarray of float64, shape (n,)
         One without a time is as new as its user's newest.
+    moment : ndarray of int64, shape (n,)
+        Ratings of a user at one time have one number, as they have no order: files are sorted in
+        ways that say nothing. Those without a time came in the order in which they are.
     n_users, n_items : int
     """
 
     user: Rows
     item: Rows
     time: Floats
+    moment: Rows
     n_users: int
     n_items: int
 
@@ -86,16 +90,27 @@ class History:
         late = np.isnan(times)
         time = np.where(late, newest[ratings.user], times)
         order = np.lexsort((late, time, ratings.user))
-        return cls(
-            ratings.user[order].astype(np.int64), ratings.item[order].astype(np.int64),
-            time[order], ratings.n_users, ratings.n_items,
-        )  # fmt: skip
+        user, time, late = ratings.user[order].astype(np.int64), time[order], late[order]
+        fresh = np.ones(len(user), bool)
+        fresh[1:] = (np.diff(user) != 0) | (np.diff(time) != 0) | late[1:]
+        item = ratings.item[order].astype(np.int64)
+        return cls(user, item, time, np.cumsum(fresh), ratings.n_users, ratings.n_items)
 
     @cached_property
     def back(self) -> Rows:
         """How many a user made afterwards, shape (n,)."""
         ends = np.cumsum(np.bincount(self.user, minlength=self.n_users))
-        return ends[self.user] - 1 - np.arange(len(self.user))
+        return ends[self.user] - self._ends
+
+    @cached_property
+    def _begins(self) -> Rows:
+        """Where the moment of a rating begins, shape (n,)."""
+        return np.searchsorted(self.moment, self.moment, side="left")
+
+    @cached_property
+    def _ends(self) -> Rows:
+        """Where it has ended."""
+        return np.searchsorted(self.moment, self.moment, side="right")
 
     @cached_property
     def age(self) -> Floats:
@@ -114,7 +129,10 @@ class History:
 
     def only(self, chosen: Rows) -> History:
         """Some of the ratings."""
-        return replace(self, user=self.user[chosen], item=self.item[chosen], time=self.time[chosen])
+        return replace(
+            self, user=self.user[chosen], item=self.item[chosen], time=self.time[chosen],
+            moment=self.moment[chosen],
+        )  # fmt: skip
 
     def recent(self, recency: Recency) -> sparse.csr_array:
         """Weights of what users have rated, shape (n_users, n_items); of repeats the newest's."""
@@ -130,14 +148,15 @@ class History:
         """``C``: weighted counts of what (columns) came after what, shape (n_items, n_items)."""
         shape, counts = (self.n_items, self.n_items), []
         for gap in range(1, _REACH + 1):
-            first = np.flatnonzero(self.user[gap:] == self.user[:-gap])
+            same_user = self.user[gap:] == self.user[:-gap]
+            first = np.flatnonzero(same_user & (self.moment[gap:] > self.moment[:-gap]))
             then = first + gap
             ages = self.time[then] - self.time[first]
-            weight = recency.weights(np.full(len(first), gap - 1), ages)
+            weight = recency.weights(self._begins[then] - self._ends[first], ages)
             kept = weight >= _LEAST
             pairs = self.item[first[kept]], self.item[then[kept]]
             counts.append(sparse.csr_array((weight[kept].astype(np.float32), pairs), shape=shape))
-            if not kept.any():
+            if len(first) and not kept.any():
                 break
         return sparse.csr_array(sum(counts[1:], counts[0]))
 
@@ -194,8 +213,8 @@ def choose_sequence(
 ) -> Sequence | None:
     """What ranks the last item of each user best, from what went before it.
 
-    The last items are taken out of all that is learned here. None where nothing is better, beyond
-    doubt, than EASE without times.
+    The last items are taken out of all that is learned here; whose last moment has several has no
+    last item. None where nothing is better, beyond doubt, than EASE without times.
 
     Parameters
     ----------
@@ -203,7 +222,9 @@ def choose_sequence(
         X.
     """
     counts = np.bincount(history.user, minlength=history.n_users)
-    last = (history.back == 0) & (counts[history.user] > 2)
+    newest = np.flatnonzero(history.back == 0)
+    alone = np.bincount(history.user[newest], minlength=history.n_users) == 1
+    last = (history.back == 0) & (alone & (counts > 2))[history.user]
     held = np.flatnonzero(last)
     held = held[evenly(len(held), _JUDGES)] if len(held) else held
     if len(held) < _FEWEST:
