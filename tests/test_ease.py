@@ -17,6 +17,7 @@ from llmtokens.algorithms.ease.cold_start import USUAL, ColdStart
 from llmtokens.algorithms.ease.solver import DenseItems, FactoredItems, solve
 from llmtokens.algorithms.ease.text_kernel import TextKernel
 from llmtokens.algorithms.ease.tuning import choose, left_out_scores, ranking_gains
+from llmtokens.controls import Popularity
 from llmtokens.data.entities import EntityIndex
 from llmtokens.datasets import load_movielens, load_ratings
 from llmtokens.errors import DataError
@@ -219,6 +220,24 @@ def test_a_catalogue_that_is_mostly_unrated_does_not_crowd_lists(ml_small_folder
     usual, found, none = map(gain, (USUAL.share, model.cold_start.share, 1e-9))
     assert found > 1.2 * usual
     assert found > 0.99 * none
+
+
+def test_where_users_have_rated_little_lists_fall_back_on_what_is_popular(ml_small_folder):
+    full = load_movielens(ml_small_folder)
+    few = full.ratings.sample(frac=1, random_state=0).groupby("user").head(5)
+    data = load_ratings(few, full.items)
+    trainset, testset = train_test_split(data.dataset, test_size=0.2, random_state=0)
+    algo = LLMTokensEASE().fit(trainset)
+
+    def gain(algo):
+        return ndcg_at_k(rank_all(algo, testset), k=10)
+
+    found, popular = gain(algo), gain(Popularity().fit(trainset))
+    algo.model_ = replace(algo.model_, popularity_weight=0.0)
+    assert found > 1.3 * gain(algo)
+    assert found > 0.9 * popular
+    much = LLMTokensEASE().fit(full.dataset.build_full_trainset())
+    assert much.popularity_weight_ == 0
 
 
 def test_unknown_users_get_the_most_popular_first():

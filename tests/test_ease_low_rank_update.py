@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -141,6 +142,9 @@ def test_a_batch_of_new_users_and_items_is_learned_as_by_a_refit(name, before):
     assert algo.ratings_.n == len(ROWS)
     is_a_refit(algo)
     again = make(name, l2=algo.l2_, token_weight=algo.token_weight_).fit(full(ROWS))
+    again.model_ = replace(
+        again.model_, popularity_weight=algo.popularity_weight_, cold_start=algo.cold_start_
+    )
     uid = next(iter(NEW_USERS))
     rows = [(algo.users_.rows([uid]), algo.items_), (again.users_.rows([uid]), again.items_)]
     ids = TOKENS.ids if algo.item_tokens else again.ratings_.item_ids

@@ -4,6 +4,9 @@ The text kernel carries the user's scores from the items that have ratings to th
 or else the item's text is compared with those of the user's own history (a profile). Scores and
 history are weighted by recency. How much they weigh is chosen by trial: on ratings held out evenly,
 and, where times are known, on those of the newest items as they were when nobody had rated them.
+
+What is popular is weighed on the same ratings: the scores of EASE have no intercept, and where
+users have rated little they say less than how many have chosen an item.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import numpy as np
 from scipy import sparse
 
 from ...runtime.arrays import Floats, Mask, Singles
-from .interactions import COLD_SHARE, used_features
+from .interactions import COLD_SHARE, popularity_of, used_features
 from .sequence import History, Recency, Sequence, search
 from .solver import solve
 from .text_kernel import TextKernel
@@ -23,6 +26,7 @@ from .tuning import evenly, most_of, ranking_gains
 
 _HELD_OUT = 5  # every fifth rating
 _SHARES = (0.5, 0.25, 0.1, 0.05, 0.02)  # of the usual one
+_POPULAR = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # of popularity, where it and the scores spread alike
 _PERIOD = 0.2  # the share of the ratings, the newest, whose new items are treated as cold
 _RATIOS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # of cold items' scores, where both spread alike
 _JUDGES = 300
@@ -80,49 +84,74 @@ def nearness(history: sparse.csr_array, chosen: Singles, others: Singles) -> Sin
     return near
 
 
-def choose_share(
+def choose_mixture(
     rows: sparse.csr_array,
-    text_kernel: TextKernel,
+    text_kernel: TextKernel | None,
     token_weight: float,
     l2: float,
     max_dense: int,
-) -> ColdStart:
-    """The usual form, and the share at which lists are best of items with and without ratings.
+) -> tuple[float, ColdStart]:
+    """How much popularity weighs in lists, and items without ratings, in the usual form.
 
     Every fifth rating is held out, so that some items lose all they have and join those that never
-    had any; what was held out is ranked among all items that the user has not rated. Of shares up
-    to the usual one, the largest is taken that is not worse than the best by more than the standard
-    error of their difference: new items are shown as much as costs nothing.
+    had any; what was held out is ranked among all items that the user has not rated. Popularity
+    weighs something where that is better beyond doubt, and then as little as is not worse than the
+    best by more than the standard error of their difference. Of shares of new items up to the usual
+    one, the largest is taken of which that is true: they are shown as much as costs nothing.
 
     Parameters
     ----------
     rows : sparse array, shape (n_users, n_items)
         X.
+    text_kernel : TextKernel or None
+        Without one there are no items without ratings.
     """
     fitted = most_of(rows)
     out = np.arange(fitted.nnz) % _HELD_OUT == _HELD_OUT // 2
     known, held_out = _only(fitted, ~out), _only(fitted, out)
     judges = evenly(fitted.shape[0], _JUDGES)
-    n_items, n_all = rows.shape[1], len(text_kernel.features) - 1
+    n_items = rows.shape[1]
+    n_all = n_items if text_kernel is None else len(text_kernel.features) - 1
     old = np.zeros(n_all, bool)
     old[known.indices] = True
     unheard = np.flatnonzero(~np.isin(np.arange(n_items), fitted.indices))  # others rated them
     items = solve(known, used_features(text_kernel, n_items), token_weight, l2, max_dense)
     warm = np.zeros((len(judges), n_all), np.float32)
     warm[:, :n_items] = items.scores(known[judges])
-    learned = text_kernel.learned_on(np.flatnonzero(old))
-    cold = learned.smooth(warm[:, old], slice(n_all))
+    cold = np.full_like(warm, -np.inf)
+    if text_kernel is not None:
+        learned = text_kernel.learned_on(np.flatnonzero(old))
+        cold = learned.smooth(warm[:, old], slice(n_all))
     shape = len(judges), n_all
     seen, later = (sparse.csr_array(x[judges]) for x in (known, held_out))
     seen.resize(shape)
     later.resize(shape)
+    popular = np.zeros(n_all, np.float32)
+    popular[:n_items] = popularity_of(known)
+    even = float(warm[:, old].std()) / max(float(popular[old].std()), 1e-12)
     warm[:, unheard] = -np.inf
     cold[:, unheard] = -np.inf
+    weights = [0.0, *(ratio * even for ratio in _POPULAR)]
+    none_new = np.full_like(warm, -np.inf)
+    gains = np.array(
+        [_among_all(warm + np.float32(w) * popular, none_new, 1, old, seen, later) for w in weights]
+    )
+    weight = 0.0
+    if _best(list(gains)):
+        weight = weights[int(np.argmax(_not_worse(gains)))]
+    if text_kernel is None:
+        return weight, USUAL
+    warm += np.float32(weight) * popular
     shares = [USUAL.share, *(share * USUAL.share for share in _SHARES)]
     gains = np.array([_among_all(warm, cold, share, old, seen, later) for share in shares])
+    return weight, ColdStart(share=shares[int(np.argmax(_not_worse(gains)))])
+
+
+def _not_worse(gains: Floats) -> Mask:
+    """Which are, by a standard error, not worse than the best, for gains (n, n_users)."""
     worse = gains[np.argmax(gains.sum(axis=1))] - gains
-    error = worse.std(axis=1) * np.sqrt(len(judges))
-    return ColdStart(share=shares[int(np.argmax(worse.sum(axis=1) <= error))])
+    out: Mask = worse.sum(axis=1) <= worse.std(axis=1) * np.sqrt(gains.shape[1])
+    return out
 
 
 def _only(rows: sparse.csr_array, some: Mask) -> sparse.csr_array:
@@ -160,7 +189,7 @@ def choose_cold_start(
     sequence : Sequence or None
         How items with ratings are scored.
     usual : ColdStart
-        What :func:`choose_share` found.
+        What :func:`choose_mixture` found.
     """
     n_users, n_items = rows.shape
     late = history.time >= np.quantile(history.time, 1 - _PERIOD)

@@ -73,6 +73,7 @@ class FittedEASE(FittedModel):
     text_kernel: TextKernel | None
     user_text: UserText | None
     popularity: Singles
+    popularity_weight: float
     l2: float
     token_weight: float
     user_mean: Floats
@@ -87,6 +88,7 @@ class FittedEASE(FittedModel):
         "implicit": Scalar(bool),
         "max_dense": Scalar(int),
         "popularity": Array(("items",)),
+        "popularity_weight": Scalar(float),
         "l2": Scalar(float),
         "token_weight": Scalar(float),
         "user_mean": Array(("user_rows",)),
@@ -207,13 +209,17 @@ class FittedEASE(FittedModel):
         return self._as_ratings(users, items, est, self.user_mean[users]), {}
 
     def rank_scores(self, users: Rows) -> Singles:
-        """Tastes, with as much of items without ratings as lists are best with; how well each item
-        comes next, where times say more than the ratings alone do."""
+        """Tastes, with as much of what is popular and of items without ratings as lists are best
+        with; how well each item comes next, where times say more than the ratings alone do."""
         out, cold = self._tastes(users), self.cold_start
         if cold.is_usual:
             out[:, self.items.n_warm :] *= np.float32(cold.share / COLD_SHARE)
         known = users < self.users.n_warm
-        if known.any() and not (cold.is_usual and self.sequence is None):
+        if cold.is_usual and self.sequence is None:
+            if self.popularity_weight:
+                weighed = np.float32(self.popularity_weight) * self.popularity
+                out[known, : self.items.n_warm] += weighed
+        elif known.any():
             out[known] = self._next(users[known])
         return out
 

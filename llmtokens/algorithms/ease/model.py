@@ -14,7 +14,7 @@ from ...runtime.arrays import unit_rows
 from ...tokens import LLMTokens
 from ..base import TokenAlgoBase, fitted
 from ..rating_scale import bounds, user_means
-from .cold_start import USUAL, choose_cold_start, choose_share
+from .cold_start import choose_cold_start, choose_mixture
 from .fitted import FittedEASE
 from .interactions import interactions, popularity_of, rating_lines, used_features
 from .sequence import History, choose_sequence
@@ -44,7 +44,8 @@ class LLMTokensEASE(TokenAlgoBase):
 
     ``l`` and ``a`` are chosen on the training ratings by exact leave-one-out (the user left out of
     ``B``, the rating out of ``x_u``): the discounted gain of what was rated among all that was not.
-    Text that does not help gets ``a = 0``. There is no randomness.
+    Text that does not help gets ``a = 0``. There is no randomness. Where users have rated little,
+    lists lean on what is popular, by as much as held-out ratings say beyond doubt.
 
     *What comes next.* With ``timestamps``, lists (``recommend``, rankings) are sorted by
 
@@ -68,8 +69,9 @@ class LLMTokensEASE(TokenAlgoBase):
 
     ``fold_in`` scores a new user by ``B`` as it is, in milliseconds. ``fold_in_item`` and
     ``partial_fit`` bring ``B`` up to date with everything learned since ``fit``, by Woodbury's
-    identity: but for rounding, what a refit gives with the ``l``, ``a``, landmarks of the text and
-    ends of the ratings that ``fit`` found (where ``B`` keeps leading directions only, these stay).
+    identity: but for rounding, what a refit gives with the ``l``, ``a``, landmarks of the text,
+    weights of lists and ends of the ratings that ``fit`` found (where ``B`` keeps leading
+    directions only, these stay).
     That costs a pass over ``B`` for every item that is new and every user who changed, CPU seconds
     for one item: .03 with 1,700 items, .6 with 9,700, about 1 with 20,000. Where users, and
     features of the text, are fewer than half the items, ``B`` is kept as ratings, texts and a
@@ -111,6 +113,9 @@ class LLMTokensEASE(TokenAlgoBase):
         The regression for cold items.
     popularity_ : ndarray of float32, shape (n_items,)
         Mean row of X.
+    popularity_weight_ : float
+        How much of it is added to scores in lists that times say nothing of; 0 where that does not
+        help.
     l2_, token_weight_ : float
     user_mean_ : ndarray of float64, shape (n_user_rows,)
         Mean rating of each user, shrunk to that of all; that of all for those without ratings.
@@ -152,6 +157,7 @@ class LLMTokensEASE(TokenAlgoBase):
     item_weights_ = fitted(lambda model: model.weights)
     text_kernel_ = fitted(lambda model: model.text_kernel)
     popularity_ = fitted(lambda model: model.popularity)
+    popularity_weight_ = fitted(lambda model: model.popularity_weight)
     user_text_ = fitted(lambda model: model.user_text)
     l2_ = fitted(lambda model: model.l2)
     token_weight_ = fitted(lambda model: model.token_weight)
@@ -193,9 +199,8 @@ class LLMTokensEASE(TokenAlgoBase):
         popularity = popularity_of(rows)
         lowest, highest = ends
         when = None if self.timestamps is None else Timestamps.of(self.timestamps)
-        sequence, cold_start, solving = None, USUAL, (weight, l2, self.max_dense)
-        if text_kernel is not None:
-            cold_start = choose_share(rows, text_kernel, *solving)
+        sequence, solving = None, (weight, l2, self.max_dense)
+        popular, cold_start = choose_mixture(rows, text_kernel, *solving)
         if when is not None:
             history = History.of(ratings, when.of_all_ratings(ratings))
             sequence = choose_sequence(history, rows, features, *solving)
@@ -216,6 +221,7 @@ class LLMTokensEASE(TokenAlgoBase):
             text_kernel=text_kernel,
             user_text=UserText.learn(ratings, users, rows),
             popularity=popularity,
+            popularity_weight=popular,
             l2=l2,
             token_weight=weight,
             user_mean=means,
