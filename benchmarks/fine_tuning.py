@@ -1,8 +1,9 @@
 """From how many items does it pay to fine-tune an encoder, and does a reducer that knows ratings?
 
 *Fine-tuning*: MiniLM learns from the ratings of the training set of an inner fold, by ``fine_tune``
-with its defaults, on 300, 1,200 and all items (a random part of them, with their ratings); RMSE of
-LLMTokensContent on cold items of the fold, with tokens of the frozen model and of the tuned one.
+with its defaults, on 300, 1,200, 3,000 and all items (a random part of them, with their ratings);
+RMSE of LLMTokensContent on cold items of the fold, with tokens of the frozen model and of the tuned
+one.
 
 *Reducer*: tokens whose axes are those of the items' texts, X'X, beside axes that follow the
 ratings, X'(I + c R)X, where R says, row by row, what share of the likes of those who like an item
@@ -31,7 +32,7 @@ from llmtokens.datasets import RatingData
 from llmtokens.encode import fine_tune
 from llmtokens.model_selection import ColdItemKFold
 
-SEED, SIZES, SHARES, LENGTHS = 0, (300, 1200, 0), (0.0, 0.5, 2.0, 8.0), (32, 128)
+SEED, SIZES, SHARES, LENGTHS = 0, (300, 1200, 3000, 0), (0.0, 0.5, 2.0, 8.0), (32, 128)
 
 
 def inner(data: RatingData, n_items: int = 0) -> Iterator[tuple[Any, Any]]:

@@ -104,12 +104,13 @@ def history(rows):
     return History.of(ratings, frame["time"].to_numpy(float))
 
 
-def test_a_rating_without_a_time_is_the_newest_and_one_moment_has_no_order():
+def test_a_rating_without_a_time_is_the_newest_and_one_moment_keeps_its_order():
     made = history(
         [(0, 3, np.nan), (0, 1, 5), (0, 2, 1), (0, 0, 5), (1, 2, np.nan), (1, 1, np.nan)]
     )
     assert made.item.tolist() == [2, 1, 0, 3, 2, 1]
-    assert made.back.tolist() == [3, 1, 1, 0, 1, 0]
+    assert made.back.tolist() == [3, 2, 1, 0, 1, 0]
+    assert made.is_last.tolist() == [False, False, False, True, False, True]
     assert made.age.tolist() == [4, 0, 0, 0, 0, 0]
 
 
@@ -125,15 +126,12 @@ def test_recent_weights_and_followers_are_those_counted_one_by_one():
     recent, followers = np.zeros((made.n_users, n)), np.zeros((n, n))
     for user in range(made.n_users):
         mine = np.flatnonzero(made.user == user)
-        times = made.time[mine]
-        for first in mine:
-            age, later = times[-1] - made.time[first], times > made.time[first]
-            recent[user, made.item[first]] = (1 + later.sum()) ** -0.5 * np.exp(-0.05 * age)
-            for then in mine[later]:
+        for k, first in enumerate(mine):
+            age = made.time[mine[-1]] - made.time[first]
+            recent[user, made.item[first]] = (len(mine) - k) ** -0.5 * np.exp(-0.05 * age)
+            for gap, then in enumerate(mine[k + 1 :], start=1):
                 since = made.time[then] - made.time[first]
-                between = np.sum(later & (times < made.time[then]))
-                weight = (1 + between) ** -0.5 * np.exp(-0.05 * since)
-                followers[made.item[first], made.item[then]] += weight
+                followers[made.item[first], made.item[then]] += gap**-0.5 * np.exp(-0.05 * since)
     np.testing.assert_allclose(made.recent(form).toarray(), recent, rtol=1e-5)
     np.testing.assert_allclose(made.followers(form).toarray(), followers, rtol=1e-5)
 
@@ -276,6 +274,6 @@ def test_new_items_at_random_times_need_no_other_share(feed):
     made = History.of(model.ratings, np.zeros(len(rows)))
     texts = unit_rows(model.items.tokens[: model.ratings.n_items])
     found = choose_cold_start(
-        made, model.interactions, texts, model.text_kernel, None, USUAL, 0.0, 10.0, 1000
+        made, model.interactions, texts, model.text_kernel, None, 0.0, 10.0, 1000
     )
     assert found == USUAL

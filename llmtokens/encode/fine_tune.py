@@ -77,7 +77,8 @@ def fine_tune(
 
     Notes
     -----
-    On a thousand items it is seldom worth it: compare cold items with both encoders first.
+    With some hundred items it is not worth it, with a thousand it begins to be: compare cold items
+    with both encoders first.
     """
     if missing := {"user", "item", "rating"} - set(ratings.columns):
         raise DataError(f"found the columns {list(ratings.columns)}; expected also {missing}")

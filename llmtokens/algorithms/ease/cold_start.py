@@ -168,17 +168,16 @@ def choose_cold_start(
     tokens: Singles,
     text_kernel: TextKernel,
     sequence: Sequence | None,
-    usual: ColdStart,
     token_weight: float,
     l2: float,
     max_dense: int,
-) -> ColdStart:
+) -> ColdStart | None:
     """The form that ranks the newest items best, as they were when nobody had rated them.
 
     The catalogue is that of the moment when four fifths of the ratings were made; what users who
     were known by then chose later is ranked, items first rated since by their texts. First the
     form is chosen, on the order of the new items among themselves, then their share among all. The
-    usual one stays where nothing is better beyond doubt, or too few items are new.
+    usual one stays where nothing is better beyond doubt. None where too few items are new.
 
     Parameters
     ----------
@@ -188,8 +187,6 @@ def choose_cold_start(
         Of length 1 each.
     sequence : Sequence or None
         How items with ratings are scored.
-    usual : ColdStart
-        What :func:`choose_mixture` found.
     """
     n_users, n_items = rows.shape
     late = history.time >= np.quantile(history.time, 1 - _PERIOD)
@@ -197,7 +194,7 @@ def choose_cold_start(
     old = np.bincount(past.item, minlength=n_items) > 0
     judged = late & (np.bincount(past.user, minlength=n_users) > 0)[history.user]
     if np.sum(~old[history.item[judged]]) < _FEWEST:
-        return usual
+        return None
     fresh = history.only(np.flatnonzero(judged & ~old[history.item]))
     users = np.unique(fresh.user)
     users = users[evenly(len(users), _JUDGES)]
@@ -223,20 +220,20 @@ def choose_cold_start(
     def gains_aged(kind: ColdStart, recency: Recency) -> Floats:
         return order(kind.aged(recency))
 
-    tried = [usual]
-    for kind in (usual, ColdStart(from_history=True)):
+    tried = [USUAL]
+    for kind in (USUAL, ColdStart(from_history=True)):
         tried.append(kind.aged(search(history.step, partial(gains_aged, kind))))
     form = tried[_best([order(form) for form in tried])]
     later = _pairs(history.only(np.flatnonzero(judged)))[users]
     later = sparse.csr_array(later - later.multiply(seen[users]))
     later.eliminate_zeros()
-    warm = items.scores(recent(sequence.taste if sequence else usual.recency))
+    warm = items.scores(recent(sequence.taste if sequence else USUAL.recency))
     cold = by_text(form)
     if sequence and sequence.share:
         following = past.recent(sequence.next)[users], past.followers(sequence.next)
         warm = warm + sequence.following(items, *following)
     even = float(warm[:, old].std()) / max(float(cold[:, ~old].std()), 1e-12)
-    first = usual.share if form == usual else usual.share * even
+    first = USUAL.share if form == USUAL else USUAL.share * even
     shares = [first, *(ratio * even for ratio in _RATIOS)]
     found = [_among_all(warm, cold, share, old, seen[users], later) for share in shares]
     return ColdStart(form.from_history, form.power, form.rate, shares[_best(found)])

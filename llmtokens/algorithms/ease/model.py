@@ -206,9 +206,8 @@ class LLMTokensEASE(TokenAlgoBase):
             sequence = choose_sequence(history, rows, features, *solving)
             if text_kernel is not None:
                 texts = unit_rows(items.tokens[: ratings.n_items])
-                cold_start = choose_cold_start(
-                    history, rows, texts, text_kernel, sequence, cold_start, *solving
-                )
+                found = choose_cold_start(history, rows, texts, text_kernel, sequence, *solving)
+                cold_start = found or cold_start
         return FittedEASE(
             ratings,
             users,

@@ -21,7 +21,7 @@ import numpy as np
 from scipy import sparse
 
 from ...data.ratings import Ratings
-from ...runtime.arrays import Floats, Rows, Singles
+from ...runtime.arrays import Floats, Mask, Rows, Singles
 from .solver import Items, solve
 from .tuning import evenly, reciprocal_gains
 
@@ -65,12 +65,11 @@ class History:
     Attributes
     ----------
     user, item : ndarray of int, shape (n,)
-        Sorted by user, then by time.
+        Sorted by user, then by time; ratings of one moment in the order they came in.
     time : ndarray of float64, shape (n,)
         One without a time is as new as its user's newest.
     moment : ndarray of int64, shape (n,)
-        Ratings of a user at one time have one number, as they have no order: files are sorted in
-        ways that say nothing. Those without a time came in the order in which they are.
+        Ratings of a user at one time have one number; those without a time have one each.
     n_users, n_items : int
     """
 
@@ -100,17 +99,17 @@ class History:
     def back(self) -> Rows:
         """How many a user made afterwards, shape (n,)."""
         ends = np.cumsum(np.bincount(self.user, minlength=self.n_users))
-        return ends[self.user] - self._ends
+        return ends[self.user] - 1 - np.arange(len(self.user))
 
     @cached_property
-    def _begins(self) -> Rows:
-        """Where the moment of a rating begins, shape (n,)."""
-        return np.searchsorted(self.moment, self.moment, side="left")
+    def is_last(self) -> Mask:
+        """Whether it is the only one of its user's last moment, shape (n,).
 
-    @cached_property
-    def _ends(self) -> Rows:
-        """Where it has ended."""
-        return np.searchsorted(self.moment, self.moment, side="right")
+        Files are sorted in ways that say nothing of what came last within a moment.
+        """
+        alone = np.bincount(self.moment)[self.moment] == 1
+        out: Mask = (self.back == 0) & alone
+        return out
 
     @cached_property
     def age(self) -> Floats:
@@ -148,15 +147,14 @@ class History:
         """``C``: weighted counts of what (columns) came after what, shape (n_items, n_items)."""
         shape, counts = (self.n_items, self.n_items), []
         for gap in range(1, _REACH + 1):
-            same_user = self.user[gap:] == self.user[:-gap]
-            first = np.flatnonzero(same_user & (self.moment[gap:] > self.moment[:-gap]))
+            first = np.flatnonzero(self.user[gap:] == self.user[:-gap])
             then = first + gap
             ages = self.time[then] - self.time[first]
-            weight = recency.weights(self._begins[then] - self._ends[first], ages)
+            weight = recency.weights(np.full(len(first), gap - 1), ages)
             kept = weight >= _LEAST
             pairs = self.item[first[kept]], self.item[then[kept]]
             counts.append(sparse.csr_array((weight[kept].astype(np.float32), pairs), shape=shape))
-            if len(first) and not kept.any():
+            if not kept.any():
                 break
         return sparse.csr_array(sum(counts[1:], counts[0]))
 
@@ -222,9 +220,7 @@ def choose_sequence(
         X.
     """
     counts = np.bincount(history.user, minlength=history.n_users)
-    newest = np.flatnonzero(history.back == 0)
-    alone = np.bincount(history.user[newest], minlength=history.n_users) == 1
-    last = (history.back == 0) & (alone & (counts > 2))[history.user]
+    last = history.is_last & (counts[history.user] > 2)
     held = np.flatnonzero(last)
     held = held[evenly(len(held), _JUDGES)] if len(held) else held
     if len(held) < _FEWEST:
