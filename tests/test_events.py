@@ -198,6 +198,14 @@ def test_what_is_taken_back_is_left_out_and_told():
         load_events(frame(rows[:2]), weights={"buy": 1, "refund": -1})
 
 
+def test_events_may_be_a_list_of_dicts_and_not_of_tuples():
+    rows = [(1, "a", "view", 1), (2, "a", "view", 2)]
+    told = [dict(zip(("user", "item", "event", "timestamp"), row, strict=True)) for row in rows]
+    assert load_events(told).ratings["item"].tolist() == ["a", "a"]
+    with pytest.raises(DataError, match="found events of type list; expected the path"):
+        load_events(rows)
+
+
 def test_a_kind_that_is_written_otherwise_is_told():
     with pytest.warns(LLMTokensWarning, match="no event of the kind 'Buy' .* but 'buy'"):
         load_events(frame([(1, "a", "view", 1), (1, "a", "buy", 2)]), weights={"view": 1, "Buy": 5})

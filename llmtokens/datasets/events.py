@@ -170,6 +170,11 @@ def load_events(
     named = {"user": user, "item": item, "event": event, "timestamp": timestamp}
     form, is_text, source = Form(sep, encoding, header), False, "the events frame"
     events = pandas_of(events)
+    if not isinstance(events, (str, os.PathLike, pd.DataFrame)):
+        raise DataError(
+            f"found events of type {type(events).__name__}; expected the path of a file, a pandas "
+            "DataFrame, or a list of dicts"
+        )
     if not isinstance(events, pd.DataFrame):
         kinds: dict[str, tables.Kind] = {user: "id", item: "id", event: "text", timestamp: "time"}
         read = tables.read(events, kinds, form=form)
