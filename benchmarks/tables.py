@@ -194,7 +194,7 @@ def http() -> str:
         f"| 16 clients at once, {where}; ms | half within | 95 of 100 within | CPU of the server |",
         "| --- |" + " ---: |" * 3,
     ]
-    for name in ("LLMTokensSVD", "LLMTokensEASE"):
+    for name in ("LLMTokensSVD", "LLMTokensSVD, int8", "LLMTokensEASE"):
         for kind in ("recommend", "ask"):
             ms, cpu = found[name][f"{kind}_ms"], found[name][f"{kind}_cpu_ms"]
             lines.append(f"| {name}, `{kind}` | {ms['p50']:.0f} | {ms['p95']:.0f} | {cpu:.1f} |")
