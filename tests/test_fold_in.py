@@ -14,7 +14,7 @@ from llmtokens.algorithms.svd.fitted import FittedSVD
 from llmtokens.data.entities import EntityIndex
 from llmtokens.data.times import recency
 from llmtokens.datasets import load_ratings, synthetic
-from llmtokens.errors import DataError, LLMTokensError
+from llmtokens.errors import DataError, LLMTokensError, LLMTokensWarning
 from llmtokens.recommend.interface import FittedModel
 
 ROWS = list(DATA.ratings[["user", "item", "rating"]].itertuples(index=False, name=None))
@@ -487,3 +487,13 @@ def test_what_a_new_item_leaves_out_says_nothing():
     algo.fold_in_item("new", {"title": "Robots in Love", "description": "Robots fall in love."})
     assert np.isfinite(algo.predict(TRAIN.to_raw_uid(0), "new").est)
     assert algo.item_tokens.align(["new"])[0] >= 0
+
+
+def test_labels_in_another_form_than_those_of_the_fit_are_told():
+    data = synthetic(n_users=30, n_items=40, n_ratings=500)
+    tokens = LLMTokens.from_frame(data.items, "{title}", categorical=["genres"],
+                                  encoder=HashingEncoder())  # fmt: skip
+    algo = LLMTokensSVD(tokens, random_state=0).fit(data.dataset.build_full_trainset())
+    content = {"title": "a storm at sea", "genres": "Nowhere/Somewhere"}
+    with pytest.warns(LLMTokensWarning, match="1 of 1 cells of 'genres' hold no label"):
+        algo.fold_in_item("new", content)

@@ -51,6 +51,14 @@ def test_ids_that_pandas_made_floats_are_told():
         load_ratings(ratings)
 
 
+def test_quantities_with_returns_are_told():
+    sold = [1.0] * 8 + [2.0, 3.0, 12.0, -2.0]
+    ratings = pd.DataFrame({"user": range(12), "item": [1, 2] * 6, "rating": sold})
+    with pytest.warns(LLMTokensWarning, match="1 of 12 ratings are below 0 .* are quantities"):
+        load_ratings(ratings)
+    assert load_ratings(ratings, rating_scale=(-10, 12)).rating_scale == (-10, 12)
+
+
 def test_blank_ids_are_missing():
     ratings = pd.DataFrame({"user": [" ", "x"], "item": [1, 2], "rating": [1.0, 2.0]})
     with pytest.raises(DataError, match="1 ratings have no user id"):

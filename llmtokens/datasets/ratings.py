@@ -14,6 +14,8 @@ from surprise.dataset import DatasetAutoFolds
 
 from ..errors import DataError, LLMTokensWarning, sample
 
+_FEW = 0.2  # of all that is bought comes back
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RatingData:
@@ -160,6 +162,15 @@ def _check_marks(values: np.ndarray, source: str) -> None:
                 f'if it stands for "not rated", pass missing_rating={value:g}; if it is a rating, '
                 "give the rating_scale"
             )
+    if low < 0 < high and (distinct % 1 == 0).all() and np.sum(values < 0) < _FEW * len(values):
+        warnings.warn(
+            f"{source}: {np.sum(values < 0)} of {len(values)} ratings are below 0, and all are "
+            f"whole, from {low:g} to {high:g}: if they are quantities, and what was sent back, "
+            "rating=None makes a 1 of every pair, and load_events has weights that take back; if "
+            "they are ratings, give the rating_scale",
+            LLMTokensWarning,
+            stacklevel=4,
+        )
     if low == 0 and distinct[1] >= 0.5 and high >= 5 and counts[0] > max(counts[1:].max(), 1):
         warnings.warn(
             f"{source}: {counts[0]} of {len(values)} ratings are 0, more than of any other; if it "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass
 from dataclasses import fields as dataclass_fields
@@ -18,7 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from ..errors import DataError, FileFormatError, sample
+from ..errors import DataError, FileFormatError, LLMTokensWarning, sample
 from ..runtime.arrays import Floats, Mask
 from .labels import DEFAULT_SEPARATOR, as_text, find_separator, kept_whole, labels
 
@@ -114,13 +115,23 @@ class CategoryBlock:
     def features(self, frame: pd.DataFrame) -> Features:
         require_columns(frame, [self.column])
         position = {label: k for k, label in enumerate(self.vocabulary)}
-        ptr, at, values = [0], list[int](), list[float]()
+        ptr, at, values, strange = [0], list[int](), list[float](), list[Any]()
         for cell in frame[self.column]:
             said = labels(cell, self.separator, position)
             known = sorted(position[label] for label in said if label in position)
+            if said and not known:
+                strange.append(cell)
             at += known
             values += [1 / np.sqrt(max(len(known), 1))] * len(known)
             ptr.append(len(at))
+        if strange:
+            warnings.warn(
+                f"{len(strange)} of {len(frame)} cells of {self.column!r} hold no label that was "
+                f"there when the tokens were made, such as {str(strange[0])!r:.60}; they were "
+                f"{sample(self.vocabulary)}, with {self.separator!r} between them",
+                LLMTokensWarning,
+                stacklevel=2,
+            )
         shape = (len(frame), len(position))
         return sparse.csr_array((values, at, ptr), shape=shape), np.diff(ptr) > 0
 
