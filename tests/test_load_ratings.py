@@ -54,7 +54,7 @@ def test_ids_that_pandas_made_floats_are_told():
 def test_quantities_with_returns_are_told():
     sold = [1.0] * 8 + [2.0, 3.0, 12.0, -2.0]
     ratings = pd.DataFrame({"user": range(12), "item": [1, 2] * 6, "rating": sold})
-    with pytest.warns(LLMTokensWarning, match="1 of 12 ratings are below 0.*if they are quantities"):
+    with pytest.warns(LLMTokensWarning, match="1 of 12 ratings are below 0.*quantities"):
         load_ratings(ratings)
     assert load_ratings(ratings, rating_scale=(-10, 12)).rating_scale == (-10, 12)
 
