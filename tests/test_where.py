@@ -3,7 +3,7 @@ import pytest
 from algorithms import DATA, TOKENS, full, make
 
 from llmtokens import HashingEncoder, LLMTokens
-from llmtokens.errors import DataError
+from llmtokens.errors import DataError, LLMTokensWarning
 
 ROWS = list(DATA.ratings[["user", "item", "rating"]].itertuples(index=False, name=None))
 ITEMS = DATA.items.set_index("item")
@@ -96,7 +96,8 @@ def test_columns_are_in_files_in_fused_tables_and_with_new_items(tmp_path):
     )
     assert fused.columns["genres"][0] == []
     assert np.isnan(fused.columns["year"][0])
-    new = TOKENS.with_content("new", {"title": "x", "genres": "Drama", "year": 1999})
+    with pytest.warns(LLMTokensWarning, match="hold no label that was there .* such as 'Drama'"):
+        new = TOKENS.with_content("new", {"title": "x", "genres": "Drama", "year": 1999})
     assert (new.columns["genres"][-1], new.columns["year"][-1]) == (["Drama"], 1999.0)
     text = TOKENS.with_content(TOKENS.ids[0], "a text alone")
     assert text.columns["genres"][0] == []

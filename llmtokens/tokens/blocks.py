@@ -125,10 +125,11 @@ class CategoryBlock:
             values += [1 / np.sqrt(max(len(known), 1))] * len(known)
             ptr.append(len(at))
         if strange:
+            between = f", with {self.separator!r} between several" if self.separator else ""
             warnings.warn(
                 f"{len(strange)} of {len(frame)} cells of {self.column!r} hold no label that was "
-                f"there when the tokens were made, such as {str(strange[0])!r:.60}; they were "
-                f"{sample(self.vocabulary)}, with {self.separator!r} between them",
+                f"there when the tokens were made, such as {str(strange[0])!r:.60}; these were "
+                f"{sample(self.vocabulary)}{between}",
                 LLMTokensWarning,
                 stacklevel=2,
             )
