@@ -45,17 +45,23 @@ def command(root: Path, *arguments: str) -> tuple[list[str], dict[str, str]]:
     return [sys.executable, "-c", CODE, *arguments], {**os.environ, "PYTHONPATH": str(root)}
 
 
+def carry_out(root: Path, *commands: list[str]) -> None:
+    """Commands of a checkout, one after the other, in silence."""
+    for arguments in commands:
+        line, environment = command(root, *arguments)
+        subprocess.run(line, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
 def models(root: Path, data: str, folder: Path) -> dict[str, Path]:
     """Models of a checkout, made by its own command line."""
     made = {}
     tokens = str(folder / "tokens")
-    for arguments in (
+    carry_out(
+        root,
         ["embed", data, "-o", tokens],
         *(["fit", data, "--tokens", tokens, "--algo", name, "-o", str(folder / name)]
           for name in ALGORITHMS),
-    ):  # fmt: skip
-        line, environment = command(root, *arguments)
-        subprocess.run(line, env=environment, check=True, stdout=subprocess.DEVNULL)
+    )  # fmt: skip
     for name in ALGORITHMS:
         made[name] = folder / name
     return made
@@ -64,12 +70,11 @@ def models(root: Path, data: str, folder: Path) -> dict[str, Path]:
 def in_whole_numbers(data: str, folder: Path) -> Path:
     """A model whose texts, and the questions it is asked, are encoded in whole numbers."""
     tokens, made = str(folder / "tokens in whole numbers"), folder / "LLMTokensSVD, int8"
-    for arguments in (
+    carry_out(
+        HERE,
         ["embed", data, "--precision", "int8", "-o", tokens],
         ["fit", data, "--tokens", tokens, "--algo", "LLMTokensSVD", "-o", str(made)],
-    ):
-        line, environment = command(HERE, *arguments)
-        subprocess.run(line, env=environment, check=True, stdout=subprocess.DEVNULL)
+    )
     return made
 
 

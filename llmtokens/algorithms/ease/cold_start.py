@@ -132,9 +132,9 @@ def choose_mixture(
     warm[:, unheard] = -np.inf
     cold[:, unheard] = -np.inf
     weights = [0.0, *(ratio * even for ratio in _POPULAR)]
-    none_new = np.full_like(warm, -np.inf)
+    nowhere = np.full((1, 1), -np.inf, np.float32)  # where items without ratings stand meanwhile
     gains = np.array(
-        [_among_all(warm + np.float32(w) * popular, none_new, 1, old, seen, later) for w in weights]
+        [_among_all(warm + np.float32(w) * popular, nowhere, 1, old, seen, later) for w in weights]
     )
     weight = 0.0
     if _best(list(gains)):
