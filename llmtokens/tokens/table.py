@@ -218,7 +218,8 @@ class LLMTokens:
         -----
         LLMTokensWarning
             If rows have no content in any block: they get no token. If labels look like lists, and
-            it is not clear that they are.
+            it is not clear that they are. If texts or labels hold tags or entities of HTML, with
+            what takes them out.
         """
         frame = pandas_of(frame)
         if not isinstance(frame, pd.DataFrame):
