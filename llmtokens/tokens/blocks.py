@@ -23,6 +23,7 @@ from ..errors import DataError, FileFormatError, LLMTokensWarning, sample
 from ..runtime.arrays import Floats, Mask
 from .labels import DEFAULT_SEPARATOR, as_text, find_separator, kept_whole, labels
 from .markup import warn_of_markup
+from .numbers import numbers
 
 if TYPE_CHECKING:
     from ..encode import Encoder
@@ -175,14 +176,7 @@ class NumberBlock:
     @staticmethod
     def _values(frame: pd.DataFrame, column: str) -> Floats:
         require_columns(frame, [column])
-        given = frame[column]
-        try:  # pandas has no numbers of 16 bits but NumPy's
-            read = given if pd.api.types.is_float_dtype(given.dtype) else pd.to_numeric(given)
-            return read.to_numpy(np.float64, na_value=np.nan)
-        except (TypeError, ValueError) as error:
-            raise DataError(
-                f"column {column!r} is not numeric: {error}; expected numbers, NaN where missing"
-            ) from error
+        return numbers(frame[column], column)
 
     def features(self, frame: pd.DataFrame) -> Features:
         from sklearn.preprocessing import SplineTransformer
