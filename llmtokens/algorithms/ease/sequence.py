@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from scipy import sparse
@@ -28,15 +28,7 @@ from .tuning import evenly, reciprocal_gains
 _LEAST = 1e-3  # a weight below it says nothing
 _REACH = 30  # places between an item and what still follows it
 _POWERS = (0.0, 1.0)  # and one half
-_SCALES = (
-    0.0,
-    3.0,
-    10.0,
-    30.0,
-    100.0,
-    300.0,
-    1000.0,
-)  # of a decay by age, in median steps of a user; 0: none
+_SCALES = (np.inf, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)  # of a decay by age, in median steps
 _SHARES = (0.3, 1.0, 3.0)  # of what follows, where both parts of a score spread alike
 _JUDGES = 500  # users by whose last items all is chosen
 _FEWEST = 20  # of them: below it nothing is
@@ -243,22 +235,23 @@ def choose_sequence(
 
     plain = gains(items.scores(own))
     taste = search(history.step, lambda form: gains(taste_of(form)))
-    tastes, shares = taste_of(taste), {}
+    tastes = taste_of(taste)
 
-    def with_next(form: Recency) -> Floats:
+    @cache
+    def with_next(form: Recency) -> tuple[Floats, float]:
+        """The gains with the best share, and that share."""
         comes = following(items, before.recent(form)[users], before.followers(form))
         even = float(tastes.std()) / max(float(comes.std()), 1e-12)
         found = [gains(tastes + np.float32(ratio * even) * comes) for ratio in _SHARES]
         best = int(np.argmax([gain.sum() for gain in found]))
-        shares[form] = _SHARES[best] * even
-        return found[best]
+        return found[best], _SHARES[best] * even
 
-    form = search(history.step, with_next)
+    form = search(history.step, lambda form: with_next(form)[0])
     best, best_gains = Sequence(taste.power, taste.rate, 0.0, 0.0, 0.0), gains(tastes)
-    both = with_next(form)
+    both, share = with_next(form)
     if both.sum() > best_gains.sum():
         best_gains = both
-        best = Sequence(taste.power, taste.rate, form.power, form.rate, shares[form])
+        best = Sequence(taste.power, taste.rate, form.power, form.rate, share)
     better = best_gains - plain
     noise = float(np.std(better)) * np.sqrt(len(better))
     return best if better.sum() > _SURE * noise else None
@@ -270,15 +263,9 @@ def search(step: float, gains: Callable[[Recency], Floats]) -> Recency:
     ``step``: :attr:`History.step`.
     """
 
-    known: dict[Recency, float] = {}
-
+    @cache
     def gain(form: Recency) -> float:
-        if form not in known:
-            known[form] = float(gains(form).sum())
-        return known[form]
+        return float(gains(form).sum())
 
-    def best(tried: list[Recency]) -> Recency:
-        return max(tried, key=gain)
-
-    by_age = best([Recency(0.5, 1 / (scale * step) if scale else 0.0) for scale in _SCALES])
-    return best([by_age, *(Recency(power, by_age.rate) for power in _POWERS)])
+    by_age = max((Recency(0.5, 1 / (scale * step)) for scale in _SCALES), key=gain)
+    return max([by_age, *(Recency(power, by_age.rate) for power in _POWERS)], key=gain)

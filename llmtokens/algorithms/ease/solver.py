@@ -17,6 +17,7 @@ import numpy as np
 from scipy import linalg, sparse
 
 from ...runtime.arrays import Floats, Singles
+from ...runtime.locks import cached_property
 from ...runtime.memory import require_memory
 
 _EXACT = 3072  # rank up to which a large catalogue is solved exactly
@@ -107,8 +108,13 @@ class FactoredItems:
         n_users = self.rows.shape[0]
         out: Singles = self.factor @ near[:, n_users:].T  # BLAS is faster this way round
         if n_users:
-            out += self.rows.T @ near[:, :n_users].T
+            out += self._by_item @ near[:, :n_users].T
         return out.T
+
+    @cached_property
+    def _by_item(self) -> sparse.csr_array:
+        """``rows``, transposed: by rows, sums over users take half the time."""
+        return sparse.csr_array(self.rows.T)
 
 
 Items = DenseItems | FactoredItems
@@ -182,11 +188,22 @@ def _by_users(rows: Any, features: Singles, token_weight: float, l2: float) -> F
     weight = np.append(np.ones(n_users), np.full(features.shape[1], 1 / (token_weight or 1)))
     gram[np.diag_indices_from(gram)] += l2**2 * weight
     inner = _symmetric_inverse(gram)
-    mixed = rows.T @ inner[:n_users] + features @ inner[n_users:]
-    # not einsum, which reads a number that nobody wrote where there are no features
-    own = np.sum(mixed[:, n_users:] * features, axis=1)
-    own += np.asarray(rows.T.multiply(mixed[:, :n_users]).sum(axis=1)).ravel()
+    own = _own_weights(rows, features, inner)
     return FactoredItems(rows, features, inner, own, np.float32(1 / l2) - own)
+
+
+def _own_weights(rows: Any, features: Singles, inner: Singles) -> Singles:
+    """The diagonal of ``V M V'`` for ``V = [X', T]``: M in four parts, T' M T by its root."""
+    n_users, by_item = rows.shape[0], rows.T.tocsr()
+    own: Singles = np.asarray(by_item.multiply(by_item @ inner[:n_users, :n_users]).sum(axis=1))
+    own = own.ravel()
+    if features.shape[1]:
+        cross = by_item @ inner[:n_users, n_users:]
+        own += 2 * np.einsum("ij,ij->i", cross, features)
+        root = linalg.cholesky(inner[n_users:, n_users:].astype(np.float64), lower=True)
+        sides = linalg.blas.strmm(1.0, root.astype(np.float32), features.T, lower=1, trans_a=1)
+        own += np.einsum("ij,ij->j", sides, sides)
+    return own
 
 
 def _by_directions(factor: Singles, ridge: Singles) -> FactoredItems:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,10 @@ def ranking_gains(scores: Singles, rows: Any) -> Floats:
     gains = np.zeros(len(scores))
     for k, mine in enumerate(scores):
         seen = slice(rows.indptr[k], rows.indptr[k + 1])
-        others = np.sort(np.delete(mine, rows.indices[seen]))
+        others = np.delete(mine, rows.indices[seen])
+        if len(others) > _DEPTH:
+            others = np.partition(others, -_DEPTH)[-_DEPTH:]
+        others.sort()
         above = len(others) - np.searchsorted(others, mine[rows.indices[seen]], side="left")
         gain = np.where(above < _DEPTH, 1 / np.log2(2 + above), 0)
         gains[k] = gain @ rows.data[seen]
@@ -85,6 +89,7 @@ def choose(
     fitted = most_of(rows)
     judges = fitted[evenly(fitted.shape[0], _JUDGES)]
 
+    @cache
     def gains(l2: float, weight: float) -> Floats:
         items = solve(fitted, features, weight, l2, max_dense)
         return ranking_gains(left_out_scores(items, judges), judges)
