@@ -3,10 +3,11 @@
 ``llmtokens recommend`` and ``explain`` are timed as whole processes: seconds of wall and of CPU,
 and peak memory, medians; with ``--before`` beside those of another checkout, whose own
 models it makes. Then the server is started on this machine and asked by 16 clients at once, which
-share its cores: milliseconds of ``/recommend`` and ``/ask`` (a new wish each time), and of the
-server's CPU for each, with questions encoded in float32 and in whole numbers, memory over ten
-thousand requests, feedback that was acknowledged before a kill -9, and a thousand malformed
-requests. The load of the machine is written down: seconds of CPU tell more where it is busy.
+share its cores: milliseconds of ``/recommend`` and ``/ask`` (a new question each time, of one wish
+and of two that are joined by "and"), and of the server's CPU for each, with questions encoded in
+float32 and in whole numbers, memory over ten thousand requests, feedback that was acknowledged
+before a kill -9, and a thousand malformed requests. The load of the machine is written down:
+seconds of CPU tell more where it is busy.
 
     python benchmarks/serving.py --data ml-latest-small --before ../older-checkout
 """
@@ -175,13 +176,19 @@ def served(path: Path, users: list[Any], requests: int) -> dict[str, Any]:
     server, chance = Server(path), random.Random(0)
     nouns = ["robots", "storms", "chess", "lawyers", "ghosts", "sharks", "nuns", "spies"]
     lists = [f"/recommend?user={chance.choice(users)}" for _ in range(requests)]
-    wishes = [
-        "/ask?text=" + quote(f"a film about {k} {chance.choice(nouns)} and {chance.choice(nouns)}")
-        + f"&user={chance.choice(users)}" for k in range(400)
-    ]  # fmt: skip
+
+    def questions(join: str) -> list[str]:
+        texts = (
+            f"a film about {k} {chance.choice(nouns)} {join} {chance.choice(nouns)}"
+            for k in range(400)
+        )
+        return [f"/ask?text={quote(text)}&user={chance.choice(users)}" for text in texts]
+
+    wishes, of_two = questions("against"), questions("and")
     crowd(server, lists[:64] + wishes[:32])  # loads what the first ones need
     found: dict[str, Any] = {}
-    for name, paths in (("recommend", lists[:1000]), ("ask", wishes)):
+    asked = {"recommend": lists[:1000], "ask": wishes, "ask_two": of_two}
+    for name, paths in asked.items():
         start, worked = time.perf_counter(), server.cpu_s()
         taken = crowd(server, paths)
         found[f"{name}_cpu_ms"] = 1e3 * (server.cpu_s() - worked) / len(paths)

@@ -30,7 +30,7 @@ Batch = tuple[list[int], list[str]]  # positions of texts, and the texts to embe
 Batched = tuple[list[int], Singles]
 
 _MIN_TOKENS = 128  # smaller batches take other code paths in the matrix product
-_ABOUT = 20  # characters by which texts of about one length may differ
+_CALL = 240  # characters that are read in the time that a call takes for itself
 _MOST_QUERIES = 64
 _PROBE = 1024  # texts tokenised at once to learn their lengths
 _one_at_a_time = Lock()
@@ -149,11 +149,18 @@ def embed(model: SentenceTransformer, batch: list[str], prompt: str | None = Non
 def embed_queries(
     model: SentenceTransformer, texts: list[str], prompt: str | None = None
 ) -> Singles:
-    """Rows of a few texts; those of about one length are read at once, which spares padding."""
+    """Rows of a few texts, read at once but where padding would cost more than another call."""
     order = sorted(range(len(texts)), key=lambda k: len(texts[k]))
+    runs: list[list[int]] = [[]]
+    for k in order:
+        run = runs[-1]
+        padding = len(run) * (len(texts[k]) - len(texts[run[-1]])) if run else 0
+        if padding > _CALL or len(run) == _MOST_QUERIES:
+            runs.append(run := [])
+        run.append(k)
     made: dict[int, Singles] = {}
-    for some in of_one_length(order, [len(text) // _ABOUT for text in texts], _MOST_QUERIES):
-        made |= zip(some, embed(model, [texts[k] for k in some], prompt), strict=True)
+    for run in runs:
+        made |= zip(run, embed(model, [texts[k] for k in run], prompt), strict=True)
     return np.array([made[k] for k in range(len(texts))])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -97,8 +98,10 @@ def ask(
     for start in range(0, len(questions), size):
         some = questions[start : start + size]
         said = [said_in(question.text) for question in some]
-        wishes = wishes_in(model, [each.wanted for each in said])
-        for k, taste in enumerate(_tastes(model, some)):
+        with ThreadPoolExecutor(1) as beside:  # tastes are made while the texts are read
+            tastes = beside.submit(_tastes, model, some)
+            wishes = wishes_in(model, [each.wanted for each in said])
+        for k, taste in enumerate(tastes.result()):
             rows = allowed
             if said[k].unwanted:
                 rows = rows[~left_out(model, said[k].unwanted)[rows]]

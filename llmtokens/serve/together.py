@@ -7,10 +7,13 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 _MOST = 64  # answered at once
+_PAUSE = 0.001  # seconds: those who have just been answered come back together
 
 
 class Together:
     """Lists for many users cost little more than for one, as weights are read once for all.
+
+    So whoever comes within a moment of another is waited for.
 
     Parameters
     ----------
@@ -33,6 +36,7 @@ class Together:
 
     async def _until_none_waits(self) -> None:
         while self._waiting:
+            await self._until_no_more_come()
             common = self._waiting[0][0]
             chosen = [one for one in self._waiting if one[0] == common][:_MOST]
             self._waiting = [one for one in self._waiting if one not in chosen]
@@ -45,6 +49,12 @@ class Together:
                 else:
                     future.set_result(answer)
         self._work = None
+
+    async def _until_no_more_come(self) -> None:
+        before = 0
+        while before < len(self._waiting) < _MOST:
+            before = len(self._waiting)
+            await asyncio.sleep(_PAUSE)
 
     def _answers(self, common: Any, own: list[Any]) -> list[Any]:
         """Answers or errors; of calls that fail together, each fails or not by itself."""
