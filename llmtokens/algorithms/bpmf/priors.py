@@ -17,7 +17,9 @@ from ...runtime.arrays import Floats, Singles
 from .features import gram
 
 STRENGTHS = np.exp(np.linspace(np.log(0.1), np.log(1e7), 121))  # of the shrinkage of B
-SHAPES = np.exp(np.linspace(np.log(0.5), np.log(200.0), 60))  # of the precisions' gamma prior
+# Of the precisions' gamma prior. Not less than 15: errors on a scale with ends have no heavy tails,
+# and who gives the highest rating to nearly everything is no better known than others
+SHAPES = np.exp(np.linspace(np.log(15.0), np.log(200.0), 60))
 _MOST = 1e6  # no rating is known to a thousandth of the standard deviation of all
 _BLOCK = 1024  # rows at a time
 
@@ -393,8 +395,9 @@ class RowPrecisions:
     r""":math:`\alpha_r \sim Gamma(a, b)` for every row (Lakshminarayanan, Bouchard & Archambeau
     2011).
 
-    The shape is log-uniform on a grid; the rate, by default, :math:`Gamma(.01, .01)`. With
-    ``unit`` it equals the shape, so that the mean is 1: for the second of two factors.
+    The shape is log-uniform on a grid that starts at 15, a Student's t of thirty degrees of
+    freedom; the rate, by default, :math:`Gamma(.01, .01)`. With ``unit`` it equals the shape, so
+    that the mean is 1: for the second of two factors.
     """
 
     def __init__(
@@ -404,7 +407,7 @@ class RowPrecisions:
         rate_prior: tuple[float, float] = (0.01, 0.01),
     ) -> None:
         self.unit, self.shapes, self.rate_prior = unit, shapes, rate_prior
-        self.shape = float(shapes[np.argmin(np.abs(shapes - (20.0 if unit else 5.0)))])
+        self.shape = float(shapes[np.argmin(np.abs(shapes - 20.0))])
         self.rate = self.shape if unit else self.shape / 1.5
 
     @property
