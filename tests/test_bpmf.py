@@ -17,7 +17,7 @@ from geweke import (
     sums,
     the_users,
 )
-from surprise import SVD, Dataset, Reader, accuracy
+from surprise import SVD, BaselineOnly, Dataset, Reader, accuracy
 from surprise.model_selection import KFold, train_test_split
 
 from llmtokens import HashingEncoder, LLMTokens
@@ -30,7 +30,7 @@ from llmtokens.algorithms.bpmf.sampler import Sampler
 from llmtokens.algorithms.bpmf.shards import Shards, find_links
 from llmtokens.controls import shuffled
 from llmtokens.data.ratings import Ratings
-from llmtokens.datasets import synthetic
+from llmtokens.datasets import load_movielens, synthetic
 from llmtokens.errors import DataError, LLMTokensWarning
 from llmtokens.model_selection import ColdItemKFold, ColdUserKFold
 
@@ -525,3 +525,19 @@ def test_the_weight_on_pairs_of_texts_is_found_from_few_users():
     assert weights["one space"][0] == pytest.approx(w, abs=0.15)
     assert abs(weights["shuffled"][0]) < 3 * weights["shuffled"][1]
     assert errors["one space"] < 0.6 * errors["none"]
+
+
+def test_where_nearly_all_ratings_are_the_highest_it_is_better_than_baselines(ml_small_folder):
+    data = load_movielens(ml_small_folder)
+    some = np.random.default_rng(0).choice(data.ratings["user"].unique(), 70, replace=False)
+    frame = data.ratings[data.ratings["user"].isin(some)]
+    skewed = frame["rating"].map(lambda r: 5 if r >= 3 else 3 if r >= 2.5 else 1)
+    ratings = frame[["user", "item"]].assign(rating=skewed)
+    made = Dataset.load_from_df(ratings, Reader(rating_scale=(1, 5)))
+    train, test = train_test_split(made, test_size=0.25, random_state=0)
+    assert np.mean([r == 5 for _, _, r in test]) > 0.75
+    tokens = LLMTokens.from_frame(data.items, "{title} {genres}", encoder=HashingEncoder())
+    ours = LLMTokensBPMF(tokens, n_samples=60, burn_in=30, random_state=0).fit(train)
+    theirs = BaselineOnly(verbose=False).fit(train)
+    error, baseline = (accuracy.rmse(algo.test(test), verbose=False) for algo in (ours, theirs))
+    assert error < 0.99 * baseline
