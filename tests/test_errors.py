@@ -595,7 +595,7 @@ CASES = [
      "call fit first"),
     ("ColdItemKFold.split", DataError,
      lambda at: TimeSplit().split(Dataset.load_from_df(frame_of(), Reader())),
-     "timestamps such as None", "load the data with llmtokens.datasets"),
+     "no timestamp for", "load the data with llmtokens.datasets"),
     # comparing
     ("compare", DataError, lambda at: compare({"svd": SVD}, SMALL),
      "algorithm 'svd' is <class", r"expected an AlgoBase: add \( \)"),

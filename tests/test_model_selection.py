@@ -186,7 +186,7 @@ def test_the_folds_are_exactly_as_many_as_announced():
 
 @settings(max_examples=60, deadline=None)
 @given(
-    times=st.lists(st.integers(0, 12), min_size=2, max_size=60),
+    times=st.lists(st.integers(1, 13), min_size=2, max_size=60),
     n_splits=st.integers(1, 5),
 )
 def test_time_split_never_learns_from_the_present_or_the_future(times, n_splits):
@@ -248,18 +248,28 @@ def test_a_window_without_new_items_names_the_fold():
         ColdItemTimeSplit(2).split(as_data(rows))
 
 
-@pytest.mark.parametrize("missing", [None, float("nan"), "yesterday", float("inf")])
+@pytest.mark.parametrize("missing", [None, float("nan"), "", float("inf")])
 @pytest.mark.parametrize("cv", [TimeSplit(), ColdItemTimeSplit()])
 def test_missing_timestamps_are_an_error_that_says_how_to_get_them(cv, missing):
     rows = [("u", k, 3.0, k) for k in range(9)] + [("u", "last", 3.0, missing)]
-    with pytest.raises(DataError, match=r"llmtokens\.datasets and name their column.*load_from_df"):
+    with pytest.raises(DataError, match=r"for 1 of 10 .*\('u', 'last'\);.*datasets.*load_from_df"):
         cv.split(as_data(rows))
+
+
+def test_times_are_split_in_any_form_and_what_is_none_is_named():
+    days = [f"2024-01-{k:02d}" for k in range(9, 0, -1)]
+    rows = [("u", k, 3.0, day) for k, day in enumerate(days)]
+    (train, test), = folds(TimeSplit(1), rows)  # fmt: skip
+    assert {int(i) for _, i, _ in train} == {5, 6, 7, 8}
+    assert {int(i) for _, i, _ in test} == {0, 1, 2, 3, 4}
+    with pytest.raises(DataError, match="1 of 10 times are not written as the others.*'yesterday'"):
+        TimeSplit().split(as_data([("u", k, 3.0, t) for k, t in enumerate([*days, "yesterday"])]))
 
 
 def test_data_from_a_frame_has_no_timestamps_and_says_so():
     frame = pd.DataFrame({"u": [1, 2], "i": [1, 2], "r": [3.0, 4.0]})
     data = Dataset.load_from_df(frame, Reader())
-    with pytest.raises(DataError, match="timestamps such as None"):
+    with pytest.raises(DataError, match="no timestamp for 2 of 2 ratings.*load_from_df drops them"):
         TimeSplit(1).split(data)
 
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from ..data.ratings import Ratings
 from ..data.timestamps import Timestamps
-from ..errors import DataError
 from ..kernels import drift as kernels
 from ..runtime.arrays import Floats, Rows
 from ..runtime.threads import over_rows
@@ -92,17 +91,16 @@ class Moments(NamedTuple):
         ------
         DataError
             For another form, or where no rating has a time.
+
+        Warns
+        -----
+        LLMTokensWarning
+            Where some have none.
         """
         if given is None:
             return cls()
         timestamps = Timestamps.of(given)
-        times = timestamps.of_ratings(ratings)
-        if not np.isfinite(times).any():
-            pair = ratings.user_ids[ratings.user[0]], ratings.item_ids[ratings.item[0]]
-            raise DataError(
-                f"found no timestamp for any of {ratings.n} ratings, the first (user, item) being "
-                f"{pair}; expected some of these pairs: build timestamps from the same ids"
-            )
+        times = timestamps.of_some_ratings(ratings)
         gaps = gaps_between(ratings.user, times, ratings.n_users)
         return cls(timestamps, times, float(np.median(gaps))) if len(gaps) else cls(timestamps)
 

@@ -166,7 +166,8 @@ def _in_unit(values: Floats, what: str, place: Callable[[int], str]) -> Floats:
     kinds["years"] = whole & (values >= 1900) & (values <= 2100)
     kinds["months (yyyymm)"] = whole & _reads_as_day(values * 100 + 1)
     kinds["days (yyyymmdd)"] = whole & _reads_as_day(values)
-    moments = whole & _reads_as_day(values // 10**6) & _reads_as_clock(values % 10**6)
+    with np.errstate(invalid="ignore"):  # of what is infinite
+        moments = whole & _reads_as_day(values // 10**6) & _reads_as_clock(values % 10**6)
     kinds["moments (yyyymmddhhmmss)"] = moments  # as milliseconds they would be after 2570
     kinds["milliseconds"] = kinds["milliseconds"] & ~moments
     most = max(kinds, key=lambda name: int(kinds[name].sum()))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..errors import DataError, FileFormatError, sample
-from ..runtime.arrays import Floats, Rows
+from ..errors import DataError, FileFormatError, LLMTokensWarning, sample
+from ..runtime.arrays import Floats, Mask, Rows
 from ..storage.container import jsonable_ids
 from ..storage.models import Array, Layout, check
 from .ids import IdIndex, plain_id, plain_ids
@@ -22,6 +23,12 @@ _COLUMNS = ["user", "item", "timestamp"]
 _FORMS = (
     "a DataFrame with the columns user, item and timestamp, a Dataset that has timestamps, or a "
     "dict {(user, item): timestamp}"
+)
+_COMPLETE = (
+    "expected one for each, as the order of a user's ratings counts: drop these, or fill in the "
+    "user's usual time, in frame = load_ratings(...).ratings: frame['timestamp'] = "
+    "frame['timestamp'].fillna(frame.groupby('user')['timestamp'].transform('median'))"
+    ".fillna(frame['timestamp'].median())"
 )
 
 
@@ -124,7 +131,7 @@ class Timestamps:
         return self.of_rows(users[ratings.user], items[ratings.item])
 
     def of_all_ratings(self, ratings: Ratings) -> Floats:
-        """The same where each must have one.
+        """The same where the order of a user's ratings counts, so that each must have one.
 
         Raises
         ------
@@ -132,15 +139,24 @@ class Timestamps:
             If one has none.
         """
         times = self.of_ratings(ratings)
-        absent = np.flatnonzero(np.isnan(times))
-        if len(absent):
-            pairs = sample(
-                ((ratings.user_ids[ratings.user[k]], ratings.item_ids[ratings.item[k]])
-                 for k in absent), 3)  # fmt: skip
+        absent = np.isnan(times)
+        if absent.any():
             raise DataError(
-                f"found no timestamp for {len(absent)} of {ratings.n} ratings, the first (user, "
-                f"item) being {pairs}; expected a number for each pair of the trainset"
+                f"{untimed(int(absent.sum()), ratings.n, _pairs(ratings, absent))}; {_COMPLETE}"
             )
+        return times
+
+    def of_some_ratings(self, ratings: Ratings) -> Floats:
+        """The same where one without says nothing of its moment: how many these are is told.
+
+        Raises
+        ------
+        DataError
+            If none has one.
+        """
+        times = self.of_ratings(ratings)
+        absent = np.isnan(times)
+        require_some(int(absent.sum()), ratings.n, _pairs(ratings, absent))
         return times
 
     # -- as parts of a file --------------------------------------------------------------------
@@ -182,6 +198,53 @@ class Timestamps:
             found = (user >= 0) & (item >= 0) & (self.keys[place] == wanted)
             out[found] = self.times[place[found]]
         return out
+
+
+def untimed(n_absent: int, n: int, pairs: Iterable[Any]) -> str:
+    """What is said of ratings without a time; ``pairs``: of users and items, theirs.
+
+    >>> untimed(1, 3, [("ann", "Heat")])
+    "found no timestamp for 1 of 3 ratings, the first (user, item) being ('ann', 'Heat')"
+    """
+    first = sample(pairs, 3)
+    return f"found no timestamp for {n_absent} of {n} ratings" + (
+        f", the first (user, item) being {first}" if first else ""
+    )
+
+
+def require_some(n_absent: int, n: int, pairs: Iterable[Any]) -> None:
+    """Tell how many ratings have no time, where a rating needs none.
+
+    Raises
+    ------
+    DataError
+        If none has one.
+
+    Warns
+    -----
+    LLMTokensWarning
+        If some have none.
+    """
+    if n_absent == n:
+        raise DataError(
+            f"{untimed(n_absent, n, pairs)}; expected some of these pairs: build timestamps from "
+            "the same ids"
+        )
+    if n_absent:
+        warnings.warn(
+            f"{untimed(n_absent, n, pairs)}; these say nothing of what their users are like just "
+            "then, and all else that they say",
+            LLMTokensWarning,
+            stacklevel=7,
+        )
+
+
+def _pairs(ratings: Ratings, chosen: Mask) -> Iterator[tuple[Hashable, Hashable]]:
+    """User and item of some ratings."""
+    return (
+        (ratings.user_ids[ratings.user[k]], ratings.item_ids[ratings.item[k]])
+        for k in np.flatnonzero(chosen)
+    )
 
 
 def _joined(known: IdIndex, ids: Sequence[Hashable]) -> tuple[IdIndex, Rows]:

@@ -10,8 +10,8 @@ import numpy as np
 from ..algorithms.bpmf.model import standard_deviation
 from ..data.ids import IdIndex
 from ..data.ratings import Ratings
-from ..data.timestamps import Timestamps
-from ..errors import DataError, sample
+from ..data.timestamps import Timestamps, require_some
+from ..errors import DataError
 from . import disk, divide
 from .pieces import Piece
 
@@ -81,13 +81,9 @@ class Table(NamedTuple):
         gap = None
         if timed:
             counts = [part.n_times for part in found]
-            if not sum(counts):
-                first = ids.user_ids[0], ids.item_ids[0]
-                raise DataError(
-                    f"found no timestamp for any of {ids.n} ratings, the first (user, item) being "
-                    f"{sample([first], 1)}; expected some of these pairs: build timestamps from "
-                    "the same ids"
-                )
+            absent = ids.n - sum(counts)
+            first = [(ids.user_ids[0], ids.item_ids[0])] if absent == ids.n else []
+            require_some(absent, ids.n, first)
             gaps = np.concatenate([part.gaps for part in found])
             gap = float(np.median(gaps)) if len(gaps) else None
         if ids.timed:

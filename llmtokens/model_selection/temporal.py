@@ -13,7 +13,9 @@ import pandas as pd
 from surprise import Dataset
 
 from ..algorithms.base import TokenAlgoBase
-from ..errors import DataError, sample
+from ..data.times import seconds
+from ..data.timestamps import untimed
+from ..errors import DataError
 from ..metrics import Rankings, ndcg_at_k, rank_all, recall_at_k
 from ..runtime.arrays import Floats, Mask
 from .split import SIDES, Split, require_at_least, sorted_codes
@@ -198,26 +200,16 @@ class GlobalTimeSplit(Split):
 
 
 def timestamps(raw: Sequence[tuple[Any, ...]]) -> Floats:
-    values = [row[3] for row in raw]
-    try:
-        time = np.array(values, np.float64)  # Surprise reads them from files as text
-    except (TypeError, ValueError):
-        time = np.array([np.nan])
-    if len(time) == 0 or not np.isfinite(time).all():
-        odd = [value for value in dict.fromkeys(values) if not _is_number(value)]
+    """The times of ratings, which all must have one."""
+    time = seconds([row[3] for row in raw])  # Surprise reads them from files as text
+    absent = np.flatnonzero(~np.isfinite(time)).tolist()
+    if len(absent) or not len(time):
         raise DataError(
-            f"found {len(values)} ratings with timestamps such as {sample(odd, 3) or 'none'}; "
-            "expected a number (say, seconds) for each: load the data with llmtokens.datasets and "
-            "name their column, timestamp=... (Dataset.load_from_df drops them)"
+            f"{untimed(len(absent), len(time), (tuple(raw[k][:2]) for k in absent))}; expected one "
+            "for each: load the data with llmtokens.datasets and name their column, timestamp=... "
+            "(Dataset.load_from_df drops them), and leave out ratings without"
         )
     return time
-
-
-def _is_number(value: Any) -> bool:
-    try:
-        return bool(np.isfinite(float(value)))
-    except (TypeError, ValueError):
-        return False
 
 
 def replay(

@@ -92,7 +92,8 @@ class LLMTokensSVD(TokenAlgoBase):
         When ratings were made: a frame with the columns user, item and timestamp, the data set
         itself where it has timestamps, or ``{(user, item): timestamp}``, in any unit (dates count
         in seconds). There may be more pairs than those of the trainset, whose moments predictions
-        then take from here, and fewer.
+        then take from here, and fewer: ratings without a time, which are counted in a warning, have
+        no such term.
 
     Attributes
     ----------
