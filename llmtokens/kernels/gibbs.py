@@ -48,32 +48,35 @@ def _draw(
 ) -> None:
     """One row: ``mean = a^-1 b`` and ``out = mean + C^-T normals``, with ``a = C C'``.
 
-    Only the lower triangle of ``a`` is read. It is overwritten with C, the diagonal with one over
+    Only the upper triangle of ``a`` is read. It is overwritten with C', the diagonal with one over
     that of C, and ``b`` with the mean.
     """
     k = a.shape[0]
-    # a = C C' (Cholesky), and at once C^-1 b
+    # row by row, a = C C' (Cholesky), and at once C^-1 b: what earlier rows say comes off, four of
+    # them at a time
     for i in range(k):
-        for j in range(i):
-            s = a[i, j]
-            for h in range(j):
-                s -= a[i, h] * a[j, h]
-            a[i, j] = s * a[j, j]
-        s = a[i, i]
-        for h in range(i):
-            s -= a[i, h] * a[i, h]
-        a[i, i] = 1.0 / np.sqrt(s)
-        s = b[i]
-        for h in range(i):
-            s -= a[i, h] * b[h]
-        b[i] = s * a[i, i]
+        for h in range(0, i - 3, 4):
+            c, d, e, f = a[h, i], a[h + 1, i], a[h + 2, i], a[h + 3, i]
+            for j in range(i, k):
+                a[i, j] -= c * a[h, j] + d * a[h + 1, j] + e * a[h + 2, j] + f * a[h + 3, j]
+            b[i] -= c * b[h] + d * b[h + 1] + e * b[h + 2] + f * b[h + 3]
+        for h in range(i - i % 4, i):
+            c = a[h, i]
+            for j in range(i, k):
+                a[i, j] -= c * a[h, j]
+            b[i] -= c * b[h]
+        c = 1.0 / np.sqrt(a[i, i])
+        a[i, i] = c
+        for j in range(i + 1, k):
+            a[i, j] *= c
+        b[i] *= c
     # C' mean = C^-1 b and C' out = normals, from the last entry up
     for i in range(k - 1, -1, -1):
         s = b[i]
         v = normals[i]
         for h in range(i + 1, k):
-            s -= a[h, i] * b[h]
-            v -= a[h, i] * out[h]
+            s -= a[i, h] * b[h]
+            v -= a[i, h] * out[h]
         b[i] = s * a[i, i]
         out[i] = v * a[i, i]
     for i in range(k):
@@ -128,7 +131,7 @@ def sample_users(
             for j in range(k):
                 b[i] += prior_prec[i, j] * prior_mean[r, j]
             for j in range(i + 1):
-                a[i, j] = prior_prec[i, j] + row_prec[r] * products[i, j]
+                a[j, i] = prior_prec[i, j] + row_prec[r] * products[i, j]
         _draw(a, b, normals[r], out[r], mean)
 
 
@@ -214,7 +217,7 @@ def sample_items(
             for j in range(k):
                 b[i] += prior_prec[i, j] * prior_mean[r, j]
             for j in range(i + 1):
-                a[i, j] = prior_prec[i, j] + row_prec[r] * products[r, i * (i + 1) // 2 + j]
+                a[j, i] = prior_prec[i, j] + row_prec[r] * products[r, i * (i + 1) // 2 + j]
         _draw(a, b, normals[r], out[r], mean[r])
 
 
