@@ -192,6 +192,9 @@ class Popularity(TokenAlgoBase):
         bi = _shrunk_means(ratings, ratings.item, ratings.item_counts, self.shrinkage)
         return _FittedPopularity(ratings, users, items, bi)
 
+    def _warn_of_equal(self, ratings: Ratings) -> None:
+        """Nothing: lists go by counts, which equal ratings have, too."""
+
 
 def _shrunk_means(
     ratings: Ratings, of: NDArray[np.integer], counts: Rows, shrinkage: float

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ from surprise import Dataset, Reader
 
 from llmtokens import LLMTokens
 from llmtokens.controls import Popularity, UserMean, random_like, shuffled
-from llmtokens.errors import DataError
+from llmtokens.errors import DataError, LLMTokensWarning
 from llmtokens.metrics import rank_all
 
 
@@ -78,6 +80,18 @@ def test_popularity_lists_what_most_have_rated_and_estimates_the_items_mean():
     lists = rank_all(algo, [("nobody", 3, 5.0), ("c", 2, 4.0)]).to_frame()
     assert lists[lists["user"] == "nobody"]["item"].tolist() == [1, 2, 3]
     assert lists[lists["user"] == "c"]["item"].tolist() == [2]
+
+
+def test_ratings_all_alike_are_told_where_estimates_are_all_there_is_and_not_for_popularity():
+    rows = [("ann", 1, 1), ("ann", 2, 1), ("bob", 1, 1)]
+    frame = pd.DataFrame(rows, columns=["user", "item", "rating"])
+    trainset = Dataset.load_from_df(frame, Reader()).build_full_trainset()
+    with pytest.warns(LLMTokensWarning, match="all 3 ratings are 1"):
+        UserMean().fit(trainset)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lists = rank_all(Popularity().fit(trainset), [("cid", 2, 1)])
+    assert lists.to_frame()["item"].tolist() == [1, 2]
 
 
 @pytest.mark.parametrize("control", [UserMean, Popularity])

@@ -65,6 +65,22 @@ def test_blank_ids_are_missing():
         load_ratings(ratings)
 
 
+@pytest.mark.parametrize("guest", ["", " ", None])
+def test_what_guests_bought_is_left_out_counted_and_said(guest, tmp_path):
+    bought = pd.DataFrame({"user": [1, guest, 2, guest, 3], "item": [7, 7, 8, 9, None]})
+    bought.to_csv(tmp_path / "bought.csv", index=False)
+    for given in (bought, tmp_path / "bought.csv"):
+        told = "3 of 5 rows are left out: 2 have no user, 1 have no item"
+        with pytest.warns(LLMTokensWarning, match=told):
+            data = load_ratings(given, rating=None)
+        assert data.ratings[["user", "item"]].values.tolist() == [[1, 7], [2, 8]]
+        assert data.rating_scale == (0, 1)
+    with pytest.raises(DataError, match="2 ratings have no user id"):
+        load_ratings(bought.iloc[[1, 3]], rating=None)
+    with pytest.raises(DataError, match="2 ratings have no user id"):
+        load_ratings(bought.assign(rating=[1, 2, 3, 4, 5]))
+
+
 def test_rows_and_frames_of_other_libraries_are_taken():
     rows = [{"user": 1, "item": 2, "rating": 3.0}, {"user": 2, "item": 2, "rating": 4.0}]
 

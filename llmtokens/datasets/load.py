@@ -57,7 +57,8 @@ def load_ratings(
     user, item, rating, timestamp : str
         The column names in your tables; in the result they are ``user item rating timestamp``.
         ``rating=None`` is for data without ratings, such as purchases: every pair is a 1, and
-        counts once, on a scale from 0 to 1. Rank with ``LLMTokensEASE(implicit=True)``.
+        counts once, on a scale from 0 to 1; rows without a user or an item, as of guests, are left
+        out with a warning. Rank with ``LLMTokensEASE(implicit=True)``.
         The timestamp may be missing where it is not named: then it is NaN. Times in other units
         and dates become seconds since 1970, see :func:`llmtokens.data.times.seconds`.
     rating_scale : (low, high), optional
@@ -101,7 +102,7 @@ def load_ratings(
     -----
     LLMTokensWarning
         Whatever had to be decided and could have been meant otherwise: no header line, an
-        encoding that is not UTF-8, pairs rated twice.
+        encoding that is not UTF-8, pairs rated twice, purchases without a user.
 
     Examples
     --------
@@ -139,7 +140,9 @@ def load_ratings(
             "timestamp": _times(table, timestamp),
         }
     )
-    if missing_rating is not None and rating is not None:
+    if rating is None:
+        made = _with_ids(made, source)
+    elif missing_rating is not None:
         rated = made["rating"].notna()
         if not rated.any():
             raise DataError(
@@ -297,6 +300,21 @@ def _as_number(mark: float | str) -> float | None:
         return float(mark)
     except (TypeError, ValueError):
         return None
+
+
+def _with_ids(made: pd.DataFrame, source: str) -> pd.DataFrame:
+    """What users did with items; guests, who have no id, did nothing that can be learned."""
+    absent = made[["user", "item"]].isna()
+    kept = ~absent.any(axis=1)
+    if kept.all() or not kept.any():
+        return made
+    told = [f"{n} have no {side}" for side, n in absent.sum().items() if n]
+    warnings.warn(
+        f"{source}: {len(made) - kept.sum()} of {len(made)} rows are left out: {', '.join(told)}",
+        LLMTokensWarning,
+        stacklevel=3,
+    )
+    return made[kept].reset_index(drop=True)
 
 
 def _times(table: Table, timestamp: str | None) -> Any:
