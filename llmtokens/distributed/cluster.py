@@ -12,6 +12,7 @@ import contextlib
 import os
 import socket
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -25,6 +26,7 @@ from ..algorithms.bpmf.shards import Shard, Team, UserRows
 from ..errors import DataError, LLMTokensError, MissingExtraError, StorageError
 from ..kernels.links import WIDE
 from ..runtime.arrays import Floats
+from ..runtime.memory import kept_memory
 from ..runtime.threads import one_blas_thread
 from .disk import DiskShards, Where
 from .pieces import MISSING
@@ -117,6 +119,9 @@ class Host:
 
     def __init__(self, where: Where, indices: range, n_threads: int) -> None:
         self._n_threads = n_threads
+        memory = contextlib.ExitStack()
+        memory.enter_context(kept_memory())
+        weakref.finalize(self, memory.close)
         with _threads(self._n_threads):
             self._shards = DiskShards(where, indices)
 

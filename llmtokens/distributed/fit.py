@@ -20,6 +20,7 @@ from ..algorithms.bpmf.sampler import Size
 from ..data.ratings import checked_scale
 from ..errors import DataError, LLMTokensError
 from ..recommend.interface import require_finite
+from ..runtime.memory import kept_memory
 from ..runtime.threads import one_blas_thread
 from ..storage import container as store
 from ..tokens import LLMTokens
@@ -276,7 +277,7 @@ def _lead(job: Job) -> dict[str, Any]:
         task = worker.state.tasks.get(key)
         return task is not None and task.state == "executing"
 
-    with contextlib.closing(Cluster(job.where)) as team:
+    with kept_memory(), contextlib.closing(Cluster(job.where)) as team:
         parts = job.run(team, wanted)
     return {name: part for name, part in parts.items() if name not in _OF_USERS}
 

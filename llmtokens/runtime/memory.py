@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
+from collections.abc import Iterator
+
+_TRIM, _MMAP = -1, -3  # glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD
+_USUAL = 128 << 10  # of both, in bytes
 
 
 def of_machine() -> int:
@@ -25,3 +31,26 @@ def require_memory(n_bytes: float, what: str) -> None:
         raise MemoryError(
             f"{what} take {n_bytes / 1e9:,.0f} GB; this machine has {there / 1e9:,.0f}"
         )
+
+
+@contextlib.contextmanager
+def kept_memory() -> Iterator[None]:
+    """Inside, memory that was let go of stays with the process, to be used again.
+
+    Dask has its workers give it back at once, and to have it cleared anew costs a loop over the
+    same large arrays a fifth of its time. Where the C library is not glibc, nothing is changed.
+    """
+    try:
+        library = ctypes.CDLL(None)
+        set_to, give_back = library.mallopt, library.malloc_trim
+    except (AttributeError, OSError, TypeError):
+        yield
+        return
+    set_to(_TRIM, 1 << 30)
+    set_to(_MMAP, 32 << 20)  # the most it takes
+    try:
+        yield
+    finally:
+        set_to(_TRIM, int(os.environ.get("MALLOC_TRIM_THRESHOLD_", _USUAL)))
+        set_to(_MMAP, _USUAL)
+        give_back(0)
