@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -22,7 +23,7 @@ from fastapi.testclient import TestClient
 import llmtokens
 from llmtokens import HashingEncoder, LLMTokensEASE
 from llmtokens.errors import DataError, FileFormatError, LLMTokensWarning, StorageError
-from llmtokens.serve import create_app
+from llmtokens.serve import create_app, together
 from llmtokens.serve.run import require_safe
 
 TRAIN = DATA.dataset.build_full_trainset()
@@ -110,8 +111,6 @@ def test_portraits_and_what_tokens_say_are_those_of_the_algorithm(client, path):
 
 def at_once(path, calls):
     """Answers to (route, parameters), all asked at the same time."""
-    import asyncio
-
     import httpx2
 
     async def answers():
@@ -139,6 +138,23 @@ def test_calls_that_wait_are_answered_together_each_with_its_own(path, monkeypat
     ]
     assert "error" in refused
     assert len(asked) < len(users)
+
+
+def test_who_comes_a_little_later_than_another_is_answered_with_them(monkeypatch):
+    monkeypatch.setattr(together, "_PAUSE", 0)  # a turn of the loop, however long that takes
+    calls = []
+    answers = together.Together(lambda how, own: calls.append(own) or [2 * k for k in own])
+
+    async def come(turn):
+        for _ in range(turn):
+            await asyncio.sleep(0)
+        return await answers.answer("alike", turn)
+
+    async def some():
+        return await asyncio.gather(*map(come, range(4)))
+
+    assert asyncio.run(some()) == [0, 2, 4, 6]
+    assert calls == [[0, 1, 2, 3]]
 
 
 def asked_for(texts):
