@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from surprise import BaselineOnly
+from surprise.model_selection import KFold
 
 from llmtokens import HashingEncoder, LLMTokens
 from llmtokens.compare import Comparison, compare
@@ -20,6 +21,7 @@ from llmtokens.controls import UserMean
 from llmtokens.curves import learning_curve
 from llmtokens.datasets import synthetic
 from llmtokens.errors import DataError, MissingExtraError, StorageError
+from llmtokens.model_selection import ColdItemKFold
 from llmtokens.report import report
 
 EVIL = '<script>alert("x")</script> & </title> "quotes" {{ 7 * 7 }} $a_b$'
@@ -128,6 +130,30 @@ def test_every_section_is_there(page):
     assert html.count("<circle") == 40
     assert "prefers-color-scheme: dark" in html
     assert "@media print" in html
+
+
+def test_what_splits_test_and_which_way_is_better_is_said(tmp_path):
+    data = synthetic(n_users=30, n_items=40, n_ratings=400)
+    splits = {"new things": ColdItemKFold(2), "warm": KFold(2)}
+    made = compare({"mean": UserMean()}, data, splits, ["rmse", "mae"], progress=False)
+    text = "".join(Elements(report(made, tmp_path / "out.html").read_text()).text)
+    assert "new things tests ratings of items that have none to learn from." in text
+    assert "warm tests ratings at random; users and items mostly have others" in text
+    assert text.count("lower is better") == 4  # two splits of two measures
+
+
+def test_differences_are_a_table_for_each_split_and_measure_that_fits_a_phone(page, comparison):
+    html = page.read_text()
+    numbers = html[html.index(", in numbers</summary>") : html.index("</details>")]
+    known = comparison.differences().dropna()
+    assert re.findall(r"<h3>(.*?)</h3>", numbers) == [
+        f"{split}: {measure}" for split in comparison.splits for measure in comparison.measures
+    ]
+    for row in known.itertuples():
+        assert f"{row.difference:+.4f}" in numbers
+    assert re.findall(r'scope="col"[^>]*>(.*?)</th>', numbers)[:3] == [
+        "Algorithm", "Difference", "95 % interval",
+    ]  # fmt: skip
 
 
 def test_tables_hold_the_values(page, comparison, curve):

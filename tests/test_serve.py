@@ -89,7 +89,11 @@ def test_lists_and_answers_are_of_what_a_condition_holds_for(client, path):
     assert listed == algo.recommend(USER, where=old).to_dict("records")
     asked = client.get("/ask", params={"text": "a storm", "where": old, "diversity": 0.5}).json()
     assert asked == algo.ask("a storm", where=old, diversity=0.5).to_dict("records")
-    assert "year" in client.get("/model").json()["columns"]
+    served = client.get("/model").json()
+    assert "year" in served["columns"]
+    example = client.get("/recommend", params={"user": USER, "where": served["condition"]}).json()
+    assert example == algo.recommend(USER, where=served["condition"]).to_dict("records")
+    assert re.fullmatch(r"year < \d{4} and '.*' in genres", served["condition"])
     refused = client.get("/recommend", params={"user": USER, "where": "import os"})
     assert refused.status_code == 422
     assert "cannot be read" in refused.json()["error"]

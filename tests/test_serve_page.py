@@ -107,7 +107,7 @@ def test_a_visitor_asks_is_told_why_rates_and_sees_the_list_change(browser, addr
     browser.run("document.getElementById('text').value = 'a storm at sea';"
                 "document.querySelector('#wish button').click()")  # fmt: skip
     heading = "return document.getElementById('heading').textContent"
-    browser.until(heading + ".includes('a storm at sea')")
+    browser.until(heading + " == 'Nearest to \u201ca storm at sea\u201d'")
     asked = browser.names()
     assert asked
     assert all("similarity" in about for about in browser.run(
@@ -129,6 +129,8 @@ def test_a_visitor_asks_is_told_why_rates_and_sees_the_list_change(browser, addr
     mine = browser.run("return document.getElementById('mine').textContent")
     assert asked[0] in mine
 
+    assert browser.run(heading) == "Near \u201ca storm at sea\u201d, best for you first"
+
     browser.run("document.getElementById('back').click()")
     browser.until(heading + " == 'For you'")
     assert "popular" not in browser.run("return document.getElementById('list').textContent")
@@ -137,6 +139,8 @@ def test_a_visitor_asks_is_told_why_rates_and_sees_the_list_change(browser, addr
 def test_a_condition_on_the_page_holds_for_what_it_lists(browser, address):
     browser.open(address + "/?user=me")
     browser.until("return document.querySelectorAll('#list li').length == 10")
+    hint = browser.run("return document.getElementById('columns').textContent")
+    assert re.fullmatch(r"By label, .*: such as year < \d+ and '.*' in genres", hint)
     browser.run("document.getElementById('where').value = 'year < 1990';"
                 "document.querySelector('#wish button').click()")  # fmt: skip
     year = DATA.items.set_index("title")["year"]

@@ -4,6 +4,7 @@ from algorithms import DATA, TOKENS, full, make
 
 from llmtokens import HashingEncoder, LLMTokens
 from llmtokens.errors import DataError, LLMTokensWarning
+from llmtokens.recommend.where import example
 
 ROWS = list(DATA.ratings[["user", "item", "rating"]].itertuples(index=False, name=None))
 ITEMS = DATA.items.set_index("item")
@@ -48,6 +49,20 @@ def test_lists_are_of_the_items_for_which_the_condition_holds(algo, where, holds
     expected = {i for i in TOKENS.ids if holds(i)}
     assert 0 < len(expected) < len(TOKENS)
     assert listed(algo, where) == expected
+
+
+def test_an_example_is_of_the_models_own_columns_and_can_be_read():
+    frame = DATA.items.assign(**{"price in €": DATA.items["year"] / 7.0, "class": "it's new"})
+    for numeric, labels in (("price in €", "genres"), ("price in €", "class"), ((), "class")):
+        tokens = LLMTokens.from_frame(frame, numeric=numeric, categorical=labels)
+        algo = make("LLMTokensEASE")
+        algo.item_tokens = tokens
+        algo.fit(full(ROWS))
+        said = example(algo.model_)
+        assert ("`price in €` < " in said) == bool(numeric)
+        assert listed(algo, said)
+    algo.item_tokens = LLMTokens.from_embeddings(TOKENS.ids, TOKENS.vectors)
+    assert example(algo.fit(full(ROWS)).model_) == ""
 
 
 def test_a_condition_and_candidates_hold_together(algo):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import keyword
 import operator
 import re
+import statistics
+from collections import Counter
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -18,6 +21,7 @@ from .interface import FittedModel
 
 Where = str | Callable[[pd.DataFrame], Any]
 
+_LOOKED_AT = 1000  # tokens, for an example
 _LONGEST = 10_000  # characters of an expression
 _QUOTED = re.compile(r"`([^`]+)`")
 _COMPARED: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
@@ -51,6 +55,22 @@ def columns_of_items(model: FittedModel) -> pd.DataFrame:
                 numbers = np.append(np.array(values, np.float64), np.nan)
                 columns[name] = pd.Series(numbers[rows])
     return pd.DataFrame(columns)
+
+
+def example(model: FittedModel) -> str:
+    """A condition in the model's own columns, "" where it has none but ids and names: from a number
+    in the middle, and the commonest label, of its first tokens."""
+    tokens, parts = model.item_tokens, dict[type, str]()
+    for name, cells in ((tokens.columns if tokens else None) or {}).items():
+        column = name if name.isidentifier() and not keyword.iskeyword(name) else f"`{name}`"
+        some = cells[:_LOOKED_AT]
+        labels = Counter(label for cell in some if isinstance(cell, list) for label in cell)
+        known = [cell for cell in some if isinstance(cell, float) and cell == cell]
+        if labels:
+            parts.setdefault(list, f"{labels.most_common(1)[0][0]!r} in {column}")
+        elif known:
+            parts.setdefault(float, f"{column} < {statistics.median_high(known):g}")
+    return " and ".join(parts[kind] for kind in (float, list) if kind in parts)
 
 
 def fitting(model: FittedModel, where: Where) -> Rows:

@@ -100,6 +100,7 @@ def report(
         blocks=[(b.split, b.measure, _means_first(b.values)) for b in comparison.blocks()],
         best={(row.split, row.measure, row.algorithm) for row in comparison.best().itertuples()},
         costs=list(comparison.costs()),
+        known_splits=_known_splits(comparison),
         failures=comparison.failures() + [line for c in curves for line in c.comparison.failures()],
         differences=_differences(comparison),
         figures=_figures(comparison, relevant),
@@ -113,6 +114,26 @@ def report(
     tables = pd.concat([comparison.table, *(curve.comparison.table for curve in curves)])
     replace(comparison, table=tables).to_csv(path.with_suffix(".csv"))
     return path
+
+
+_SPLITS = {
+    "KFold": "ratings at random; users and items mostly have others to learn from",
+    "ColdItemKFold": "ratings of items that have none to learn from",
+    "ColdUserKFold": "ratings of users who have none to learn from",
+    "FewShotItemKFold": "ratings of items that have only a few to learn from",
+    "FewShotUserKFold": "ratings of users who have only a few to learn from",
+    "TimeSplit": "ratings later than all that is learned from",
+    "ColdItemTimeSplit": "later ratings of items that nobody had rated before",
+    "NextItemSplit": "the last rating of each user",
+    "GlobalTimeSplit": "the next rating of each user after a moment at which learning ends",
+}
+
+
+def _known_splits(comparison: Comparison) -> list[tuple[str, str]]:
+    """Names of splits, and what is tested there."""
+    made = comparison.settings.get("splits", {})
+    classes = [(name, made.get(name, "").partition("(")[0]) for name in comparison.splits]
+    return [(name, _SPLITS[kind]) for name, kind in classes if kind in _SPLITS]
 
 
 def _first_figure(comparison: Comparison) -> str:
@@ -242,19 +263,21 @@ def _means_first(table: pd.DataFrame) -> pd.DataFrame:
     return table[["Algorithm", "Mean", "Std", *folds, *rest]]
 
 
-def _differences(comparison: Comparison) -> pd.DataFrame:
-    """As text: nobody reads a p-value of 0.000013."""
+def _differences(comparison: Comparison) -> list[tuple[str, str, pd.DataFrame]]:
+    """Of each split and measure, as text: nobody reads a p-value of 0.000013."""
     table = comparison.differences()
     measures = table["measure"].map(comparison.measures.index)
     splits = table["split"].map(comparison.splits.index)
     table = table.iloc[np.lexsort([measures, splits])]
-    shown = table[["split", "measure", "algorithm"]].copy()
-    shown["difference"] = table["difference"].map("{:+.4f}".format)
+    shown = pd.DataFrame({"Algorithm": table["algorithm"]})
+    shown["Difference"] = table["difference"].map("{:+.4f}".format)
     bounds = zip(table["low"], table["high"], strict=True)
     shown["95 % interval"] = [f"{low:+.4f} to {high:+.4f}" for low, high in bounds]
     shown["p"] = ["< 0.001" if p < 0.001 else f"{p:.3f}" for p in table["p"]]
-    shown["folds"] = table["folds"].astype(str)
-    return shown.replace({"+nan": "-", "nan": "-", "+nan to +nan": "-"})
+    shown["Folds"] = table["folds"].astype(str)
+    shown = shown.replace({"+nan": "-", "nan": "-", "+nan to +nan": "-"})
+    groups: Any = shown.groupby([table["split"], table["measure"]], sort=False)
+    return [(split, measure, rows) for (split, measure), rows in groups]
 
 
 def _markdown(

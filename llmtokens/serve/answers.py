@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ..recommend import ask
+from ..recommend import ask, where
 from ..recommend.similar import require_item_tokens
 from .live import LiveModel
 
@@ -77,6 +77,10 @@ class Answers:
         if tokens is None:
             return ["item"]
         return ["item", *(["label"] if tokens.labels is not None else []), *(tokens.columns or ())]
+
+    def condition(self) -> str:
+        """An example of one."""
+        return where.example(self._live.algo.model_)
 
 
 def rows(frame: pd.DataFrame) -> list[dict[str, Any]]:

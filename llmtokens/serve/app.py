@@ -158,6 +158,7 @@ def _add_answers(app: FastAPI, live: LiveModel) -> None:
                 "asks": algo.model_.item_tokens is not None
                 and algo.model_.item_tokens.encoder is not None,
                 "columns": said.columns(),
+                "condition": said.condition(),
             }
         )
 

@@ -39,6 +39,7 @@ class Model(BaseModel):
     implicit: bool = Field(description="Clicks only: ratings carry no opinion.")
     asks: bool = Field(description="Whether it can be asked in words.")
     columns: list[str] = Field(description="What a condition may be about.")
+    condition: str = Field(description="An example of one; empty where there is none.")
 
 
 class Line(BaseModel):

@@ -47,7 +47,8 @@ const only = (view) => view.where ? `, only ${view.where}` : "";
 
 const headings = {
   recommend: (view) => `For you${only(view)}`,
-  ask: (view) => `Nearest to \u201c${view.text}\u201d${only(view)}`,
+  ask: (view) => `${state.known ? "Near" : "Nearest to"} \u201c${view.text}\u201d${only(view)}`
+    + (state.known ? ", best for you first" : ""),
   similar: (view) => `Like ${view.name}`,
 };
 
@@ -159,7 +160,7 @@ async function why(line) {
   }
   const loud = found.rated.filter((rated) => Math.abs(rated.influence || 0) >= 0.005);
   if (loud.length) {
-    made.append(make("h3", {}, "Of what you have said, it counts most"));
+    made.append(make("h3", {}, "What counts most of what you have said"));
     for (const rated of loud) made.append(pair(nameOf(rated), number(rated.influence, 2)));
   }
   if (found.nearest.length) {
@@ -186,6 +187,7 @@ async function rate(line, value) {
 
 async function mine() {
   const found = await call("/ratings", { user: state.user });
+  state.known = found.length > 0;
   found.reverse();
   at("mine").replaceChildren(...found.map((rated) => make("li", {},
     pair(nameOf(rated), state.model.implicit ? "" : String(Math.round(100 * rated.rating) / 100)))));
@@ -226,7 +228,8 @@ const start = told(async () => {
   const columns = state.model.columns.filter((name) => name !== "item");
   at("wish").hidden = !state.model.asks && !columns.length;
   at("only").hidden = !columns.length;
-  at("columns").textContent = `By ${columns.join(", ")}: such as year < 1990 and 'Comedy' in genres.`;
+  at("columns").textContent = `By ${columns.join(", ")}`
+    + (state.model.condition ? `: such as ${state.model.condition}` : "");
   at("key").hidden = true;
   const fresh = `visitor-${crypto.getRandomValues(new Uint32Array(1))[0].toString(36)}`;
   const asked = new URLSearchParams(location.search);
