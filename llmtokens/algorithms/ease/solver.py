@@ -193,16 +193,15 @@ def _by_users(rows: Any, features: Singles, token_weight: float, l2: float) -> F
 
 
 def _own_weights(rows: Any, features: Singles, inner: Singles) -> Singles:
-    """The diagonal of ``V M V'`` for ``V = [X', T]``: M in four parts, T' M T by its root."""
+    """The diagonal of ``V M V'`` for ``V = [X', T]``, from the parts of M."""
     n_users, by_item = rows.shape[0], rows.T.tocsr()
     own: Singles = np.asarray(by_item.multiply(by_item @ inner[:n_users, :n_users]).sum(axis=1))
     own = own.ravel()
     if features.shape[1]:
-        cross = by_item @ inner[:n_users, n_users:]
-        own += 2 * np.einsum("ij,ij->i", cross, features)
-        root = linalg.cholesky(inner[n_users:, n_users:].astype(np.float64), lower=True)
-        sides = linalg.blas.strmm(1.0, root.astype(np.float32), features.T, lower=1, trans_a=1)
-        own += np.einsum("ij,ij->j", sides, sides)
+        of_features = (
+            2 * (by_item @ inner[:n_users, n_users:]) + features @ inner[n_users:, n_users:]
+        )
+        own += np.einsum("ij,ij->i", of_features, features)
     return own
 
 
