@@ -52,7 +52,8 @@ def test_lists_are_of_the_items_for_which_the_condition_holds(algo, where, holds
 
 
 def test_an_example_is_of_the_models_own_columns_and_can_be_read():
-    frame = DATA.items.assign(**{"price in €": DATA.items["year"] / 7.0, "class": "it's new"})
+    new = np.where(DATA.items["year"] > 1995, "old", "it's new")
+    frame = DATA.items.assign(**{"price in €": DATA.items["year"] / 7.0, "class": new})
     for numeric, labels in (("price in €", "genres"), ("price in €", "class"), ((), "class")):
         tokens = LLMTokens.from_frame(frame, numeric=numeric, categorical=labels)
         algo = make("LLMTokensEASE")

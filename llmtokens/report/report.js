@@ -1,7 +1,7 @@
 "use strict";
 // Names of the points of a map: the nearest one to the pointer or the finger, in a line of its own.
 for (const map of document.querySelectorAll("svg.map")) {
-  const line = map.parentNode.querySelector(".name");
+  const line = map.closest("figure").querySelector(".name");
   const points = Array.from(map.querySelectorAll("circle"), (circle) => {
     const title = circle.querySelector("title");
     const point = { circle, x: circle.cx.baseVal.value, y: circle.cy.baseVal.value,
