@@ -6,7 +6,6 @@ import ast
 import keyword
 import operator
 import re
-import statistics
 from collections import Counter
 from collections.abc import Callable, Hashable
 from typing import Any
@@ -69,7 +68,7 @@ def example(model: FittedModel) -> str:
         if labels:
             parts.setdefault(list, f"{labels.most_common(1)[0][0]!r} in {column}")
         elif known:
-            parts.setdefault(float, f"{column} < {statistics.median_high(known):g}")
+            parts.setdefault(float, f"{column} < {sorted(known)[len(known) // 2]:g}")
     return " and ".join(parts[kind] for kind in (float, list) if kind in parts)
 
 
