@@ -473,6 +473,20 @@ def test_help_has_an_example_for_every_command(folder):
         assert f"Example: llmtokens {command}" in run(command, "--help", cwd=folder)
 
 
+def test_a_usual_column_that_is_not_numeric_is_left_out_and_told_and_one_that_was_named_refused(
+    folder,
+):
+    (folder / "mugs.csv").write_text("item,title,year\n1,Mug,1995\n2,Tee,c. 1996\n3,Cap,1997?\n")
+    common = ("embed", "mugs.csv", "--encoder", "hashing", "-o", "mugs.safetensors")
+    ended = run(*common, cwd=folder, ok=False)
+    assert ended.returncode == 0
+    assert "'c. 1996' as 1996; until then it is left out" in ended.stderr
+    assert LLMTokens.load(folder / "mugs.safetensors").columns is None
+    refused = run(*common, "--numeric", "year", cwd=folder, ok=False)
+    assert refused.returncode == 1
+    assert "column 'year' is not numeric: 2 of 3 cells" in refused.stderr
+
+
 def test_labels_are_split_by_what_an_option_says_and_defaults_can_be_switched_off(folder):
     (folder / "slashes.csv").write_text("item,title,genres\n1,a,x/y\n2,b,y/z\n3,c,z\n")
     common = ("embed", "slashes.csv", "--encoder", "hashing", "-o", "slashes.safetensors")

@@ -53,6 +53,10 @@ def test_what_was_found_is_counted_and_what_the_line_makes_of_it_is_said():
     assert refused(["Free", "$5"]).endswith("as 5, and what has no digits as missing")
 
 
+def test_marks_of_doubt_are_no_units():
+    assert refused(["c. 1996", "1997?", 1998]).endswith("as 1996")
+
+
 def test_sums_in_two_currencies_are_not_taken_for_one():
     assert refused(["$5", "7 €"]).endswith("first see that '$', '€' are one unit")
 

@@ -27,6 +27,7 @@ from ..encode import Encoder, HashingEncoder, SentenceEncoder
 from ..errors import DataError, LLMTokensWarning, sample
 from ..tokens import LLMTokens
 from ..tokens.blocks import fields
+from ..tokens.numbers import numbers
 
 _TABLES = {"item_tokens", "user_tokens", "timestamps"}  # parameters that no text can give
 OURS: dict[str, type[TokenAlgoBase]] = {
@@ -177,8 +178,18 @@ def structure(
     if categorical is None:
         categorical = [c for c in ("genres",) if c in items]
     if numeric is None:
-        numeric = [c for c in ("year",) if c in items]
+        numeric = [c for c in ("year",) if c in items and _is_numeric(items, c)]
     return categorical, numeric
+
+
+def _is_numeric(items: pd.DataFrame, column: str) -> bool:
+    """Whether a column that nobody named can be used; why not is told."""
+    try:
+        numbers(items[column], column)
+    except DataError as error:
+        warnings.warn(f"{error}; until then it is left out", LLMTokensWarning, stacklevel=2)
+        return False
+    return True
 
 
 def make_algorithm(name: str, parameters: dict[str, Any], implicit: bool) -> TokenAlgoBase:

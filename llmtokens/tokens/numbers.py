@@ -19,6 +19,7 @@ _ONE = re.compile(
 )
 _DECIMALS = re.compile(r"([.,])[0-9]{1,2}$")
 _DATE = re.compile(r"[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}")
+_NO_UNIT = " .,:;?!~<>()+"
 _NUMBER = r"(-?\d+\.?\d*)"
 
 
@@ -75,7 +76,7 @@ def _remedy(at: str, others: list[str], cells: list[str]) -> str:
     read = float(re.sub(between, "", shown["number"]).replace(point, "."))
     line = f"{at}.astype(str).str.replace(r\"{between}\", '', regex=True)"
     line += ".str.replace(',', '.')" if point == "," else ""
-    units = {(part["before"] + part["after"]).strip() for part in parts} - {""}
+    units = {(part["before"] + part["after"]).strip(_NO_UNIT) for part in parts} - {""}
     return (
         f"{at} = {line}.str.extract(r'{_NUMBER}')[0].astype(float) reads {shown[0]!r:.40} as "
         f"{read:g}"
