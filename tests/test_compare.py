@@ -752,7 +752,7 @@ def test_an_empty_fold_is_an_error_that_says_which(data, n_jobs):
 def test_a_split_that_cannot_be_made_is_named(data):
     bare = Dataset.load_from_df(data.ratings[["user", "item", "rating"]], Reader())
     splits = {"warm": KFold(2, random_state=0), "later": TimeSplit(2)}
-no timestamp for"):
+    with pytest.raises(DataError, match="split 'later': .*no timestamp for 1500 of 1500"):
         run({"a": BaselineOnly(verbose=False)}, bare, splits)
 
 
