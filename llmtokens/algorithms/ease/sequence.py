@@ -190,7 +190,8 @@ class Sequence:
 def following(items: Items, recent: sparse.csr_array, followers: sparse.csr_array) -> Singles:
     """``h P C`` for rows of histories: ``h P`` as ``B = I - P / diag(P)``, shape (n, n_items)."""
     residual = (recent.toarray() - items.scores(recent)) * items.precision
-    return np.asarray(residual @ followers)
+    out: Singles = (sparse.csr_array(followers.T) @ residual.T).T  # twice as fast this way round
+    return out
 
 
 def choose_sequence(

@@ -89,8 +89,7 @@ class FactoredItems:
     def scores(self, rows: Any) -> Singles:
         """``X B`` for rows of X (sparse), shape (n, n_items)."""
         near = (rows @ self.rows.T).toarray()
-        some = np.unique(rows.indices)  # SciPy copies the whole of what is not in one piece
-        out = self._values(np.hstack([near, rows[:, some] @ self.factor[some]]) @ self.inner)
+        out = self._values(np.hstack([near, rows @ self.factor]) @ self.inner)
         seen = rows.tocoo()
         out[seen.row, seen.col] -= seen.data * self.own_weight[seen.col]
         out /= self.precision
@@ -149,8 +148,9 @@ def solve(rows: Any, features: Singles, token_weight: float, l2: float, max_dens
 
 
 def weighed(features: Singles, token_weight: float) -> Singles:
-    """Those that count, shape (n_items, d); none at a weight of 0."""
-    return features[:, : None if token_weight else 0]
+    """Those that count, shape (n_items, d); none at a weight of 0. In one piece: SciPy would copy
+    what is not, every time."""
+    return np.ascontiguousarray(features[:, : None if token_weight else 0])
 
 
 def most_directions(n_items: int) -> int:
