@@ -5,6 +5,7 @@ from algorithms import ALGORITHMS, DATA, TOKENS, full, make
 from llmtokens import HashingEncoder, LLMTokens, LLMTokensSVD
 from llmtokens.errors import DataError, LLMTokensWarning
 from llmtokens.recommend.similar import least_similar
+from llmtokens.recommend.unwanted import said_in
 
 ROWS = list(DATA.ratings[["user", "item", "rating"]].itertuples(index=False, name=None))
 TRAIN = full(ROWS)
@@ -146,6 +147,22 @@ def test_what_is_not_wanted_is_left_out_by_its_label_or_by_what_is_near_to_it(al
     assert not any("tower" in titles[i].lower() for i in found)
     several = algo.ask(["a dragon", f"no {label}, a dragon"], n=5)
     assert several["question"].nunique() == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "unwanted"),
+    [
+        ("a musical that is not a cartoon", "a musical", ["cartoon"]),
+        ("a comedy that isn't romantic, with dogs", "a comedy, with dogs", ["romantic"]),
+        ("films which are not too long or sad, no war", "films", ["long", "sad", "war"]),
+        ("a thriller that’s not American", "a thriller", ["American"]),
+        ("the story of a love that is not returned", None, []),
+        ("a man who is not what he seems", None, []),
+        ("a dog that was not there", None, []),
+    ],
+)
+def test_a_clause_about_what_is_asked_for_says_what_is_not_wanted(text, wanted, unwanted):
+    assert said_in(text) == (wanted or text, unwanted)
 
 
 def test_several_questions_are_answered_one_after_the_other():

@@ -236,8 +236,9 @@ class Serving:
         Two wishes in one question ("courtroom and dinosaur films") are told by this: no item is
         similar to both. Then each has its own places in the list, by turns.
 
-        What is not wanted, set off by a comma or a "but" ("a funny film with ghosts, no horror"),
-        is left out: items with that label, where there is one, else those similar to it.
+        What is not wanted, set off by a comma or a "but" ("a funny film with ghosts, no horror") or
+        said of the thing itself ("a musical that is not a cartoon"), is left out: items with that
+        label, where there is one, else those similar to it.
 
         Parameters
         ----------

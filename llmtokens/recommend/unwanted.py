@@ -18,6 +18,11 @@ _LATER = re.compile(
     r"\s+([^,;]+)",
     re.IGNORECASE,
 )  # set off by a comma or a "but": "a man without a past" wants what it says
+_OF_ITSELF = re.compile(
+    r"^((?:(?!\b(?:about|of|with|in|on|where|when|whose|who|whom)\b)[^,;])*?)"
+    r"\s+(?:that|which)(?:\s+(?:is|are)|['\u2019]s)(?:\s+not|n['\u2019]t)\s+([^,;]+)",
+    re.IGNORECASE,
+)  # of the thing itself, not of what it is about: "the story of a love that is not returned"
 _JOINS = re.compile(r"\s+(?:or|and|nor)\s+", re.IGNORECASE)
 _ARTICLE = re.compile(r"^(?:an?|any|the|too)\s+", re.IGNORECASE)
 
@@ -36,13 +41,18 @@ def said_in(text: str) -> Said:
     Said(wanted='a funny film with ghosts', unwanted=['horror'])
     >>> said_in("wars, but without the blood or any heroes")
     Said(wanted='wars', unwanted=['blood', 'heroes'])
+    >>> said_in("a musical that is not a cartoon")
+    Said(wanted='a musical', unwanted=['cartoon'])
     >>> said_in("a man without a past").unwanted
     []
     """
     if not isinstance(text, str):
         return Said(text, [])
-    rest = _FIRST.sub("", text)
-    found, wanted = [*_FIRST.findall(text), *_LATER.findall(rest)], _LATER.sub("", rest).strip()
+    found, rest = _FIRST.findall(text), _FIRST.sub("", text)
+    found += [unwanted for _, unwanted in _OF_ITSELF.findall(rest)]
+    rest = _OF_ITSELF.sub(r"\1", rest)
+    found += _LATER.findall(rest)
+    wanted = _LATER.sub("", rest).strip()
     if not found or not wanted:
         return Said(text, [])
     unwanted = [_ARTICLE.sub("", part.strip()) for each in found for part in _JOINS.split(each)]
