@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import ctypes
 import io
 import json
 import math
@@ -32,6 +31,7 @@ from ..errors import DataError
 from ..metrics import rank_all
 from ..runtime.arrays import Floats, Rows
 from ..runtime.locks import Lock
+from ..runtime.memory import give_back_memory
 from ..runtime.threads import most_threads, one_blas_thread
 from ..storage import container as store
 from ..storage.files import write_text
@@ -352,8 +352,7 @@ class PeakMemory:
     """
 
     def __init__(self) -> None:
-        with contextlib.suppress(OSError, AttributeError, TypeError):
-            ctypes.CDLL(None).malloc_trim(0)
+        give_back_memory()
         try:
             Path("/proc/self/clear_refs").write_text("5")
             self._before = _status("VmRSS")

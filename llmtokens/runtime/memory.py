@@ -1,4 +1,5 @@
-"""What this machine can hold: asked before, as systems end a process that takes too much."""
+"""What this machine can hold: asked before, as systems end a process that takes too much; and when
+memory is given back."""
 
 from __future__ import annotations
 
@@ -41,8 +42,7 @@ def kept_memory() -> Iterator[None]:
     same large arrays a fifth of its time. Where the C library is not glibc, nothing is changed.
     """
     try:
-        library = ctypes.CDLL(None)
-        set_to, give_back = library.mallopt, library.malloc_trim
+        set_to = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         yield
         return
@@ -53,4 +53,10 @@ def kept_memory() -> Iterator[None]:
     finally:
         set_to(_TRIM, int(os.environ.get("MALLOC_TRIM_THRESHOLD_", _USUAL)))
         set_to(_MMAP, _USUAL)
-        give_back(0)
+        give_back_memory()
+
+
+def give_back_memory() -> None:
+    """Give to the system what the process has let go of, where the C library is glibc."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
