@@ -401,6 +401,27 @@ def test_a_result_that_takes_long_to_fetch_is_waited_for():
     assert team._result(Large()) == "all of it"
 
 
+def test_a_task_that_fails_just_after_its_caller_waited_is_told_by_its_own_error():
+    class Fails:
+        status = "error"
+
+        def __init__(self, error):
+            self.errors = [TimeoutError("the caller's"), error, error]
+
+        def result(self, timeout):
+            raise self.errors.pop(0)
+
+        def exception(self):
+            return self.errors[-1]
+
+    team = cluster.Cluster.__new__(cluster.Cluster)
+    team._client, team._addresses = SimpleNamespace(nthreads=dict), []
+    with pytest.raises(DataError, match="the task's own"):
+        team._result(Fails(DataError("the task's own")))
+    with pytest.raises(TimeoutError):
+        team._result(Fails(TimeoutError("the task's own")))
+
+
 def test_a_fit_whose_workers_die_every_time_ends(monkeypatch):
     def dies(job):
         os._exit(1)

@@ -100,10 +100,17 @@ class OnWorkers:
             except KilledWorker as error:
                 raise WorkerLostError(f"lost the worker {error.last_worker.address}") from error
             except TimeoutError:
-                if made.status == "error":  # it was the task's own
+                if _timed_out_itself(made):
                     raise
                 if not self._client.nthreads():
                     wait_for(self._client, 1)
+
+
+def _timed_out_itself(future: Any) -> bool:
+    """Whether it is the task that ran out of time, and not who waits for it, who may have done so
+    just before the task failed of something else."""
+    failed = getattr(future, "status", None) == "error"  # results of actors have none
+    return failed and isinstance(future.exception(), TimeoutError)
 
 
 def _on_one_thread(task: Callable[..., S], *args: Any) -> S:
@@ -268,7 +275,7 @@ class Cluster(Team):
                 return future.result(timeout=patience)
             except TimeoutError:
                 self._check()
-                if getattr(future, "status", None) == "error":  # it was the task's own
+                if _timed_out_itself(future):
                     raise
                 patience = min(2 * patience, _PATIENCE)
             except LLMTokensError:
