@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError, FileFormatError, LLMTokensWarning, sample
-from ..runtime.arrays import Floats, Mask, Rows
+from ..runtime.arrays import Floats, Rows
 from ..storage.container import jsonable_ids
 from ..storage.models import Array, Layout, check
 from .ids import IdIndex, plain_id, plain_ids
@@ -139,11 +139,8 @@ class Timestamps:
             If one has none.
         """
         times = self.of_ratings(ratings)
-        absent = np.isnan(times)
-        if absent.any():
-            raise DataError(
-                f"{untimed(int(absent.sum()), ratings.n, _pairs(ratings, absent))}; {_COMPLETE}"
-            )
+        if np.isnan(times).any():
+            raise DataError(f"{untimed(*_absent(ratings, times))}; {_COMPLETE}")
         return times
 
     def of_some_ratings(self, ratings: Ratings) -> Floats:
@@ -155,8 +152,7 @@ class Timestamps:
             If none has one.
         """
         times = self.of_ratings(ratings)
-        absent = np.isnan(times)
-        require_some(int(absent.sum()), ratings.n, _pairs(ratings, absent))
+        require_some(*_absent(ratings, times))
         return times
 
     # -- as parts of a file --------------------------------------------------------------------
@@ -239,12 +235,13 @@ def require_some(n_absent: int, n: int, pairs: Iterable[Any]) -> None:
         )
 
 
-def _pairs(ratings: Ratings, chosen: Mask) -> Iterator[tuple[Hashable, Hashable]]:
-    """User and item of some ratings."""
-    return (
-        (ratings.user_ids[ratings.user[k]], ratings.item_ids[ratings.item[k]])
-        for k in np.flatnonzero(chosen)
-    )
+def _absent(
+    ratings: Ratings, times: Floats
+) -> tuple[int, int, Iterator[tuple[Hashable, Hashable]]]:
+    """How many ratings have no time, of how many, and their users and items."""
+    rows = np.flatnonzero(np.isnan(times))
+    pairs = ((ratings.user_ids[ratings.user[k]], ratings.item_ids[ratings.item[k]]) for k in rows)
+    return len(rows), ratings.n, pairs
 
 
 def _joined(known: IdIndex, ids: Sequence[Hashable]) -> tuple[IdIndex, Rows]:

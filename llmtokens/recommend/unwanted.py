@@ -12,15 +12,16 @@ from ..runtime.arrays import Mask
 from .interface import FittedModel
 from .similar import least_similar, require_item_tokens, to_texts
 
-_FIRST = re.compile(r"^\s*(?:no|nothing with)\s+([^,;]+)[,;]\s*(?=\S)", re.IGNORECASE)
+_FIRST = re.compile(r"^\s*(?:no|nothing with)\s+(?P<unwanted>[^,;]+)[,;]\s*(?=\S)", re.IGNORECASE)
 _LATER = re.compile(
     r"(?:[,;]\s*(?:(?:and|but)\s+)?|\s+but\s+)(?:no|not|without|nothing with|except(?:\s+for)?)"
-    r"\s+([^,;]+)",
+    r"\s+(?P<unwanted>[^,;]+)",
     re.IGNORECASE,
 )  # set off by a comma or a "but": "a man without a past" wants what it says
 _OF_ITSELF = re.compile(
-    r"^((?:(?!\b(?:about|of|with|in|on|where|when|whose|who|whom)\b)[^,;])*?)"
-    r"\s+(?:that|which)(?:\s+(?:is|are)|['\u2019]s)(?:\s+not|n['\u2019]t)\s+([^,;]+)",
+    r"^(?P<wanted>(?:(?!\b(?:about|of|with|in|on|where|when|whose|who|whom)\b)[^,;])*?)"
+    r"\s+(?:that|which)(?:\s+(?:is|are)|['\u2019]s)(?:\s+not|n['\u2019]t)"
+    r"\s+(?P<unwanted>[^,;]+)",
     re.IGNORECASE,
 )  # of the thing itself, not of what it is about: "the story of a love that is not returned"
 _JOINS = re.compile(r"\s+(?:or|and|nor)\s+", re.IGNORECASE)
@@ -48,11 +49,11 @@ def said_in(text: str) -> Said:
     """
     if not isinstance(text, str):
         return Said(text, [])
-    found, rest = _FIRST.findall(text), _FIRST.sub("", text)
-    found += [unwanted for _, unwanted in _OF_ITSELF.findall(rest)]
-    rest = _OF_ITSELF.sub(r"\1", rest)
-    found += _LATER.findall(rest)
-    wanted = _LATER.sub("", rest).strip()
+    found, wanted = list[str](), text
+    for pattern, kept in ((_FIRST, ""), (_OF_ITSELF, r"\g<wanted>"), (_LATER, "")):
+        found += [clause["unwanted"] for clause in pattern.finditer(wanted)]
+        wanted = pattern.sub(kept, wanted)
+    wanted = wanted.strip()
     if not found or not wanted:
         return Said(text, [])
     unwanted = [_ARTICLE.sub("", part.strip()) for each in found for part in _JOINS.split(each)]
