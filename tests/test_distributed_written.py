@@ -11,7 +11,7 @@ from sharded import workers
 
 from llmtokens import HashingEncoder
 from llmtokens.distributed import encode, recommend_all, written
-from llmtokens.errors import DataError, StorageError
+from llmtokens.errors import DataError, LLMTokensWarning, StorageError
 
 TEXTS = pd.DataFrame({"item": range(30), "text": [f"a film about {k}" for k in range(30)]})
 
@@ -52,6 +52,16 @@ def test_embeddings_are_those_of_one_process(client, tmp_path):
         made = pd.read_parquet(encode(texts, tmp_path / str(k), client, HashingEncoder()))
         assert made["item"].tolist() == TEXTS["item"].tolist()
         np.testing.assert_array_equal(np.stack(made["embedding"]), expected)
+
+
+def test_html_in_texts_of_all_parts_is_told_once(client, tmp_path):
+    texts = TEXTS.assign(text=[f"<p>a film</p> {k}" if k % 3 else "" for k in range(30)])
+    texts.to_parquet(tmp_path / "texts.parquet")
+    frames = pytest.importorskip("dask.dataframe")
+    for k, given in enumerate((tmp_path / "texts.parquet", frames.from_pandas(texts, 3))):
+        with pytest.warns(LLMTokensWarning, match="'text': found HTML in 20 of 20") as caught:
+            encode(given, tmp_path / str(k), client, HashingEncoder())
+        assert len([x for x in caught if "HTML" in str(x.message)]) == 1
 
 
 def test_what_cannot_be_written_or_read_is_named(client, tmp_path):

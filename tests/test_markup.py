@@ -9,8 +9,9 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from surprise import Dataset, Reader
 
-from llmtokens import HashingEncoder, LLMTokens
+from llmtokens import HashingEncoder, LLMTokens, LLMTokensEASE
 from llmtokens.datasets import load_items, load_movielens
 from llmtokens.errors import LLMTokensWarning
 
@@ -101,6 +102,53 @@ def test_labels_texts_and_new_content_with_html_are_told():
     tokens = made(plain)
     with pytest.warns(LLMTokensWarning, match="'description': found HTML in 1 of 1"):
         tokens.transform(SHOP.iloc[:1])
+
+
+@pytest.fixture(scope="module")
+def algo():
+    """Items and users with texts of their own."""
+    plain = SHOP.assign(description="clay")
+    users = pd.DataFrame({"user": ["a", "b", "c"], "about": ["clay", "phones", "tees"]})
+    frame = pd.DataFrame([(u, i, 1 + k) for u in "abc" for k, i in enumerate(SHOP["item"])])
+    trainset = Dataset.load_from_df(frame, Reader()).build_full_trainset()
+    user_tokens = LLMTokens.from_frame(users, "{about}", encoder=HashingEncoder())
+    return LLMTokensEASE(made(plain), user_tokens=user_tokens).fit(trainset)
+
+
+def test_what_a_fitted_model_is_told_in_a_text_with_html_is_told_once(algo):
+    for tell in (
+        lambda content: algo.fold_in_item("A9", content=content),
+        lambda content: algo.fold_in("d", content=content),
+        lambda content: algo.recommend(content=content),
+    ):
+        with pytest.warns(LLMTokensWarning, match="content: found HTML in the text") as caught:
+            tell("A <b>mug</b> of clay")
+        assert len(caught) == 1
+        assert caught[0].filename == __file__
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            tell("A mug of clay, <3")
+
+
+def test_the_line_that_takes_html_out_of_a_text_is_enough(algo):
+    content = "A <b>mug</b> &amp; a cup"
+    with pytest.warns(LLMTokensWarning) as caught:
+        algo.fold_in_item("A9", content=content)
+    line = re.search(r"content = re.* html\.unescape\(content\)\)", str(caught[0].message))[0]
+    told = {"content": content, "re": re, "html": html}
+    exec(line, told)
+    assert told["content"].split() == ["A", "mug", "&", "a", "cup"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        algo.fold_in_item("A9", content=told["content"])
+
+
+def test_columns_of_what_a_fitted_model_is_told_are_told(algo):
+    for content in (SHOP.iloc[0].to_dict(), SHOP.iloc[0], SHOP.iloc[:1]):
+        with pytest.warns(LLMTokensWarning, match="'description': found HTML in 1 of 1") as caught:
+            algo.fold_in_item("A9", content=content)
+        assert len(caught) == 1
+        assert caught[0].filename == __file__
 
 
 def test_entities_of_a_file_are_decoded_and_its_tags_told(tmp_path):

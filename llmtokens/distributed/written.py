@@ -15,6 +15,7 @@ from ..encode import Encoder, SentenceEncoder, cached
 from ..errors import DataError, sample
 from ..storage.files import written_whole
 from ..storage.models import load
+from ..tokens.markup import Markup
 from . import disk
 from .cluster import OnWorkers, check_client, check_folder, connected, wait_for
 from .pieces import parquet_files, read_groups, row_groups
@@ -130,6 +131,11 @@ def encode(
     MissingExtraError
         Without the extra ``distributed``.
 
+    Warns
+    -----
+    LLMTokensWarning
+        Where texts hold HTML, with the line that takes it out.
+
     Examples
     --------
     >>> import tempfile
@@ -151,8 +157,8 @@ def encode(
             run.submit(_encode, read, own, id, text, _part(place, number))
             for number, read in enumerate(_frames(texts, [id, text]))
         ]
-        for task in tasks:
-            run.result(task)
+        found = Markup.together([run.result(task) for task in tasks])
+    found.warn(text)
     return place
 
 
@@ -227,9 +233,12 @@ def _stamp(path: str) -> tuple[int, int]:
 
 def _encode(
     read: Callable[[], pd.DataFrame], encoder: Encoder, id_: str, text: str, part: Path
-) -> None:
+) -> Markup:
+    """What there is of HTML in the texts, which the client tells of all parts at once."""
     frame = read()
-    rows = cached(encoder, frame[text].tolist())
+    texts = frame[text].tolist()
+    rows = cached(encoder, texts)
     made = frame[[id_]].assign(embedding=list(np.ascontiguousarray(rows, np.float32)))
     with written_whole(part) as temporary:
         made.to_parquet(temporary, index=False)
+    return Markup.of(texts)

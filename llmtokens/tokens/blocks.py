@@ -22,7 +22,7 @@ from scipy import sparse
 from ..errors import DataError, FileFormatError, LLMTokensWarning, sample
 from ..runtime.arrays import Floats, Mask
 from .labels import DEFAULT_SEPARATOR, as_text, find_separator, kept_whole, labels
-from .markup import warn_of_markup
+from .markup import Markup
 from .numbers import numbers
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class TextBlock:
         require_columns(frame, [field.name for field in asked])
         said = {name: [as_text(value) for value in frame[name]] for name in fields(self.template)}
         for name, cells in said.items():
-            warn_of_markup(name, cells, stacklevel=9)
+            Markup.of(cells).warn(name)
         columns = [said[field.name] for field in asked]
         texts = []
         for row in zip(*columns, strict=True):
@@ -111,7 +111,7 @@ class CategoryBlock:
     def learn(cls, frame: pd.DataFrame, column: str, separator: str | None = None) -> CategoryBlock:
         require_columns(frame, [column])
         cells, whole = frame[column], set[str]()
-        warn_of_markup(column, [cell for cell in cells if isinstance(cell, str)], stacklevel=5)
+        Markup.of([cell for cell in cells if isinstance(cell, str)]).warn(column)
         if separator is None:
             separator, clear = find_separator(column, cells)
             whole = kept_whole(cells, separator) if clear else whole

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html.entities import html5
+from typing import NamedTuple, Self
 
 from ..errors import LLMTokensWarning
 
@@ -20,32 +22,76 @@ _MARKUP = re.compile(
 )
 _SHOWN = 40
 _PLAIN = r"""re.sub(r"</?[A-Za-z!][^<>]*>", " ", html.unescape(x))"""
+_PACKAGE = __name__.partition(".")[0]
 
 
-def warn_of_markup(column: str, texts: Sequence[str], stacklevel: int) -> None:
-    """Say how many texts of a column hold tags or entities of HTML.
+class Markup(NamedTuple):
+    """HTML in some texts.
 
-    Warns
-    -----
-    LLMTokensWarning
-        Where there are any.
+    Attributes
+    ----------
+    found, texts : int
+        How many texts hold tags or entities, and how many there are that are not empty.
+    example : str
+        How the first begins.
 
     Examples
     --------
-    >>> warn_of_markup("title", ["I <3 a < b", "AT&T", "Tom & Jerry", "<Untitled>"], stacklevel=2)
+    >>> Markup.of(["I <3 a < b", "AT&T", "a <b>mug</b>", "<Untitled>", ""])
+    Markup(found=1, texts=4, example='</b>')
     """
-    found = [(at, text) for text in texts if (at := _first(text)) is not None]
-    if found:
-        at, text = found[0]
+
+    found: int
+    texts: int
+    example: str
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> Self:
+        """What there is in them."""
+        starts = [(at, text) for text in texts if (at := _first(text)) is not None]
+        example = next((text[at : at + _SHOWN] for at, text in starts), "")
+        return cls(len(starts), sum(map(bool, texts)), example)
+
+    @classmethod
+    def together(cls, parts: Iterable[Self]) -> Self:
+        """That of several parts of one column."""
+        some = list(parts)
+        example = next((part.example for part in some if part.found), "")
+        return cls(sum(part.found for part in some), sum(part.texts for part in some), example)
+
+    def warn(self, column: str) -> None:
+        """Say it of a column, to whoever called the package.
+
+        Warns
+        -----
+        LLMTokensWarning
+            Where there is any.
+        """
         name = f"frame[{column!r}]"
-        warnings.warn(
-            f"column {column!r}: found HTML in {len(found)} of {sum(map(bool, texts))} texts, such "
-            f"as {text[at : at + _SHOWN]!r}, and tags and entities are read like words; expected "
-            f"plain text: {name} = {name}.map(lambda x: {_PLAIN}, na_action='ignore') makes it, "
-            "with Python's own html and re",
-            LLMTokensWarning,
-            stacklevel=stacklevel,
-        )
+        made = f"{name} = {name}.map(lambda x: {_PLAIN}, na_action='ignore')"
+        self._warn(f"column {column!r}", f"{self.found} of {self.texts} texts", made)
+
+    def warn_of_content(self) -> None:
+        """Say it of a text that somebody was told in."""
+        self._warn("content", "the text", f"content = {_PLAIN.replace('(x)', '(content)')}")
+
+    def _warn(self, what: str, where: str, remedy: str) -> None:
+        if self.found:
+            warnings.warn(
+                f"{what}: found HTML in {where}, such as {self.example!r}, and tags and entities "
+                f"are read like words; expected plain text: {remedy} makes it, with Python's own "
+                "html and re",
+                LLMTokensWarning,
+                stacklevel=_outside(),
+            )
+
+
+def _outside() -> int:
+    """The level of the first call from outside the package, for a warning of who asks for it."""
+    level, frame = 0, sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
+        level, frame = level + 1, frame.f_back
+    return level + 1
 
 
 def _first(text: str) -> int | None:

@@ -35,6 +35,7 @@ from .blocks import (
 from .describe import describe
 from .history import History
 from .labels import as_text, require_separator
+from .markup import Markup
 from .near import near_to
 from .projection import Projection
 from .words import Words
@@ -893,7 +894,9 @@ class LLMTokens:
     def _features(self, content: Any) -> list[Features | None]:
         projection = self.projection
         if isinstance(content, str):
-            return projection.said([content])
+            made = projection.said([content])
+            Markup.of([content]).warn_of_content()
+            return made
         columns = projection.columns
         if isinstance(content, Mapping) or (isinstance(content, pd.Series) and columns):
             named = content.keys()
