@@ -499,3 +499,19 @@ def test_labels_are_split_by_what_an_option_says_and_defaults_can_be_switched_of
         assert [list(b.vocabulary) for b in blocks[1:]] == (
             [] if vocabulary is None else [vocabulary]
         )
+
+
+def test_what_is_left_when_a_process_ends_is_not_searched_for_cycles():
+    code = (
+        "import atexit, gc, sys\n"
+        "from llmtokens.cli import main\n"
+        "sys.argv = ['llmtokens', '--version']\n"
+        "atexit.register(lambda: print(gc.get_freeze_count()))\n"
+        "main()"
+    )
+    asked = [sys.executable, "-c", code]
+    version, frozen = subprocess.run(
+        asked, check=True, capture_output=True, text=True
+    ).stdout.split("\n")[:2]
+    assert version.startswith("llmtokens")
+    assert int(frozen) > 10_000

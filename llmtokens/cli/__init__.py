@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import sys
 import warnings
@@ -99,6 +100,7 @@ def main() -> None:
     """Run the command line; errors and warnings are one line on stderr, an error is status 1."""
     warnings.formatwarning = _in_one_line
     gc.set_threshold(100_000)  # to look for cycles among what imports make is a tenth of a start
+    atexit.register(gc.freeze)  # and so it is of an end, among what is no longer needed
     arguments = sorted(sys.argv[1:], key=lambda word: word != "--debug")  # wherever it stands
     try:
         app(arguments)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import sparse, special
+from scipy import sparse
 
 from ..data.ids import as_column
 from ..errors import DataError, sample
@@ -64,11 +64,13 @@ def least_similar(near: Floats) -> Floats:
     >>> np.round(least_similar(np.append(noise, [0.6, 0.7])[None]), 2)
     array([0.25])
     """
+    from scipy.special import ndtri
+
     n = near.shape[1]
     if n == 0:
         return np.full(len(near), np.inf)
     low, middle = np.quantile(near, [_ONE_SIDE, 0.5], axis=1)
-    chance = middle - (middle - low) * special.ndtri(min(1 / n, 0.5))
+    chance = middle - (middle - low) * ndtri(min(1 / n, 0.5))
     bound = np.minimum(chance, middle + _NEAREST * (near.max(axis=1) - middle))
     out: Floats = np.maximum(bound, np.nextafter(np.maximum(middle, 0.0), 1))
     return out

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.linalg import eigh
-from scipy.sparse.linalg import LinearOperator, svds
 
 from ..runtime.arrays import Floats, Mask
 from ..runtime.threads import one_blas_thread
@@ -61,6 +60,8 @@ class Centred:
                 covariance = sum(rows.T @ rows for rows in self._dense()) / (n - 1)
                 found, vectors = eigh(covariance, subset_by_index=(d - k, d - 1))
                 return np.maximum(found[::-1], 0.0), np.ascontiguousarray(vectors[:, ::-1].T)
+            from scipy.sparse.linalg import LinearOperator, svds
+
             doubles = [x.astype(np.float64) for x in self.values]  # once, not in every product
             lifted = Centred(doubles, self.means, self.present, self.scales)
             operator = LinearOperator(

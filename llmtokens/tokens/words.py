@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from scipy.special import ndtri
 
 from ..errors import DataError
 from ..runtime.arrays import Floats, Rows
@@ -119,6 +118,8 @@ class Words:
     def least(self) -> float:
         """How many of these standard deviations a mean must lie from 0 for one to say that a name
         goes with numbers: further than, with 95 %, any of the names would by chance."""
+        from scipy.special import ndtri
+
         return float(-ndtri(_CHANCE / 2 / max(len(self.names), 1)))
 
     def telling(self, numbers: Iterable[float], n: int) -> list[str]:

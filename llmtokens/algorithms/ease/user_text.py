@@ -54,9 +54,10 @@ class UserText:
         k = min(_DIRECTIONS, min(rows.shape) - 1)
         if k < 1:
             return None
+        from scipy.sparse.linalg import norm
         from sklearn.utils.extmath import randomized_svd
 
-        norms = np.maximum(sparse.linalg.norm(rows, axis=1), 1e-12)
+        norms = np.maximum(norm(rows, axis=1), 1e-12)
         shares = sparse.csr_array(sparse.diags_array(norms.mean() / norms) @ rows)
         _, _, directions = randomized_svd(shares, k, random_state=0)
         tastes = shares @ directions.T.astype(np.float64)
