@@ -12,10 +12,10 @@ from surprise import Dataset, Reader
 from surprise.model_selection import train_test_split
 
 from llmtokens import HashingEncoder, LLMTokens
-from llmtokens.algorithms.ease import LLMTokensEASE, solver
+from llmtokens.algorithms.ease import LLMTokensEASE, solver, text_kernel
 from llmtokens.algorithms.ease.cold_start import USUAL, ColdStart
 from llmtokens.algorithms.ease.solver import DenseItems, FactoredItems, solve
-from llmtokens.algorithms.ease.text_kernel import TextKernel
+from llmtokens.algorithms.ease.text_kernel import Landmarks, TextFeatures, TextKernel
 from llmtokens.algorithms.ease.tuning import choose, left_out_scores, ranking_gains
 from llmtokens.controls import Popularity
 from llmtokens.data.entities import EntityIndex
@@ -165,7 +165,7 @@ def test_kernel_features_give_the_kernel_of_scaled_tokens():
     vectors = RNG.normal(size=(9, 3)).astype(np.float32)
     items = EntityIndex("item", list(range(8)), 6, vectors, np.arange(9) < 8)
     kernel = TextKernel.learn(items, np.array([3, 1, 4, 1, 5, 9]))
-    features = kernel.features
+    features = kernel.features.whole
     scaled = vectors / np.sqrt(np.mean(np.sum(vectors[:6] ** 2, axis=1)))
     kernel = np.exp(-np.sum((scaled[:6, None] - scaled[None, :6]) ** 2, axis=2))
     np.testing.assert_allclose(features[:6] @ features[:6].T, kernel, atol=3e-3)
@@ -183,11 +183,47 @@ def test_features_are_the_same_to_the_bit_whoever_else_is_asked_for():
         np.testing.assert_array_equal(landmarks.features(tokens[[row]])[0], together[row])
 
 
+def some_features(n=700):
+    """Of items, some of them without a token, and nothing made yet."""
+    tokens = RNG.normal(size=(n, 40)).astype(np.float32)
+    items = EntityIndex("item", list(range(n - 1)), n - 100, tokens, np.arange(n) % 7 > 0)
+    counts = RNG.integers(1, 9, n - 100)
+    return TextFeatures.unmade(Landmarks.of(items, counts), tokens, items.has_token)
+
+
+def test_the_first_features_are_to_the_bit_those_on_fewer_landmarks(monkeypatch):
+    monkeypatch.setattr(text_kernel, "_LEADING", 90)
+    features = some_features()
+    assert features.shape[1] > 90
+    unmade, whole = features.leading(600), features.whole
+    np.testing.assert_array_equal(unmade.whole, whole[:600, :90])
+    made = features.leading(600)
+    assert made.known.all()
+    np.testing.assert_array_equal(made.made, whole[:600, :90])
+
+
+def test_products_with_features_need_no_others_than_are_asked_for():
+    features = some_features()
+    rows = sparse.csr_array(([2.0, 1.0, 3.0], [1, 13, 5], [0, 2, 3]), shape=(2, 700))
+    rows = rows.astype(np.float32)
+    vector = rows.toarray()[0]
+    columns = RNG.normal(size=(features.shape[1], 3)).astype(np.float32)
+    found = rows @ features, vector @ features, features @ columns
+    np.testing.assert_array_equal(
+        np.flatnonzero(features.known & features.has_token), np.array([1, 5, 13])
+    )
+    whole = features.whole.astype(float)
+    for product, expected in zip(
+        found, (rows @ whole, vector @ whole, whole @ columns), strict=True
+    ):
+        np.testing.assert_allclose(product, expected, atol=2e-4)
+
+
 def test_the_text_kernel_is_ridge_regression_on_its_features():
     vectors = RNG.normal(size=(9, 3)).astype(np.float32)
     items = EntityIndex("item", list(range(8)), 6, vectors, np.arange(9) < 8)
     kernel = TextKernel.learn(items, np.ones(6, int))
-    y, phi = RNG.normal(size=6), kernel.features.astype(float)
+    y, phi = RNG.normal(size=6), kernel.features.whole.astype(float)
     w = np.linalg.solve(phi[:6].T @ phi[:6] + 0.3 * np.eye(6), phi[:6].T @ (y - y.mean()))
     found = kernel.smooth(y[None].astype(np.float32), slice(None))[0]
     np.testing.assert_allclose(found, y.mean() + phi @ w, atol=1e-4)

@@ -11,7 +11,7 @@ from algorithms import full
 
 import llmtokens
 from llmtokens import LLMTokens, LLMTokensEASE
-from llmtokens.algorithms.ease import interactions, text_kernel
+from llmtokens.algorithms.ease import text_kernel
 from llmtokens.datasets import load_movielens, synthetic
 from llmtokens.encode import HashingEncoder
 from llmtokens.errors import FileFormatError
@@ -23,7 +23,7 @@ DATA = synthetic(n_users=15, n_items=200, n_ratings=900)
 @pytest.fixture(scope="module", autouse=True)
 def few_features():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(interactions, "_FEATURES", 20)
+        patch.setattr(text_kernel, "_LEADING", 20)
         patch.setattr(text_kernel, "_LANDMARKS", 40)
         yield
 
@@ -51,7 +51,8 @@ def again(algo, tmp_path):
     loaded.save(two)
     assert one.read_bytes() == two.read_bytes()
     pd.testing.assert_frame_equal(algo.recommend_all(9), loaded.recommend_all(9), check_exact=True)
-    np.testing.assert_array_equal(algo.text_kernel_.features, loaded.text_kernel_.features)
+    one, two = (model.text_kernel_.features.whole for model in (algo, loaded))
+    np.testing.assert_array_equal(one, two)
     return loaded
 
 
@@ -86,10 +87,35 @@ def test_whoever_is_forgotten_is_in_no_file_and_no_weight(algo, tmp_path):
     x = algo.interactions_
     weights = algo.item_weights_.scores(x[:3])
     gram = (x.T @ x).toarray().astype(float)
-    t = algo.item_weights_.factor.astype(float)
+    t = algo.item_weights_.factor.whole.astype(float)
     p = np.linalg.inv(gram + 5 * t @ t.T + 5 * np.eye(len(gram)))
     np.fill_diagonal(b := -p / np.diag(p), 0)
     np.testing.assert_allclose(weights, x[:3].toarray() @ b, atol=1e-5)
+
+
+def test_one_list_makes_the_features_of_what_the_user_rated_and_of_items_without_ratings(
+    algo, tmp_path
+):
+    algo.save(tmp_path / "m")
+    loaded = llmtokens.load(tmp_path / "m")
+    model, uid = loaded.model_, loaded.ratings_.user_ids[3]
+    loaded.recommend(uid)
+    without_token = ~model.items.has_token
+    rated = np.isin(np.arange(model.items.n_warm), model.ratings.of_user(3)[0])
+    used = model.weights.factor
+    np.testing.assert_array_equal(used.known, rated | without_token[: model.items.n_warm])
+    assert not used.known.all()
+    cold = np.arange(model.items.n_rows) >= model.items.n_warm
+    np.testing.assert_array_equal(model.text_kernel.features.known, cold | without_token)
+
+
+def test_who_asks_first_after_loading_changes_no_bit(algo, tmp_path):
+    algo.save(tmp_path / "m")
+    one, all_at_once = (llmtokens.load(tmp_path / "m") for _ in range(2))
+    users = list(reversed(one.ratings_.user_ids))
+    alone = pd.concat([one.recommend([uid], n=9) for uid in users], ignore_index=True)
+    together = all_at_once.recommend(users, n=9)
+    pd.testing.assert_frame_equal(alone, together, check_exact=True)
 
 
 @pytest.mark.parametrize(
@@ -104,21 +130,22 @@ def test_half_a_matrix_that_is_cut_short_is_refused(algo, tmp_path, name):
         llmtokens.load(tmp_path / "m")
 
 
-def test_a_root_that_makes_no_features_is_refused(algo, tmp_path):
+@pytest.mark.parametrize("entry", [1e-44, -0.5, 1e30])
+def test_a_root_that_is_of_no_kernel_is_refused(algo, tmp_path, entry):
     algo.save(tmp_path / "m")
     kind, payload, arrays = container.read(tmp_path / "m")
     root = np.array(arrays["state.text_kernel.landmarks.root"])
-    root[0] = 1e-44
+    root[0] = entry
     container.write(
         tmp_path / "m", kind, payload, arrays | {"state.text_kernel.landmarks.root": root}
     )
-    with pytest.raises(FileFormatError, match="makes no finite features"):
+    with pytest.raises(FileFormatError, match="is not the root of a kernel"):
         llmtokens.load(tmp_path / "m")
 
 
 @pytest.mark.slow
 def test_movielens_takes_less_than_40_mb(ml_small_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(interactions, "_FEATURES", 1000)
+    monkeypatch.setattr(text_kernel, "_LEADING", 1000)
     monkeypatch.setattr(text_kernel, "_LANDMARKS", 2000)
     data = load_movielens(ml_small_folder)
     tokens = LLMTokens.from_frame(data.items, "{title}", encoder=HashingEncoder(384))

@@ -111,7 +111,7 @@ def refit(algo):
     weights = solve(rows, features, algo.token_weight_, algo.l2_, algo.max_dense)
     if kernel is None:
         return weights, None
-    warm = kernel.features[: rows.shape[1]].astype(float)
+    warm = kernel.features.whole[: rows.shape[1]].astype(float)
     return weights, warm @ np.linalg.inv(warm.T @ warm + 0.3 * np.eye(warm.shape[1]))
 
 
@@ -123,7 +123,7 @@ def is_a_refit(algo):
     )
     if mixing is not None:
         kernel = algo.text_kernel_
-        np.testing.assert_allclose(kernel.warm @ kernel.inner, mixing, atol=2e-4)
+        np.testing.assert_allclose(kernel.warm.whole @ kernel.inner, mixing, atol=2e-4)
     np.testing.assert_allclose(
         algo.popularity_, algo.interactions_.sum(axis=0) / algo.ratings_.n_users, atol=1e-6
     )
@@ -196,7 +196,7 @@ def test_new_text_of_a_known_item_changes_what_it_is_near_to(before):
     is_a_refit(algo)
     row = algo.items_.rows([TRAINED])
     made = algo.text_kernel_.landmarks.features(algo.items_.tokens[row])
-    np.testing.assert_array_equal(algo.text_kernel_.features[row], made)
+    np.testing.assert_array_equal(algo.text_kernel_.features.whole[row], made)
 
 
 def test_a_new_item_is_scored_from_its_text_until_it_is_rated(before):

@@ -34,8 +34,8 @@ from .interactions import (
     used_features,
 )
 from .sequence import History, Sequence
-from .solver import DenseItems, FactoredItems, Items, relearned, solve, weighed
-from .text_kernel import Landmarks, TextKernel
+from .solver import DenseItems, FactoredItems, Items, relearned, solve, unformed
+from .text_kernel import Landmarks, TextFeatures, TextKernel
 from .user_text import UserText
 
 _JUDGES = 500  # users from whom lines are learned anew
@@ -149,8 +149,10 @@ class FittedEASE(FittedModel):
             if "factor" in weights:
                 weights["rows"] = taught[:0]
             else:
-                features = used_features(text_kernel, rows.shape[1])
-                weights |= {"rows": taught, "factor": weighed(features, parts["token_weight"])}
+                factor: Singles | TextFeatures = used_features(None, rows.shape[1])
+                if text_kernel is not None and parts["token_weight"]:
+                    factor = text_kernel.leading
+                weights |= {"rows": taught, "factor": factor}
             rank = weights["rows"].shape[0] + weights["factor"].shape[1]
             weights["inner"] = symmetric(weights["inner"], rank)
         return cls(
@@ -188,6 +190,7 @@ class FittedEASE(FittedModel):
             if learned.shape[0] < weights.rows.shape[0]:  # they were part of V
                 features = used_features(self.text_kernel, rows.shape[1])
                 weights = solve(learned, features, self.token_weight, self.l2, self.max_dense)
+                weights = unformed(weights, self.text_kernel)
             else:
                 weights = replace(weights, rows=learned)
         return replace(
@@ -407,29 +410,28 @@ class FittedEASE(FittedModel):
             ratings.only(some), mean[some], rows[some], weights, popularity, text_kernel
         )
         return replace(
-            model, interactions=rows, learned=rows, weights=weights, text_kernel=text_kernel,
-            popularity=popularity, lines=lines,
+            model, interactions=rows, learned=rows, weights=unformed(weights, text_kernel),
+            text_kernel=text_kernel, popularity=popularity, lines=lines,
         )  # fmt: skip
 
     def _new_text_kernel(self, growth: Growth) -> TextKernel | None:
         if self.text_kernel is None:
             return None
-        features, items = self.text_kernel.features, growth.learn_items
-        if growth.item_source is not None:
-            features = features[growth.item_source]
-        if growth.items.table is not self.items.table:  # there is new text
-            features = features.copy()
-            features[items] = self.text_kernel.landmarks.features(growth.items.tokens[items])
+        features, source = self.text_kernel.features, growth.item_source
+        told = growth.learn_items if growth.items.table is not self.items.table else []
+        if source is not None or told:
+            source = np.arange(len(features)) if source is None else source
+            features = features.grown(growth.items, source, told)
         return self.text_kernel.relearned(features, growth.items.n_warm)
 
 
 def _text_kernel(items: EntityIndex, inner: Singles, landmarks: Mapping[str, Any]) -> TextKernel:
     m = len(landmarks["tokens"])
     known = Landmarks(**{**landmarks, "root": lower(landmarks["root"], m)})
-    features = known.features_of(items)
-    if not np.isfinite(features).all():
-        raise FileFormatError("'text_kernel.landmarks.root' makes no finite features")
-    return TextKernel(features, features[: items.n_warm], symmetric(inner, m), known)
+    if not known.is_sound:
+        raise FileFormatError("'text_kernel.landmarks.root' is not the root of a kernel")
+    features = TextFeatures.unmade(known, items.tokens, items.has_token)
+    return TextKernel(features, features.of(slice(items.n_warm)), symmetric(inner, m))
 
 
 def _matrix(parts: Mapping[str, Any], shape: tuple[int, int]) -> sparse.csr_array:

@@ -15,7 +15,6 @@ from .tuning import left_out_scores
 USERS = 256  # rows of scores made at once
 _FLOOR = 0.05  # what the lowest rating says: it was chosen, and disliked
 COLD_SHARE = 0.3  # items nobody has rated yet are mostly not the ones that many will like
-_FEATURES = 1000  # kernel features that take part in the Gram matrix
 
 
 def interactions(ratings: Ratings, ends: tuple[float, float], implicit: bool) -> sparse.csr_array:
@@ -70,7 +69,7 @@ def used_features(text_kernel: TextKernel | None, n_items: int) -> Singles:
     """``T``, shape (n_items, d)."""
     if text_kernel is None:
         return np.zeros((n_items, 0), np.float32)
-    return text_kernel.features[:n_items, :_FEATURES]
+    return text_kernel.leading.whole[:n_items]
 
 
 def popularity_of(rows: sparse.csr_array) -> Singles:

@@ -18,7 +18,7 @@ from .cold_start import choose_cold_start, choose_mixture
 from .fitted import FittedEASE
 from .interactions import interactions, popularity_of, rating_lines, used_features
 from .sequence import History, choose_sequence
-from .solver import solve
+from .solver import solve, unformed
 from .text_kernel import TextKernel
 from .tuning import choose
 from .user_text import UserText
@@ -216,7 +216,7 @@ class LLMTokensEASE(TokenAlgoBase):
             max_dense=int(self.max_dense),
             interactions=rows,
             learned=rows,
-            weights=weights,
+            weights=unformed(weights, text_kernel),
             text_kernel=text_kernel,
             user_text=UserText.learn(ratings, users, rows),
             popularity=popularity,

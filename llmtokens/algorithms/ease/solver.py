@@ -10,7 +10,7 @@ rank, ``U S U'`` with few columns U, and so is what changes in its inverse (Wood
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from scipy import linalg, sparse
 from ...runtime.arrays import Floats, Singles
 from ...runtime.locks import cached_property
 from ...runtime.memory import require_memory
+from .text_kernel import TextFeatures, TextKernel
 
 _EXACT = 3072  # rank up to which a large catalogue is solved exactly
 _RANK = 1024  # directions kept beyond it
@@ -65,7 +66,7 @@ class FactoredItems:
     ----------
     rows : sparse array of float32, shape (n_users, n_items)
         The columns of V that are users, X; none where directions are kept in their stead.
-    factor : ndarray of float32, shape (n_items, k)
+    factor : ndarray of float32, shape (n_items, k), or TextFeatures
         The other columns of V.
     inner : ndarray of float32, shape (n_users + k, n_users + k)
         ``M``, symmetric.
@@ -76,7 +77,7 @@ class FactoredItems:
     """
 
     rows: sparse.csr_array
-    factor: Singles
+    factor: Singles | TextFeatures
     inner: Singles
     own_weight: Singles
     precision: Singles
@@ -89,7 +90,7 @@ class FactoredItems:
     def scores(self, rows: Any) -> Singles:
         """``X B`` for rows of X (sparse), shape (n, n_items)."""
         near = (rows @ self.rows.T).toarray()
-        out = self._values(np.hstack([near, rows @ self.factor]) @ self.inner)
+        out = self._values(self.inner @ np.hstack([near, rows @ self.factor]).T).T
         seen = rows.tocoo()
         out[seen.row, seen.col] -= seen.data * self.own_weight[seen.col]
         out /= self.precision
@@ -98,17 +99,17 @@ class FactoredItems:
     def per_choice(self, counts: Singles) -> Singles:
         """``B counts``: what one choice of each item adds to a sum of scores, (n_items,)."""
         scaled = counts / self.precision
-        near = np.append(self.rows @ scaled, self.factor.T @ scaled) @ self.inner
-        out: Singles = self._values(near[None])[0] - self.own_weight * scaled
+        near = self.inner @ np.append(self.rows @ scaled, scaled @ self.factor)
+        out: Singles = self._values(near[:, None])[:, 0] - self.own_weight * scaled
         return out
 
     def _values(self, near: Singles) -> Singles:
-        """``near V'``, shape (n, n_items)."""
+        """``V near``, shape (n_items, n): BLAS is faster this way round."""
         n_users = self.rows.shape[0]
-        out: Singles = self.factor @ near[:, n_users:].T  # BLAS is faster this way round
+        out: Singles = self.factor @ near[n_users:]
         if n_users:
-            out += self._by_item @ near[:, :n_users].T
-        return out.T
+            out += self._by_item @ near[:n_users]
+        return out
 
     @cached_property
     def _by_item(self) -> sparse.csr_array:
@@ -145,6 +146,15 @@ def solve(rows: Any, features: Singles, token_weight: float, l2: float, max_dens
     total = np.asarray(rows.multiply(rows).sum(axis=0)).ravel() + (features**2).sum(axis=1)
     rest = np.maximum(total - (factor**2).sum(axis=1), 0)
     return _by_directions(factor, np.float32(l2) + rest.astype(np.float32))
+
+
+def unformed(items: Items, text_kernel: TextKernel | None) -> Items:
+    """The same weights for who is asked for, where features of texts are part of V: these are made
+    as they are needed."""
+    if isinstance(items, FactoredItems) and items.is_of_users and items.factor.shape[1]:
+        assert text_kernel is not None
+        return replace(items, factor=text_kernel.leading)
+    return items
 
 
 def weighed(features: Singles, token_weight: float) -> Singles:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, sparse
 
 from ...data.entities import EntityIndex
-from ...runtime.arrays import Rows, Singles, unit_rows
+from ...runtime.arrays import Mask, Rows, Singles, unit_rows
 from ...runtime.blocks import ALONE, in_blocks, rows_alike
 from ...runtime.locks import cached_property
 from ...runtime.threads import one_blas_thread
 
 _LANDMARKS = 2000
+_LEADING = 1000  # features that take part in the Gram matrix
 _RIDGE = 0.3
 _JITTER = 1e-3  # two items may have the same text
 _TOGETHER = 512  # items whose features are one product
@@ -24,7 +27,7 @@ class Landmarks:
     """Features whose inner products are the kernel.
 
     Column k depends on the k + 1 most rated items alone: the first columns are the kernel on fewer
-    landmarks.
+    landmarks, and the first 1,000 have the bits they have without the others.
 
     Attributes
     ----------
@@ -63,15 +66,20 @@ class Landmarks:
         So they need not be kept in files. One thread: two spend more on waiting than on the sums.
         """
         out = np.zeros((len(tokens), len(self.tokens)), np.float32)
-        if not out.size:
-            return out
+        for at, made in self.blocks(tokens):
+            out[at] = made
+        return out
+
+    def blocks(self, tokens: Singles) -> Iterator[tuple[slice, Singles]]:
+        """The same, some rows at a time: which these are, and their features."""
+        if not len(tokens) or not len(self.tokens):
+            return
         scaled = _scaled(tokens, self.scale)
         places = self._places if len(tokens) > 1 else ALONE
         block = np.zeros((_TOGETHER, tokens.shape[1]), np.float32)
         with one_blas_thread():
             for at, some, taken in in_blocks(scaled, block, places):
-                out[at] = self._of_block(some)[taken]
-        return out
+                yield at, self._of_block(some)[taken]
 
     @cached_property
     def _places(self) -> Rows:
@@ -82,15 +90,140 @@ class Landmarks:
 
     def _of_block(self, block: Singles) -> Singles:
         """Features of 512 scaled tokens, shape (512, m)."""
-        kernel = _kernel(block, self.tokens).T  # in the order of LAPACK
-        made: Singles = linalg.solve_triangular(self.root, kernel, lower=True, overwrite_b=True).T
+        made = np.empty((len(block), len(self.tokens)), np.float32)
+        k = _LEADING if len(self.tokens) > _LEADING else 0
+        rest = _kernel(block, self.tokens[k:]).T  # in the order of LAPACK
+        if k:
+            made[:, :k] = self.leading._of_block(block)
+            rest -= self.root[k:, :k] @ made[:, :k].T
+        root = self.root[k:, k:]
+        made[:, k:] = linalg.solve_triangular(root, rest, lower=True, overwrite_b=True).T
         return made
 
-    def features_of(self, items: EntityIndex) -> Singles:
-        """Features of all rows, shape (n_rows, m); zeros where an item has no token."""
-        made = self.features(items.tokens)
-        made[~items.has_token] = 0
-        return made
+    @cached_property
+    def leading(self) -> Landmarks:
+        """The 1,000 most rated ones."""
+        root = np.ascontiguousarray(self.root[:_LEADING, :_LEADING])
+        return replace(self, tokens=self.tokens[:_LEADING], root=root)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the root is one of a kernel, that of an item and itself being 1."""
+        lengths = np.einsum("ij,ij->i", self.root, self.root)
+        return bool(np.all(lengths < 2) and np.all(self.root.diagonal() > _JITTER**2))
+
+    def kernel(self, tokens: Singles) -> Singles:
+        """``K``, the kernel between tokens (n, d) and landmarks, shape (n, m)."""
+        out = np.empty((len(tokens), len(self.tokens)), np.float32)
+        with one_blas_thread():
+            for start in range(0, len(tokens), _TOGETHER):
+                at = slice(start, start + _TOGETHER)
+                out[at] = _kernel(_scaled(tokens[at], self.scale), self.tokens)
+        return out
+
+    def solved(self, columns: Singles) -> Singles:
+        """``R^-T c``: what the kernel is multiplied by to give features times ``c``, (m, k)."""
+        if not columns.size:
+            return columns
+        out: Singles = linalg.solve_triangular(
+            self.root, columns, lower=True, trans="T", check_finite=False
+        )
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class TextFeatures:
+    """``Phi = K R^-T``, the features of items, where products are asked for more than they are.
+
+    All features are as many triangular systems as there are items. Of ``x Phi`` only those of items
+    in x are needed, and ``Phi c = K (R^-T c)`` needs none, but a system for each column of ``c``.
+    So ``x @ features`` and ``features @ c`` stand for these, and a row is made when it is first
+    asked for.
+
+    Attributes
+    ----------
+    landmarks : Landmarks
+    tokens : ndarray of float32, shape (n, d)
+    has_token : ndarray of bool, shape (n,)
+        Features of an item without a token are zeros.
+    made : ndarray of float32, shape (n, m)
+        The rows made so far; zeros elsewhere.
+    known : ndarray of bool, shape (n,)
+        Which these are.
+    """
+
+    landmarks: Landmarks
+    tokens: Singles
+    has_token: Mask
+    made: Singles
+    known: Mask
+
+    __array_ufunc__ = None  # NumPy leaves products to this class
+
+    @classmethod
+    def unmade(cls, landmarks: Landmarks, tokens: Singles, has_token: Mask) -> TextFeatures:
+        """None of them made yet."""
+        made = np.zeros((len(tokens), len(landmarks.tokens)), np.float32)
+        return cls(landmarks, tokens, has_token, made, ~has_token)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy in another process, where arrays may be read-only, makes its own."""
+        return TextFeatures.unmade, (self.landmarks, self.tokens, self.has_token)
+
+    def __len__(self) -> int:
+        return len(self.made)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.made.shape
+
+    @property
+    def whole(self) -> Singles:
+        """All of them, shape (n, m)."""
+        self._make(np.arange(len(self)))
+        return self.made
+
+    def of(self, rows: Rows | slice) -> TextFeatures:
+        """Those of some rows; of a slice, what is made in one is made in both."""
+        made, known = self.made[rows], self.known[rows]
+        return TextFeatures(self.landmarks, self.tokens[rows], self.has_token[rows], made, known)
+
+    def leading(self, n: int) -> TextFeatures:
+        """The first 1,000 of the first n rows, in one piece: SciPy would copy what is not."""
+        first = self.landmarks.leading
+        made = np.zeros((n, len(first.tokens)), np.float32)
+        known = self.known[:n].copy()
+        made[known] = self.made[:n, : made.shape[1]][known]
+        return TextFeatures(first, self.tokens[:n], self.has_token[:n], made, known)
+
+    def grown(self, items: EntityIndex, source: Rows, told: Sequence[int]) -> TextFeatures:
+        """Those of today's item rows, which the rows ``source`` were before; some have new text."""
+        made, known = self.made[source], self.known[source]
+        made[told], known[told] = 0, ~items.has_token[told]
+        return TextFeatures(self.landmarks, items.tokens, items.has_token, made, known)
+
+    def __rmatmul__(self, rows: Any) -> Any:
+        """``x Phi``, x a sparse array or a vector."""
+        self._make(rows.indices if sparse.issparse(rows) else np.flatnonzero(rows))
+        return rows @ self.made
+
+    def __matmul__(self, columns: Singles) -> Singles:
+        """``Phi c``."""
+        out: Singles = self.kernel @ self.landmarks.solved(columns)
+        return out
+
+    @cached_property
+    def kernel(self) -> Singles:
+        """``K``, shape (n, m)."""
+        out = self.landmarks.kernel(self.tokens)
+        out[~self.has_token] = 0
+        return out
+
+    def _make(self, rows: Rows) -> None:
+        missing = np.unique(rows[~self.known[rows]])
+        for at, made in self.landmarks.blocks(self.tokens[missing]):
+            self.made[missing[at]] = made
+        self.known[missing] = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,77 +238,91 @@ class TextKernel:
 
     Attributes
     ----------
-    features : ndarray of float32, shape (n_rows, m)
-        ``Phi``; zeros where an item has no token: it gets the mean.
-    warm : ndarray of float32, shape (n_warm, m)
+    features : TextFeatures
+        ``Phi``, of all item rows; zeros where an item has no token: it gets the mean.
+    warm : TextFeatures
         ``Phi_w``.
     inner : ndarray of float32, shape (m, m)
         ``M``, symmetric.
-    landmarks : Landmarks
-        What makes features of tokens.
     """
 
-    features: Singles
-    warm: Singles
+    features: TextFeatures
+    warm: TextFeatures
     inner: Singles
-    landmarks: Landmarks
 
     @classmethod
     def learn(cls, items: EntityIndex, counts: Rows) -> TextKernel:
         """From the tokens of all items and the number of ratings of the warm ones."""
-        landmarks = Landmarks.of(items, counts)
-        features = landmarks.features_of(items)
-        return cls._of(features, features[: items.n_warm], landmarks)
+        features = TextFeatures.unmade(Landmarks.of(items, counts), items.tokens, items.has_token)
+        return cls._of(features, features.of(slice(items.n_warm)))
 
     @classmethod
-    def _of(cls, features: Singles, warm: Singles, landmarks: Landmarks) -> TextKernel:
-        inner = (warm.T @ warm).astype(np.float64) + _RIDGE * np.eye(warm.shape[1])
+    def _of(cls, features: TextFeatures, warm: TextFeatures) -> TextKernel:
+        taught = warm.whole
+        inner = (taught.T @ taught).astype(np.float64) + _RIDGE * np.eye(taught.shape[1])
         inverse = linalg.inv(inner, overwrite_a=True)
-        return cls(features, warm, ((inverse + inverse.T) / 2).astype(np.float32), landmarks)
+        return cls(features, warm, ((inverse + inverse.T) / 2).astype(np.float32))
+
+    @property
+    def landmarks(self) -> Landmarks:
+        """What makes features of tokens."""
+        return self.features.landmarks
+
+    @cached_property
+    def leading(self) -> TextFeatures:
+        """The features of warm items that take part in the Gram matrix of EASE."""
+        return self.features.leading(len(self.warm))
 
     def learned_on(self, rows: Rows) -> TextKernel:
         """The same map, but from the values of these rows alone."""
-        return self._of(self.features, self.features[rows], self.landmarks)
+        return self._of(self.features, self.features.of(rows))
 
     def smooth(self, values: Singles, rows: slice) -> Singles:
         """Values (n, n_warm) of the warm items as text alone has them for ``rows``."""
         means, first = values.mean(axis=1, keepdims=True), len(self.warm)
         by_text: Singles
-        if rows == slice(first, None) and len(self.features) - first < self.warm.shape[1]:
+        if rows == slice(first, None) and len(self.features) - first < len(self.inner):
             by_text = (values - means) @ self._to_others
         else:
-            by_text = (values - means) @ self.warm @ self.inner @ self.features[rows].T
+            others = self.features.whole[rows]
+            by_text = (values - means) @ self.warm.whole @ self.inner @ others.T
         by_text += means
         return by_text
 
     @cached_property
     def _to_others(self) -> Singles:
         """How each warm item counts for those that come after them, shape (n_warm, n_others)."""
-        out: Singles = self.warm @ (self.inner @ self.features[len(self.warm) :].T)
-        return out
+        return self._counts_for(slice(len(self.warm), None))
 
     def mean_of(self, row: int) -> Singles:
         """How much each warm item's value counts in what :meth:`smooth` gives a row."""
-        counts: Singles = self.warm @ (self.inner @ self.features[row])
+        counts = self._counts_for(slice(row, row + 1))[:, 0]
         counts += (1 - counts.sum()) / len(counts)
         return counts
 
-    def relearned(self, features: Singles, n_warm: int) -> TextKernel:
+    def _counts_for(self, rows: slice) -> Singles:
+        """``Phi_w M Phi'`` for some rows, block by block: the kernel is never whole."""
+        others = self.landmarks.solved(self.inner @ self.features.of(rows).whole.T)
+        cuts = range(0, len(self.warm), _TOGETHER)
+        return np.vstack([self.warm.of(slice(k, k + _TOGETHER)).kernel @ others for k in cuts])
+
+    def relearned(self, features: TextFeatures, n_warm: int) -> TextKernel:
         """With further warm items, and other features of some, the landmarks as they were.
 
         The old warm items are the first ones of the new. M changes by Woodbury's identity.
         """
-        old, n_old = self.warm, len(self.warm)
+        warm = features.of(slice(n_warm))
+        old, new, n_old = self.warm.whole, warm.whole, len(self.warm)
         changed = np.append(
-            np.flatnonzero(np.any(features[:n_old] != old, axis=1)), np.arange(n_old, n_warm)
+            np.flatnonzero(np.any(new[:n_old] != old, axis=1)), np.arange(n_old, n_warm)
         )
         gone = changed[changed < n_old]
-        block = np.vstack([features[changed], old[gone]]).astype(np.float64)
+        block = np.vstack([new[changed], old[gone]]).astype(np.float64)
         signs = np.append(np.ones(len(changed)), -np.ones(len(gone)))
         solved = block @ self.inner
         less = solved.T @ np.linalg.inv(np.diag(signs) + block @ solved.T) @ solved
         inner = self.inner - ((less + less.T) / 2).astype(np.float32)
-        return TextKernel(features, features[:n_warm], inner, self.landmarks)
+        return TextKernel(features, warm, inner)
 
 
 def _scaled(tokens: Singles, scale: float) -> Singles:
@@ -183,6 +330,7 @@ def _scaled(tokens: Singles, scale: float) -> Singles:
 
 
 def _kernel(a: Singles, b: Singles) -> Singles:
-    distance = np.sum(a**2, axis=1)[:, None] + np.sum(b**2, axis=1)[None] - 2 * (a @ b.T)
-    out: Singles = np.exp(-np.maximum(distance, 0))
-    return out
+    out: Singles = a @ b.T
+    out *= 2
+    out -= np.sum(a**2, axis=1)[:, None] + np.sum(b**2, axis=1)[None]
+    return np.exp(np.minimum(out, 0, out=out), out=out)
