@@ -9,19 +9,23 @@ import pandas as pd
 import pytest
 from scipy import sparse
 from surprise import Dataset, Reader
-from surprise.model_selection import train_test_split
+from surprise.model_selection import KFold, train_test_split
 
 from llmtokens import HashingEncoder, LLMTokens
 from llmtokens.algorithms.ease import LLMTokensEASE, solver, text_kernel
 from llmtokens.algorithms.ease.cold_start import USUAL, ColdStart
+from llmtokens.algorithms.ease.interactions import used_features
+from llmtokens.algorithms.ease.levels import Levels, residuals
 from llmtokens.algorithms.ease.solver import DenseItems, FactoredItems, solve
 from llmtokens.algorithms.ease.text_kernel import Landmarks, TextFeatures, TextKernel
 from llmtokens.algorithms.ease.tuning import choose, left_out_scores, ranking_gains
+from llmtokens.algorithms.rating_scale import soft_clip
 from llmtokens.controls import Popularity
 from llmtokens.data.entities import EntityIndex
 from llmtokens.datasets import load_movielens, load_ratings
 from llmtokens.errors import DataError
 from llmtokens.metrics import ndcg_at_k, rank_all
+from llmtokens.model_selection import ColdUserKFold
 
 RNG = np.random.default_rng(0)
 
@@ -289,14 +293,107 @@ def test_unknown_users_get_the_most_popular_first():
     np.testing.assert_allclose(scores[:10], sums / 40, rtol=1e-5)
 
 
-def test_estimates_of_warm_items_order_as_scores_do():
+def by_weights_without(algo, user):
+    """The user's scores of warm items, solved without the user's row."""
+    rows = np.delete(np.arange(algo.learned_.shape[0]), user)
+    features = used_features(algo.text_kernel_, algo.items_.n_warm)
+    weights = solve(algo.learned_[rows], features, algo.token_weight_, algo.l2_, algo.max_dense)
+    return weights.scores(algo.interactions_[[user]])[0]
+
+
+@pytest.mark.parametrize("later", [(), [(3, 7, 5), (40, 2, 5), (40, 8, 2)]])
+def test_ratings_are_told_from_scores_by_weights_that_never_saw_the_user(later):
     rows, tokens = two_worlds()
     algo = fit(rows, item_tokens=tokens)
-    for user in range(4):
-        scores = algo.model_.rank_scores(algo.users_.rows([user]))[0, :10]
-        est = [p.est for p in algo.test([(user, algo.items_.ids[k], None) for k in range(10)])]
-        np.testing.assert_array_equal(np.argsort(est), np.argsort(scores))
-        assert all(1 <= e <= 5 for e in est)
+    if later:  # weights have seen less of the user than ratings are told from, or nothing
+        algo.partial_fit([row for row in later if row[:2] not in {row[:2] for row in rows}])
+    slope, offset = algo.lines_[0]
+    for uid in {row[0] for row in later} or {0, 3}:
+        (user,) = algo.users_.rows([uid])
+        seen = user < algo.learned_.shape[0]
+        scores = by_weights_without(algo, user if seen else algo.learned_.shape[0])
+        expected = algo.user_mean_[user] + algo.item_level_[:10] + slope * scores + offset
+        est = [p.est for p in algo.test([(uid, iid, None) for iid in algo.items_.ids[:10]])]
+        np.testing.assert_allclose(est, soft_clip(expected, 1, 5), atol=1e-4)
+
+
+def test_an_items_level_goes_from_what_its_text_says_to_what_its_raters_say():
+    rng = np.random.default_rng(0)
+    counts = np.repeat([1, 3, 12, 40], 30)
+    kinds = rng.normal(size=(len(counts), 2))
+    level = kinds[:, 0] + 0.5 * rng.normal(size=len(counts))
+    rows = [
+        (int(u), i, float(np.clip(3 + 0.7 * level[i] + 0.7 * rng.normal(), 1, 5)))
+        for i, n in enumerate(counts)
+        for u in rng.choice(60, n, replace=False)
+    ]
+    tokens = LLMTokens.from_embeddings(range(len(counts)), kinds)
+    algo = fit(rows, item_tokens=tokens)
+    levels = Levels.learn(algo.ratings_, algo.user_mean_, algo.items_)
+    text, own = levels.by_text[: len(counts)], levels.total / levels.counts
+    share = (algo.item_level_[: len(counts)] - text) / (own - text)
+    assert np.corrcoef(text, kinds[algo.items_.ids[: len(counts)], 0])[0, 1] > 0.8
+    order = np.argsort(levels.counts, kind="stable")
+    assert np.all(np.diff(share[order]) >= -1e-6)
+    assert 0 < share[order][0] < 0.5 < share[order][-1] < 1
+
+
+def test_a_rating_is_left_out_of_the_level_that_foretells_it():
+    rows, tokens = two_worlds()
+    algo = fit(rows, item_tokens=tokens)
+    ratings = algo.ratings_
+    levels = Levels.learn(ratings, algo.user_mean_, algo.items_)
+    found = levels.without(ratings.item, *residuals(ratings, algo.user_mean_))
+    residual = ratings.value - algo.user_mean_[ratings.user]
+    for k in (0, 17, ratings.n - 1):
+        item = ratings.item[k]
+        others = (ratings.item == item) & (np.arange(ratings.n) != k)
+        expected = residual[others].sum() + levels.strength * levels.by_text[item]
+        assert found[k] == pytest.approx(expected / (others.sum() + levels.strength))
+
+
+def test_where_no_item_is_rated_twice_ratings_say_no_more_than_they_can():
+    rows = [(u, 5 * u + k, 1 + (7 * u + 3 * k) % 5) for u in range(12) for k in range(5)]
+    algo = fit(rows)
+    assert np.abs(algo.item_level_).max() < 0.01  # nothing shows that one rating tells the next
+
+
+def test_what_few_have_rated_is_not_foretold_worse_than_what_nobody_has(ml_small_folder):
+    data = load_movielens(str(ml_small_folder))
+    frame = data.ratings[data.ratings["user"] % 3 == 0]
+    some = load_ratings(frame, items=data.items)
+    tokens = LLMTokens.from_frame(
+        data.items[data.items["item"].isin(frame["item"])],
+        "{title}. Genres: {genres}",
+        encoder=HashingEncoder(),
+        n_components=32,
+    )
+    errors = {"none": [], "one": [], "many": [], "popular": []}
+    trainset, testset = next(KFold(2, random_state=0).split(some.dataset))
+    algo = LLMTokensEASE(tokens).fit(trainset)
+    counts = np.pad(algo.ratings_.item_counts, (0, len(data.items)))
+    found = algo.test(testset)
+    for n, p in zip(counts[algo.items_.rows([p.iid for p in found])], found, strict=True):
+        kind = "none" if n == 0 else "one" if n == 1 else "many" if n < 20 else "popular"
+        errors[kind].append(p.est - p.r_ui)
+    rmse = {kind: np.sqrt(np.mean(np.square(some))) for kind, some in errors.items()}
+    assert rmse["one"] < rmse["none"]
+    assert rmse["many"] < rmse["one"]
+    assert abs(np.mean(errors["popular"])) < 0.1
+    assert abs(np.mean(errors["many"])) < 0.1
+
+
+def test_unknown_users_are_not_promised_more_of_what_is_popular_than_they_give(ml_small_folder):
+    data = load_ratings(load_movielens(str(ml_small_folder)).ratings.query("user % 3 == 0"))
+    errors = {"rare": [], "popular": []}
+    for trainset, testset in ColdUserKFold(4, random_state=0).split(data.dataset):
+        algo = LLMTokensEASE().fit(trainset)
+        found = algo.test(testset)
+        counts = np.append(algo.ratings_.item_counts, 0)[algo.items_.rows([p.iid for p in found])]
+        for n, p in zip(counts, found, strict=True):
+            if 0 < n < 5 or n >= 40:
+                errors["rare" if n < 5 else "popular"].append(p.est - p.r_ui)
+    assert all(abs(np.mean(some)) < 0.1 for some in errors.values())
 
 
 def test_predictions_follow_the_scale_of_the_ratings():

@@ -7,6 +7,7 @@ from algorithms import ALGORITHMS, DATA, TOKENS, full, make
 from scipy import sparse
 
 from llmtokens.algorithms import fold_in
+from llmtokens.algorithms.ease.solver import solve
 from llmtokens.errors import DataError
 
 ROWS = list(DATA.ratings[["user", "item", "rating"]].itertuples(index=False, name=None))
@@ -48,7 +49,7 @@ def test_the_terms_of_a_factor_model_are_its_parameters(fitted):
 @pytest.mark.parametrize(
     ("name", "terms", "of_a_stranger"),
     [
-        ("LLMTokensEASE", {"mean", "user bias", "choices"}, "popularity"),
+        ("LLMTokensEASE", {"mean", "user bias", "item bias", "choices"}, "popularity"),
         ("LLMTokensContent", {"mean", "user bias", "text", "content"}, "text"),
         ("LLMTokensContent, cosine", {"mean", "user bias", "content"}, "mean"),
     ],
@@ -167,14 +168,17 @@ def test_each_of_two_ratings_of_one_item_has_its_own_influence_in_ease():
     low, high = min(r for _, _, r in twice), max(r for _, _, r in twice)
     assert np.sum(items == items[0]) == 3
 
+    others = algo.interactions_[1:]  # the user's scores are by weights that never saw the user
+    unseen = solve(others, np.zeros((algo.items_.n_warm, 0), np.float32), 0.0, algo.l2_, 10_000)
+
     def estimate(keep):
         x = np.zeros(algo.items_.n_warm, np.float32)
         for i in set(items[keep]):
             x[i] = np.mean(0.05 + 0.95 * (values[keep][items[keep] == i] - low) / (high - low))
-        score = algo.item_weights_.scores(sparse.csr_array(x[None]))[0, item]
+        score = unseen.scores(sparse.csr_array(x[None]))[0, item]
         mean = (values[keep].sum() + 5 * algo.ratings_.global_mean) / (len(keep) + 5)
-        slope, centre = algo.lines_[0, 0]
-        return mean + slope * (score - centre)
+        slope, offset = algo.lines_[0]
+        return mean + algo.item_level_[item] + slope * score + offset
 
     every = np.arange(len(items))
     assert 1.2 < estimate(every) < 4.8  # where nothing is bent

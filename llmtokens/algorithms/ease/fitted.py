@@ -26,6 +26,7 @@ from .interactions import (
     USERS,
     influence_on_row,
     interactions,
+    log_popularity,
     opinions,
     popularity_of,
     rating_lines,
@@ -33,9 +34,11 @@ from .interactions import (
     text_scores,
     used_features,
 )
+from .levels import Levels
 from .sequence import History, Sequence
 from .solver import DenseItems, FactoredItems, Items, relearned, solve, unformed
 from .text_kernel import Landmarks, TextFeatures, TextKernel
+from .tuning import added_without_user, without_users
 from .user_text import UserText
 
 _JUDGES = 500  # users from whom lines are learned anew
@@ -63,6 +66,8 @@ class FittedEASE(FittedModel):
         The ends of the training ratings.
     bounded : bool
         Whether these lie inside the rating scale.
+    half_choice : float
+        What half a choice adds to ``popularity``.
     """
 
     implicit: bool
@@ -74,12 +79,14 @@ class FittedEASE(FittedModel):
     user_text: UserText | None
     popularity: Singles
     popularity_weight: float
+    half_choice: float
     l2: float
     token_weight: float
     user_mean: Floats
     lowest: float
     highest: float
     bounded: bool
+    item_level: Floats
     lines: Floats
     cold_start: ColdStart
     sequence: Sequence | None
@@ -89,13 +96,15 @@ class FittedEASE(FittedModel):
         "max_dense": Scalar(int),
         "popularity": Array(("items",)),
         "popularity_weight": Scalar(float),
+        "half_choice": Scalar(float),
         "l2": Scalar(float),
         "token_weight": Scalar(float),
         "user_mean": Array(("user_rows",)),
         "lowest": Scalar(float),
         "highest": Scalar(float),
         "bounded": Scalar(bool),
-        "lines": Array((2, 2, 2)),
+        "item_level": Array(("item_rows",)),
+        "lines": Array((2, 2)),
         "cold_start.from_history": Scalar(bool),
         "cold_start.power": Scalar(float),
         "cold_start.rate": Scalar(float),
@@ -207,7 +216,7 @@ class FittedEASE(FittedModel):
         cuts = np.searchsorted(at[order], np.arange(0, len(distinct) + USERS, USERS))
         for k, (start, stop) in enumerate(pairwise(cuts)):
             pairs = order[start:stop]
-            block = self._tastes(distinct[k * USERS : (k + 1) * USERS], cold)
+            block = self._likings(distinct[k * USERS : (k + 1) * USERS], cold)
             est[pairs] = block[at[pairs] - k * USERS, items[pairs]]
         return self._as_ratings(users, items, est, self.user_mean[users]), {}
 
@@ -332,40 +341,71 @@ class FittedEASE(FittedModel):
         out[:, self.items.n_warm :] = text_scores(told, self.text_kernel, cold, share)
         return out
 
+    def _likings(self, users: Rows, cold: bool = True) -> Singles:
+        """What lines lead from to ratings: tastes, of known users as if weights had never seen
+        them, and of the others the logarithm of what is popular."""
+        tastes = self._tastes(users, cold)
+        if self.implicit:
+            return tastes
+        known, n = np.flatnonzero(users < self.users.n_warm), self.items.n_warm
+        unknown = users >= self.users.n_warm
+        tastes[unknown] = log_popularity(tastes[unknown], self.half_choice)
+        if len(known):
+            own = tastes[known, :n]
+            tastes[known, :n] = without_users(self.weights, *self._seen(users[known], own))
+        return tastes
+
+    def _seen(self, users: Rows, scores: Singles) -> tuple[Singles, Singles, Singles, Singles]:
+        """Of users with ratings: scores and rows of X, and those that weights have seen of them."""
+        rows = self.interactions[users].toarray()
+        if self.learned is self.interactions:
+            return scores, rows, scores, rows
+        learned, of_learned = np.zeros_like(rows), np.zeros_like(scores)
+        for k in np.flatnonzero(users < self.learned.shape[0]):
+            row = self.learned[users[k : k + 1]]
+            learned[k] = row.toarray()[0]
+            same = np.array_equal(learned[k], rows[k])
+            of_learned[k] = scores[k] if same else self.weights.scores(row)[0]
+        return scores, rows, of_learned, learned
+
     def _as_ratings(self, users: Rows, items: Rows, scores: Floats, means: Floats) -> Floats:
         if self.implicit:
             low, high = self.ratings.scale
             return soft_clip(low + (high - low) * scores, low, high)
-        unknown, cold = users >= self.users.n_warm, items >= self.items.n_warm
-        slope, centre = self.lines[unknown.astype(int), cold.astype(int)].T
-        return soft_clip(means + slope * (scores - centre), *self.bounds)
+        slope, offset = self.lines[(users >= self.users.n_warm).astype(int)].T
+        est = means + self.item_level[items] + slope * scores + offset
+        return soft_clip(est, *self.bounds)
 
     def terms(self, user: int, item: int) -> dict[str, float]:
         """Those of the line; what bends it near the ends of the scale is not among them."""
-        score = float(self._tastes(np.array([user]))[0, item])
-        known, cold = user < self.users.n_warm, item >= self.items.n_warm
+        score = float(self._likings(np.array([user]))[0, item])
+        known = user < self.users.n_warm
         name = "choices" if known else "popularity"
         if self.implicit:
             low, high = self.ratings.scale
             return {"lowest rating": low, name: (high - low) * score}
-        mean, (slope, centre) = self.ratings.global_mean, self.lines[int(not known), int(cold)]
-        bias = float(self.user_mean[user]) - mean
-        return {"mean": mean, "user bias": bias, name: float(slope * (score - centre))}
+        mean, (slope, offset) = self.ratings.global_mean, self.lines[int(not known)]
+        return {
+            "mean": mean,
+            "user bias": float(self.user_mean[user]) - mean,
+            "item bias": float(self.item_level[item]),
+            name: float(slope * score + offset),
+        }
 
     def influence(self, user: int, item: int) -> Floats:
         """On the score, which is linear in the user's row, and on the user's mean."""
         items, values, weights = self.ratings.of_user(user)
         given = influence_on_row(items, weights * opinions(values, self.ends, self.implicit))
-        on_score = given * self._per_choice(item)[items]
-        score, mean = self._tastes(np.array([user]))[0, item], self.user_mean[user]
+        on_score = given * self._per_choice(user, item)[items]
+        score, mean = self._likings(np.array([user]))[0, item], self.user_mean[user]
         scores = score - np.append(0, on_score)
         means = mean - np.append(0, mean_influence(mean, values, weights))
         pairs = np.full(len(scores), user), np.full(len(scores), item)
         est = self._as_ratings(*pairs, scores, means)
         return est[0] - est[1:]
 
-    def _per_choice(self, item: int) -> Singles:
-        """What a choice of each warm item adds to the score of one, shape (n_items,)."""
+    def _per_choice(self, user: int, item: int) -> Singles:
+        """What a choice of each warm item adds to the user's score of one, shape (n_items,)."""
         n = self.items.n_warm
         counts = np.zeros(n, np.float32)  # of the scores of warm items
         if item < n:
@@ -374,7 +414,11 @@ class FittedEASE(FittedModel):
             counts[:] = COLD_SHARE / n
         else:
             counts = COLD_SHARE * self.text_kernel.mean_of(item)
-        return self.weights.per_choice(counts)
+        added = self.weights.per_choice(counts)
+        if self.implicit or item >= n:
+            return added
+        seen = self._seen(np.array([user]), self._tastes(np.array([user]))[:, :n])
+        return added_without_user(self.weights, added, item, *(each[0] for each in seen[2:]))
 
     # -- learning newcomers ----------------------------------------------------------------------
 
@@ -393,6 +437,8 @@ class FittedEASE(FittedModel):
             rows = spliced(self.interactions, ratings, users, self.ends, self.implicit)
             return replace(model, interactions=rows)
         rows = interactions(ratings, self.ends, self.implicit)
+        levels = Levels.learn(ratings, mean, growth.items)
+        model = replace(model, item_level=levels.of_items)
         if self.user_text is not None:
             model = replace(model, user_text=self.user_text.with_items(rows.shape[1]))
         text_kernel = self._new_text_kernel(growth)
@@ -406,12 +452,12 @@ class FittedEASE(FittedModel):
         weights = relearned(self.weights, old, new, self.token_weight, self.l2, self.max_dense)
         popularity = popularity_of(rows)
         some = np.unique(np.linspace(0, ratings.n_users - 1, _JUDGES).astype(np.int64))
-        lines = rating_lines(
-            ratings.only(some), mean[some], rows[some], weights, popularity, text_kernel
-        )
+        judged = ratings.only(some), mean[some], rows[some]
+        half = 0.5 / ratings.n_users
+        lines = rating_lines(*judged, weights, popularity, half, levels)
         return replace(
             model, interactions=rows, learned=rows, weights=unformed(weights, text_kernel),
-            text_kernel=text_kernel, popularity=popularity, lines=lines,
+            text_kernel=text_kernel, popularity=popularity, half_choice=half, lines=lines,
         )  # fmt: skip
 
     def _new_text_kernel(self, growth: Growth) -> TextKernel | None:

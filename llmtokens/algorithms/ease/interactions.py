@@ -8,6 +8,7 @@ from scipy import sparse
 from ...data.ratings import Ratings
 from ...runtime.arrays import Floats, Rows, Singles
 from ..rating_scale import line
+from .levels import Levels, residuals
 from .solver import Items
 from .text_kernel import TextKernel
 from .tuning import left_out_scores
@@ -87,37 +88,50 @@ def text_scores(
     return np.float32(share) * text_kernel.smooth(warm, rows)
 
 
+def log_popularity(scores: Singles, half_choice: float) -> Singles:
+    """What ratings of users who have none are told from, also of what nobody has chosen."""
+    out: Singles = np.log(np.maximum(scores, 0) + np.float32(half_choice))
+    return out
+
+
 def rating_lines(
     ratings: Ratings,
     means: Floats,
     rows: sparse.csr_array,
     items: Items,
     popularity: Singles,
-    text_kernel: TextKernel | None,
+    half_choice: float,
+    levels: Levels,
 ) -> Floats:
-    """Slopes and centres of ``rating - mean`` on scores, by (unknown user, cold item)."""
-    warm = slice(0, ratings.n_items)
-    scores = np.empty((2, 2, ratings.n))
-    scores[1, 0] = popularity[ratings.item]
-    text = np.broadcast_to(
-        text_scores(popularity[None], text_kernel, warm, COLD_SHARE), (1, ratings.n_items)
-    )
-    scores[1, 1] = text[0, ratings.item]
+    """Slopes and offsets of what means and levels leave open, by scores, for known and unknown
+    users: each rating is left out of what it is foretold from.
+
+    Parameters
+    ----------
+    ratings : Ratings
+    means : ndarray of shape (n,)
+        Of its users.
+    rows : sparse array, shape (n, n_items)
+        Theirs of X.
+    popularity : ndarray of shape (n_items,)
+        The mean row of X, of all users.
+    half_choice : float
+        Half of what one of these users adds to it by choosing.
+    """
+    residual, weight = residuals(ratings, means)
+    level = levels.without(ratings.item, residual, weight)
+    scores = np.empty((2, ratings.n), np.float32)
     for start in range(0, ratings.n_users, USERS):
         stop = min(start + USERS, ratings.n_users)
-        mine = slice(ratings.user_ptr[start], ratings.user_ptr[stop])
+        mine, some = slice(ratings.user_ptr[start], ratings.user_ptr[stop]), rows[start:stop]
         at = ratings.user[mine] - start, ratings.item[mine]
-        block = left_out_scores(items, rows[start:stop])
-        scores[0, 0, mine] = block[at]
-        scores[0, 1, mine] = np.broadcast_to(
-            text_scores(block, text_kernel, warm, COLD_SHARE), block.shape
-        )[at]
-    known = ratings.value - means[ratings.user]
-    return np.array(
-        [
-            [line(of_kind, residual) for of_kind in by_user]
-            for by_user, residual in zip(
-                scores, (known, ratings.value - ratings.global_mean), strict=True
-            )
-        ]
-    )
+        scores[0, mine] = left_out_scores(items, some)[at]
+        scores[1, mine] = (popularity - np.float32(2 * half_choice) * some.toarray())[at]
+    scores[1] = log_popularity(scores[1], half_choice)
+    usual = ratings.value - ratings.global_mean
+    return np.array([_line(scores[0], residual - level), _line(scores[1], usual - level)])
+
+
+def _line(scores: Singles, residual: Floats) -> tuple[float, float]:
+    slope, centre = line(scores.astype(np.float64), residual)
+    return slope, float(residual.mean()) - slope * centre

@@ -17,6 +17,7 @@ from ..rating_scale import bounds, user_means
 from .cold_start import choose_cold_start, choose_mixture
 from .fitted import FittedEASE
 from .interactions import interactions, popularity_of, rating_lines, used_features
+from .levels import Levels
 from .sequence import History, choose_sequence
 from .solver import solve, unformed
 from .text_kernel import TextKernel
@@ -61,11 +62,14 @@ class LLMTokensEASE(TokenAlgoBase):
     rating, so the moment a list is asked for changes nothing. Ratings stay as they are: ``predict``
     and ``explain`` are about how an item is liked, not about when.
 
-    ``predict`` and ``test`` give ratings: ``user mean + slope (score - centre)``, from a regression
-    on left-out scores (cold items and unknown users have lines of their own), bent near the ends of
-    the scale so that the order of a user's scores survives there. With ``implicit=True`` the score
-    itself is brought to the scale. Whoever is unknown gets the most popular first, and who has a
-    token but no ratings what people with such texts choose.
+    ``predict`` and ``test`` give ratings: ``user mean + item level + slope score + offset``, from a
+    regression on left-out ratings, bent near the ends of the scale. An item's level is how it is
+    rated beside its raters' means, shrunk to what its text says by as much as held-out ratings ask
+    for (:mod:`~llmtokens.algorithms.ease.levels`); a user's scores are those of ``B`` without the
+    user, as the regression has them; of unknown users the logarithm of how popular an item is
+    counts. So a list, which is about what is chosen, has another order than its ratings. With
+    ``implicit=True`` the score itself is brought to the scale. Whoever is unknown gets the most
+    popular first, and who has a token but no ratings what people with such texts choose.
 
     ``fold_in`` scores a new user by ``B`` as it is, in milliseconds. ``fold_in_item`` and
     ``partial_fit`` bring ``B`` up to date with everything learned since ``fit``, by Woodbury's
@@ -123,8 +127,10 @@ class LLMTokensEASE(TokenAlgoBase):
         What tokens of users without ratings add; None where they say nothing.
     bounds_ : tuple of float
         The rating scale; (-inf, inf) if training ratings lie outside it.
-    lines_ : ndarray of float64, shape (2, 2, 2)
-        Slope and centre that lead from scores to ratings, by (unknown user, cold item).
+    item_level_ : ndarray of float64, shape (n_item_rows,)
+        By how much each item is rated above its raters' means, shrunk to what its text says.
+    lines_ : ndarray of float64, shape (2, 2)
+        Slope and offset that lead from scores to ratings, of known and of unknown users.
     sequence_ : Sequence or None
         Decays and ``g``; None where the order of things says nothing.
     cold_start_ : ColdStart
@@ -163,6 +169,7 @@ class LLMTokensEASE(TokenAlgoBase):
     token_weight_ = fitted(lambda model: model.token_weight)
     user_mean_ = fitted(lambda model: model.user_mean)
     bounds_ = fitted(lambda model: model.bounds)
+    item_level_ = fitted(lambda model: model.item_level)
     lines_ = fitted(lambda model: model.lines)
     sequence_ = fitted(lambda model: model.sequence)
     cold_start_ = fitted(lambda model: model.cold_start)
@@ -196,7 +203,8 @@ class LLMTokensEASE(TokenAlgoBase):
         weights = solve(rows, features, weight, l2, self.max_dense)
         means = np.full(users.n_rows, ratings.global_mean)
         means[: ratings.n_users] = user_means(ratings)
-        popularity = popularity_of(rows)
+        popularity, half = popularity_of(rows), 0.5 / ratings.n_users
+        levels = Levels.learn(ratings, means, items)
         lowest, highest = ends
         when = None if self.timestamps is None else Timestamps.of(self.timestamps)
         sequence, solving = None, (weight, l2, self.max_dense)
@@ -221,13 +229,15 @@ class LLMTokensEASE(TokenAlgoBase):
             user_text=UserText.learn(ratings, users, rows),
             popularity=popularity,
             popularity_weight=popular,
+            half_choice=half,
             l2=l2,
             token_weight=weight,
             user_mean=means,
             lowest=lowest,
             highest=highest,
             bounded=bool(np.isfinite(bounds(ratings)[0])),
-            lines=rating_lines(ratings, means, rows, weights, popularity, text_kernel),
+            item_level=levels.of_items,
+            lines=rating_lines(ratings, means, rows, weights, popularity, half, levels),
             cold_start=cold_start,
             sequence=sequence,
             timestamps=when,

@@ -32,10 +32,64 @@ def left_out_scores(items: Items, rows: Any) -> Singles:
     """
     x = rows.toarray()
     error = x - items.scores(rows)
+    leverage = _leverage(x, error, error * items.precision)
+    out: Singles = x - error / _rest(leverage)
+    return out
+
+
+def without_users(
+    items: Items, scores: Singles, x: Singles, learned_scores: Singles, learned: Singles
+) -> Singles:
+    r"""Scores ``x B`` as by weights that never saw the users' ``learned`` rows.
+
+    With ``e = y - y B`` of a learned row y, and ``h_i(x) = x P y' - (x - x B)_i e_i P_ii``, leaving
+    it out takes ``h_i(x) e_i / (1 - h_i(y))`` from score i: exact, and no refit. A row of zeros, as
+    of users who were never learned, takes nothing.
+
+    Parameters
+    ----------
+    scores, x, learned_scores, learned : ndarray of float32, shape (n, n_items)
+        ``x B``, ``x``, ``y B`` and ``y``.
+    """
+    error = learned - learned_scores
     weighted = error * items.precision
-    leverage = np.sum(x * weighted, axis=1, keepdims=True) - error * weighted
-    scores: Singles = x - error / np.maximum(1 - leverage, 1e-3)
-    return scores
+    own = _leverage(learned, error, weighted)
+    shared = own if x is learned else _leverage(x, x - scores, weighted)
+    share: Singles = error / _rest(own)
+    out: Singles = scores - shared * share
+    return out
+
+
+def added_without_user(
+    items: Items, added: Singles, item: int, learned_scores: Singles, learned: Singles
+) -> Singles:
+    """What choices add to the score of an item by such weights, shape (n_items,).
+
+    Parameters
+    ----------
+    added : ndarray of float32, shape (n_items,)
+        The item's column of B.
+    learned_scores, learned : ndarray of float32, shape (n_items,)
+        The user's, as in :func:`without_users`.
+    """
+    error = learned - learned_scores
+    weighted = error * items.precision
+    own = _leverage(learned[None], error[None], weighted[None])[0, item]
+    share = error[item] / _rest(own)
+    out: Singles = added - share * (weighted + added * weighted[item])
+    out[item] = 0
+    return out
+
+
+def _leverage(x: Singles, error: Singles, weighted: Singles) -> Singles:
+    out: Singles = np.sum(x * weighted, axis=1, keepdims=True) - error * weighted
+    return out
+
+
+def _rest(leverage: Singles) -> Singles:
+    """1 less a leverage, and never 0."""
+    out: Singles = np.maximum(1 - leverage, 1e-3)
+    return out
 
 
 def ranking_gains(scores: Singles, rows: Any) -> Floats:
