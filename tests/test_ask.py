@@ -4,6 +4,7 @@ from algorithms import ALGORITHMS, DATA, TOKENS, full, make
 
 from llmtokens import HashingEncoder, LLMTokens, LLMTokensSVD
 from llmtokens.errors import DataError, LLMTokensWarning
+from llmtokens.recommend.ask import _parts
 from llmtokens.recommend.similar import least_similar
 from llmtokens.recommend.unwanted import said_in
 
@@ -131,6 +132,25 @@ def test_two_wishes_are_both_served_and_one_with_an_and_in_it_stays_one():
     one = fitted.ask("ships and sailors", n=4)
     assert "wish" not in one
     assert set(one["item"]) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("a slow Danish or Russian art film", ["a slow Danish art film", "slow Russian art film"]),
+        ("a French or Italian comedy", ["a French comedy", "Italian comedy"]),
+        ("a film about whales or ancient Rome", ["a film about whales", "ancient Rome"]),
+        ("a bank robber or hit man in love", ["a bank robber", "hit man in love"]),
+        ("a comedy or a slow drama", ["a comedy", "a slow drama"]),
+        ("a comedy or western", ["a comedy", "western"]),
+        ("pirates or treasure hunts", ["pirates", "treasure hunts"]),
+        ("a dark and funny western", ["a dark", "funny western"]),
+        ("a dark, sad or funny western", ["a dark", "sad", "funny western"]),
+        ("a story of love", ["a story of love"]),
+    ],
+)
+def test_a_question_lists_wishes_and_alternatives_that_keep_the_words_they_share(text, parts):
+    assert _parts(text) == parts
 
 
 def test_what_is_not_wanted_is_left_out_by_its_label_or_by_what_is_near_to_it(algo):

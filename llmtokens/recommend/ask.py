@@ -24,6 +24,13 @@ from .where import Where
 _AND = r"(?:and|or)\b(?!\s+(?:its|his|her|their)\b)"  # "the mafia and its families" is one wish
 _LIST = re.compile(rf";|\s{_AND}", re.IGNORECASE)  # a comma alone may only set something apart
 _JOINS = re.compile(rf"\s*[,;]\s*(?:{_AND}\s*)?|\s+{_AND}\s+", re.IGNORECASE)
+_ARTICLE = r"(?:an?|any|some|the)\s+"
+_PLAIN = r"(?!(?:about|at|by|for|from|in|of|on|that|to|where|who|with)\b)[^\s,;]+"
+_SHARED = re.compile(
+    rf"^\s*(?P<article>{_ARTICLE})(?P<before>(?:{_PLAIN}\s+)*)(?P<first>{_PLAIN})\s+or\s+"
+    rf"(?!{_ARTICLE})(?P<second>{_PLAIN})(?P<after>(?:\s+{_PLAIN})+)\s*$",
+    re.IGNORECASE,
+)  # an article that is not said again, and words that follow, are of both: "a dark or funny tale"
 _MOST = 5  # wishes in one question; more are an enumeration
 _POOL = 20  # times n: how deep diversity may reach
 
@@ -163,9 +170,18 @@ def wishes_in(model: FittedModel, texts: Sequence[str]) -> list[list[Wish]]:
 
 
 def _parts(text: str) -> list[str]:
-    """What a list lists; the text itself, where it is none, or one too long."""
+    """What a list lists; the text itself, where it is none, or one too long.
+
+    >>> _parts("a slow Danish or Russian art film")
+    ['a slow Danish art film', 'slow Russian art film']
+    >>> _parts("a film about whales or ancient Rome")
+    ['a film about whales', 'ancient Rome']
+    """
     if isinstance(text, str) and _LIST.search(text):
         parts = [part for part in _JOINS.split(text) if part.strip()]
+        if len(parts) == 2 and (shared := _SHARED.match(text)):
+            article, before, first, second, after = shared.groups()
+            return [f"{article}{before}{first}{after}", f"{before}{second}{after}"]
         if 1 < len(parts) <= _MOST:
             return parts
     return [text]

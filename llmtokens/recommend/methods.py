@@ -234,7 +234,8 @@ class Serving:
         on the question. The others follow by similarity.
 
         Two wishes in one question ("courtroom and dinosaur films") are told by this: no item is
-        similar to both. Then each has its own places in the list, by turns.
+        similar to both. Then each has its own places in the list, by turns. Alternatives of one
+        thing ("a French or Italian comedy") are two wishes for that thing.
 
         What is not wanted, set off by a comma or a "but" ("a funny film with ghosts, no horror") or
         said of the thing itself ("a musical that is not a cartoon"), is left out: items with that
