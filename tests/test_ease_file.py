@@ -93,9 +93,7 @@ def test_whoever_is_forgotten_is_in_no_file_and_no_weight(algo, tmp_path):
     np.testing.assert_allclose(weights, x[:3].toarray() @ b, atol=1e-5)
 
 
-def test_one_list_makes_the_features_of_what_the_user_rated_and_of_items_without_ratings(
-    algo, tmp_path
-):
+def test_one_list_makes_the_features_of_what_the_user_rated_and_no_others(algo, tmp_path):
     algo.save(tmp_path / "m")
     loaded = llmtokens.load(tmp_path / "m")
     model, uid = loaded.model_, loaded.ratings_.user_ids[3]
@@ -105,8 +103,7 @@ def test_one_list_makes_the_features_of_what_the_user_rated_and_of_items_without
     used = model.weights.factor
     np.testing.assert_array_equal(used.known, rated | without_token[: model.items.n_warm])
     assert not used.known.all()
-    cold = np.arange(model.items.n_rows) >= model.items.n_warm
-    np.testing.assert_array_equal(model.text_kernel.features.known, cold | without_token)
+    np.testing.assert_array_equal(model.text_kernel.features.known, without_token)
 
 
 def test_who_asks_first_after_loading_changes_no_bit(algo, tmp_path):

@@ -344,6 +344,15 @@ def test_deeply_nested_json_is_refused(tmp_path, monkeypatch):
         llmtokens.load(tmp_path / "m")
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_numbers_that_are_none_or_too_large_are_refused_in_every_precision(dtype):
+    layout = {"a": Array((3,))}
+    check(layout, {"a": np.array([0, np.finfo(np.float16).max, -1], dtype)}, {})
+    for wrong in (np.nan, np.inf, -np.inf, *([1e70, -1e70] if dtype == np.float64 else [])):
+        with pytest.raises(FileFormatError, match="NaN, infinity or a number beyond 1e"):
+            check(layout, {"a": np.array([0, wrong, 1], dtype)}, {})
+
+
 def test_a_layout_refuses_what_it_does_not_describe():
     layout = {
         "a": Array(("users", "k")),

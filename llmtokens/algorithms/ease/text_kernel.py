@@ -121,12 +121,12 @@ class Landmarks:
                 out[at] = _kernel(_scaled(tokens[at], self.scale), self.tokens)
         return out
 
-    def solved(self, columns: Singles) -> Singles:
-        """``R^-T c``: what the kernel is multiplied by to give features times ``c``, (m, k)."""
+    def solved(self, columns: Singles, trans: str = "N") -> Singles:
+        """``R^-1 c``, features where c are columns of the kernel, (m, k); ``R^-T c`` for "T"."""
         if not columns.size:
             return columns
         out: Singles = linalg.solve_triangular(
-            self.root, columns, lower=True, trans="T", check_finite=False
+            self.root, columns, lower=True, trans=trans, check_finite=False
         )
         return out
 
@@ -209,7 +209,7 @@ class TextFeatures:
 
     def __matmul__(self, columns: Singles) -> Singles:
         """``Phi c``."""
-        out: Singles = self.kernel @ self.landmarks.solved(columns)
+        out: Singles = self.kernel @ self.landmarks.solved(columns, "T")
         return out
 
     @cached_property
@@ -302,7 +302,8 @@ class TextKernel:
 
     def _counts_for(self, rows: slice) -> Singles:
         """``Phi_w M Phi'`` for some rows, block by block: the kernel is never whole."""
-        others = self.landmarks.solved(self.inner @ self.features.of(rows).whole.T)
+        features = self.landmarks.solved(self.features.of(rows).kernel.T)
+        others = self.landmarks.solved(self.inner @ features, "T")
         cuts = range(0, len(self.warm), _TOGETHER)
         return np.vstack([self.warm.of(slice(k, k + _TOGETHER)).kernel @ others for k in cuts])
 
