@@ -279,7 +279,8 @@ class FittedEASE(FittedModel):
         ptr[1:][known] = np.diff(own.indptr)
         shape = (_TOGETHER, self.items.n_warm)
         rows = sparse.csr_array((own.data, own.indices, ptr.cumsum(dtype=ptr.dtype)), shape=shape)
-        warm = np.where(known[:, None], self.weights.scores(rows), self.popularity)
+        warm = self.weights.scores(rows)
+        warm[~known] = self.popularity
         if self.user_text is not None:
             told = ~known & self.users.has_token[some]
             tokens = np.where(told[:, None], self.users.tokens[some], 0)

@@ -89,7 +89,7 @@ class FactoredItems:
 
     def scores(self, rows: Any) -> Singles:
         """``X B`` for rows of X (sparse), shape (n, n_items)."""
-        near = (rows @ self.rows.T).toarray()
+        near = (rows @ self._by_item).toarray()
         out = self._values(self.inner @ np.hstack([near, rows @ self.factor]).T).T
         seen = rows.tocoo()
         out[seen.row, seen.col] -= seen.data * self.own_weight[seen.col]
