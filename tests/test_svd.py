@@ -6,7 +6,9 @@ from surprise import SVD, Dataset, Reader, accuracy
 from surprise.model_selection import KFold, train_test_split
 
 from llmtokens import LLMTokens, LLMTokensContent, LLMTokensSVD
+from llmtokens.algorithms.svd.descent import Blocks
 from llmtokens.controls import shuffled
+from llmtokens.data.ratings import Ratings
 from llmtokens.errors import AlignmentError, DataError
 from llmtokens.model_selection import ColdItemKFold, ColdUserKFold, FewShotItemKFold
 
@@ -279,6 +281,51 @@ def test_tokens_of_a_history_that_has_seen_the_test_set_are_refused():
     train, _ = next(KFold(3, random_state=0).split(DATA.dataset))
     with pytest.raises(DataError, match='seen other ratings.*user_tokens="history"'):
         LLMTokensSVD(TOKENS, users).fit(train)
+
+
+def test_a_pair_that_is_there_twice_is_learned_twice_in_either_precision():
+    rows = DATA.ratings[["user", "item", "rating"]].sample(2000, random_state=0)
+    rows = rows.loc[np.repeat(rows.index, 2)]
+    train = Dataset.load_from_df(rows, Reader(rating_scale=(0.5, 5))).build_full_trainset()
+    single, double = (
+        LLMTokensSVD(shuffle=False, dtype=dtype, random_state=0).fit(train)
+        for dtype in ("float32", "float64")
+    )
+    np.testing.assert_allclose(single.pu, double.pu, atol=1e-4)
+    np.testing.assert_allclose(single.qi, double.qi, atol=1e-4)
+
+
+def test_an_epoch_visits_every_rating_once_and_what_is_visited_at_once_shares_nothing():
+    ratings = Ratings.from_trainset(TRAIN)
+    blocks = Blocks(ratings, np.arange(ratings.n), 2)
+    seen = []
+    for visits in blocks.rounds(np.random.RandomState(0)):
+        users = [set(visit.order) for visit in visits]
+        items = [set(visit.item[_ratings(visit)]) for visit in visits]
+        assert len(visits) == 2
+        assert not set.intersection(*users)
+        assert not set.intersection(*items)
+        for visit in visits:
+            at = _ratings(visit)
+            seen.extend(visit.value[at])
+            np.testing.assert_array_equal(
+                blocks.items[visit.item[at]], ratings.item[visit.value[at]]
+            )
+    assert sorted(seen) == list(range(ratings.n))
+
+
+def _ratings(visit):
+    return np.concatenate([np.arange(*visit.user_ptr[[u, u + 1]]) for u in visit.order])
+
+
+def test_two_threads_learn_what_one_does_to_the_last_bit(monkeypatch):
+    monkeypatch.setattr("llmtokens.algorithms.svd.model._FEW", 1)
+    fits = []
+    for most in (1, 2):
+        monkeypatch.setattr("numba.get_num_threads", lambda most=most: most)
+        fits.append(LLMTokensSVD(TOKENS, random_state=0).fit(TRAIN))
+    for name in ("bu", "bi", "pu", "qi"):
+        np.testing.assert_array_equal(getattr(fits[0], name), getattr(fits[1], name))
 
 
 @pytest.mark.parametrize("n_factors", [1, 2])

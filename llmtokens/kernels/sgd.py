@@ -15,8 +15,8 @@ import numpy as np
 from .compiled import njit
 
 
-@njit(nogil=True, fastmath=True)
-def sgd_epoch(
+@njit(nogil=True)
+def sgd_epoch_exact(
     order: np.ndarray,
     user_ptr: np.ndarray,
     item: np.ndarray,
@@ -24,6 +24,7 @@ def sgd_epoch(
     mean: float,
     biases: tuple[np.ndarray, np.ndarray],
     factors: tuple[np.ndarray, np.ndarray],
+    width: int,
     lr: np.ndarray,
     reg: np.ndarray,
 ) -> None:
@@ -37,10 +38,10 @@ def sgd_epoch(
         q_i &\leftarrow q_i + \gamma_3 (e\, p_u - \lambda_3 q_i)
 
     with the old values on the right: Funk's update as ``surprise.SVD`` has it (Koren, Bell &
-    Volinsky 2009); zero ``lr[:2]``, biases and mean give its unbiased form. To shrink factors
-    to a prior instead of zero, the caller adds what the prior adds over an epoch,
-    ``n_i * lr[3] * reg[3] * prior``: the same sum of steps, without reading the prior at every
-    rating.
+    Volinsky 2009), and equal to it to the last bit; zero ``lr[:2]``, biases and mean give its
+    unbiased form. To shrink factors to a prior instead of zero, the caller adds what the prior adds
+    over an epoch, ``n_i * lr[3] * reg[3] * prior``: the same sum of steps, without reading the
+    prior at every rating.
 
     Parameters
     ----------
@@ -49,42 +50,107 @@ def sgd_epoch(
     mean : the global mean, of the type of `value`
     biases : ``bu`` (n_users,) and ``bi`` (n_items,)
     factors : ``pu`` (n_users, k) and ``qi`` (n_items, k)
+    width : how many leading columns of the factors there are to change
     lr, reg : (4,) step sizes and shrinkage of ``bu``, ``bi``, ``pu``, ``qi``
     """
     bu, bi = biases
     pu, qi = factors
     lr_bu, lr_bi, lr_pu, lr_qi = lr[0], lr[1], lr[2], lr[3]
     reg_bu, reg_bi, reg_pu, reg_qi = reg[0], reg[1], reg[2], reg[3]
-    n_factors, last = pu.shape[1], len(item) - 1
-    zero = mean - mean  # of the arrays' own type
+    for u in order:
+        p, b = pu[u], bu[u]
+        for e in range(user_ptr[u], user_ptr[u + 1]):
+            i = item[e]
+            q, dot = qi[i], mean - mean
+            for f in range(width):
+                dot += q[f] * p[f]
+            err = value[e] - (mean + b + bi[i] + dot)
+            b += lr_bu * (err - reg_bu * b)
+            bi[i] += lr_bi * (err - reg_bi * bi[i])
+            for f in range(width):
+                pf, qf = p[f], q[f]
+                p[f] = pf + lr_pu * (err * qf - reg_pu * pf)
+                q[f] = qf + lr_qi * (err * pf - reg_qi * qf)
+        bu[u] = b
+
+
+@njit(nogil=True, fastmath=True)
+def sgd_epoch(
+    order: np.ndarray,
+    user_ptr: np.ndarray,
+    item: np.ndarray,
+    value: np.ndarray,
+    mean: float,
+    biases: tuple[np.ndarray, np.ndarray],
+    factors: tuple[np.ndarray, np.ndarray],
+    width: int,
+    lr: np.ndarray,
+    reg: np.ndarray,
+) -> None:
+    r"""The steps of :func:`sgd_epoch_exact`, two ratings of a user at a time; for float32.
+
+    The inner product for the second rating, of item j after i, is known before the first step is
+    taken,
+
+    .. math:: q_j^T p_u' = (1 - \gamma_2 \lambda_2)\, q_j^T p_u + \gamma_2 e\, q_j^T q_i
+
+    so that both steps, and the inner products of the two ratings that follow, go through the
+    factors once. No item may follow itself. Sums are in any order, on vector registers.
+    """
+    bu, bi = biases
+    pu, qi = factors
+    lr_bu, lr_bi, lr_pu, lr_qi = lr[0], lr[1], lr[2], lr[3]
+    reg_bu, reg_bi = reg[0], reg[1]
+    keep = np.ones_like(lr) - lr * reg
+    keep_p, keep_q = keep[2], keep[3]
+    zero, last = mean - mean, len(item) - 1
     for u in order:
         p, b = pu[u], bu[u]
         first, end = user_ptr[u], user_ptr[u + 1]
         if first == end:
             continue
-        q, dot = qi[item[first]], zero
-        for f in range(n_factors):
+        q, q2 = qi[item[first]], qi[item[min(first + 1, last)]]
+        dot, dot2, tie = zero, zero, zero
+        for f in range(width):
             dot += q[f] * p[f]
-        for e in range(first, end):
-            i = item[e]
-            q, following = qi[i], qi[item[min(e + 1, last)]]
+            dot2 += q2[f] * p[f]
+            tie += q2[f] * q[f]
+        odd = (end - first) % 2
+        for e in range(first, end - odd, 2):
+            i, i2 = item[e], item[e + 1]
+            q, q2 = qi[i], qi[i2]
+            next_q, next_q2 = qi[item[min(e + 2, last)]], qi[item[min(e + 3, last)]]
             err = value[e] - (mean + b + bi[i] + dot)
             b += lr_bu * (err - reg_bu * b)
             bi[i] += lr_bi * (err - reg_bi * bi[i])
-            # the step, and q . p of the next rating while p is at hand
-            dot = zero
-            for f in range(n_factors):
-                pf, qf = p[f], q[f]
-                new = pf + lr_pu * (err * qf - reg_pu * pf)
+            to_p, to_q = lr_pu * err, lr_qi * err
+            err = value[e + 1] - (mean + b + bi[i2] + keep_p * dot2 + to_p * tie)
+            b += lr_bu * (err - reg_bu * b)
+            bi[i2] += lr_bi * (err - reg_bi * bi[i2])
+            to_p2, to_q2 = lr_pu * err, lr_qi * err
+            dot, dot2, tie = zero, zero, zero
+            for f in range(width):
+                pf, qf, q2f = p[f], q[f], q2[f]
+                between = keep_p * pf + to_p * qf
+                new = keep_p * between + to_p2 * q2f
                 p[f] = new
-                q[f] = qf + lr_qi * (err * pf - reg_qi * qf)
-                dot += following[f] * new
+                q[f] = keep_q * qf + to_q * pf
+                q2[f] = keep_q * q2f + to_q2 * between
+                next_f, next2_f = next_q[f], next_q2[f]
+                dot += next_f * new
+                dot2 += next2_f * new
+                tie += next2_f * next_f
+        if odd:
+            i = item[end - 1]
+            q = qi[i]
+            err = value[end - 1] - (mean + b + bi[i] + dot)
+            b += lr_bu * (err - reg_bu * b)
+            bi[i] += lr_bi * (err - reg_bi * bi[i])
+            for f in range(width):
+                pf, qf = p[f], q[f]
+                p[f] = keep_p * pf + lr_pu * err * qf
+                q[f] = keep_q * qf + lr_qi * err * pf
         bu[u] = b
-
-
-# Sums in the order written, equal to surprise.SVD to the last bit; those of sgd_epoch, in any
-# order, run on vector registers and are meant for float32.
-sgd_epoch_exact = njit(nogil=True)(sgd_epoch.py_func)
 
 
 @njit(nogil=True)

@@ -15,6 +15,7 @@ from ...kernels import sgd
 from ...runtime.arguments import generator
 from ...runtime.arrays import Floats, Mask, Singles
 from ...runtime.memory import require_memory
+from ...runtime.threads import threads
 from ...tokens import LLMTokens
 from ..base import TokenAlgoBase, fitted
 from ..drift import Moments, Sequence, learn_scale
@@ -22,11 +23,14 @@ from ..ridge import TokenRidge
 from ..selection import CorrectedModel
 from ..user_text import UserText
 from .cold_start import ColdStart, Factors
+from .descent import Blocks, laid_out
 from .fitted import FittedSVD
 from .initial import baselines, seed_factors, step_scale
 
-_CACHE_LINE = 64  # bytes
-_LANE = 32  # float32 rows of a multiple of this fill the vector registers
+_BLOCKS = (
+    2  # of users and of items: with more, visits are so short that it costs more than it gives
+)
+_FEW = 10_000  # ratings that are visited before a second thread has woken up
 
 
 class LLMTokensSVD(TokenAlgoBase):
@@ -83,7 +87,7 @@ class LLMTokensSVD(TokenAlgoBase):
     anchor : float, default=1.0
         Where factors are shrunk to: 0 is zero, 1 the seed.
     shuffle : bool, default=True
-        Visit users in random order.
+        Visit users in random order, half of the items after the other half; else as Surprise does.
     dtype : {"float32", "float64"}, default="float32"
     random_state : int, RandomState or None
     verbose : bool, default=False
@@ -281,31 +285,35 @@ class LLMTokensSVD(TokenAlgoBase):
         Leading factors of items that are ``fixed`` are what they were after every epoch.
         """
         kind = np.dtype(self.dtype).type
-        fast = kind is np.float32
+        blocks = Blocks(ratings, value.astype(kind), _BLOCKS if self.shuffle else 1)
+        fast = kind is np.float32 and not blocks.repeats
         epoch = sgd.sgd_epoch if fast else sgd.sgd_epoch_exact
-        pu, qi = (_padded(f, _LANE if fast else 1) for f in (start.pu, start.qi))
-        bu, bi = start.bu.copy(), start.bi.copy()
+        pu, width = laid_out(start.pu)
+        qi, _ = laid_out(start.qi[blocks.items])
+        bu, bi = start.bu.copy(), start.bi[blocks.items]
         lr, reg = self._rates("lr"), self._rates("reg")
         pulls: list[tuple[NDArray[Any], NDArray[Any]]] = []
         if anchored is not None and self.anchor:
-            for factors, counts, k in ((pu, ratings.user_counts, 2), (qi, ratings.item_counts, 3)):
+            n_items = ratings.item_counts[blocks.items]
+            for factors, counts, k in ((pu, ratings.user_counts, 2), (qi, n_items, 3)):
                 pull = factors * (self.anchor * lr[k] * reg[k] * counts).astype(kind)[:, None]
                 pull[:, : len(anchored)][:, ~anchored] = 0
                 pulls.append((factors, pull))
-        of_users, step = (ratings.user_ptr, ratings.item), (lr.astype(kind), reg.astype(kind))
-        known, order = (value.astype(kind), kind(mean)), np.arange(ratings.n_users)
-        for current_epoch in range(self.n_epochs):
-            if self.verbose:
-                print(f"Processing epoch {current_epoch}")
-            if self.shuffle:
-                order = rng.permutation(ratings.n_users)
-            epoch(order, *of_users, *known, (bu, bi), (pu, qi), *step)
-            for factors, pull in pulls:
-                factors += pull
-            if fixed is not None:
-                qi[:, : fixed.shape[1]] = fixed
+        model = kind(mean), (bu, bi), (pu, qi), width, lr.astype(kind), reg.astype(kind)
+        with threads(min(_BLOCKS, ratings.n // _FEW)) as pool:
+            at_once = map if pool is None else pool.map
+            for current_epoch in range(self.n_epochs):
+                if self.verbose:
+                    print(f"Processing epoch {current_epoch}")
+                for visits in blocks.rounds(rng if self.shuffle else None):
+                    list(at_once(lambda visit: epoch(*visit, *model), visits))
+                for factors, pull in pulls:
+                    factors += pull
+                if fixed is not None:
+                    qi[:, : fixed.shape[1]] = fixed[blocks.items]
+        in_order = np.argsort(blocks.items)
         k = self.n_factors
-        return Factors(np.ascontiguousarray(pu[:, :k]), np.ascontiguousarray(qi[:, :k]), bu, bi)
+        return Factors(np.ascontiguousarray(pu[:, :k]), qi[in_order, :k], bu, bi[in_order])
 
     def _rates(self, kind: str) -> Floats:
         """Step sizes or shrinkages of bu, bi, pu, qi."""
@@ -354,18 +362,3 @@ class LLMTokensSVD(TokenAlgoBase):
             user_map=cold_start.user_map * std,
             item_map=cold_start.item_map * np.append(np.ones(self.n_factors), std),
         )
-
-
-def _padded(factors: NDArray[Any], lane: int) -> NDArray[Any]:
-    """A copy with columns of zeros, which stay zero, up to a multiple of ``lane``.
-
-    Rows of a full lane start at the start of a cache line, so that none is read for nothing.
-    """
-    n, k = factors.shape
-    width = -(-k // lane) * lane
-    memory = np.zeros(n * width * factors.itemsize + _CACHE_LINE, np.uint8)
-    start = -memory.ctypes.data % _CACHE_LINE
-    out = memory[start : start + n * width * factors.itemsize].view(factors.dtype)
-    out = out.reshape(n, width)
-    out[:, :k] = factors
-    return out
