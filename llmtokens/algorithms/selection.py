@@ -23,6 +23,7 @@ from . import newcomers
 Said = tuple[Any, Any, Any]  # of ratings: items, gaps and rests
 
 _JUDGES = 800  # users from whom the priors are learned, and users at a time
+_FEW_USERS, _FEW_BLOCKS = 64, 32  # are done before a second thread has woken up
 _ROUNDS = 20
 _WORST = -1e6  # standard deviations below the mean, whose logarithm is a number still
 _LEAST = 1e-3  # variance of a coefficient that one user without ratings would have
@@ -71,7 +72,7 @@ class UserSums(NamedTuple):
         d = x.shape[1]
         made = cls(np.empty((n, d, d)), np.empty((n, 2, d)), np.empty((n, 2)))
         both = np.stack(targets).astype(np.float64)
-        over_rows(n, kernels.user_products, ptr, item, x, both, *made)
+        over_rows(n, kernels.user_products, ptr, item, x, both, *made, few=_FEW_USERS)
         return made
 
     def without(self, rows: Floats) -> tuple[Floats, Floats]:
@@ -395,9 +396,8 @@ def _posterior(
     """Users' rows; what is open of them is added up in ``spread``, see the kernel."""
     along = np.ascontiguousarray(along)
     rows = np.empty_like(along)
-    over_rows(
-        _n_blocks(along), kernels.expected_rows, square, along, mean, precision, noise, rows, spread
-    )
+    given = square, along, mean, precision, noise, rows, spread
+    over_rows(_n_blocks(along), kernels.expected_rows, *given, few=_FEW_BLOCKS)
     return rows
 
 
