@@ -19,17 +19,17 @@ quotes
 
 from __future__ import annotations
 
-import codecs
-import contextlib
 import csv
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import DataError, FileFormatError, LLMTokensWarning, sample
-from .scan import Places, Quoting, Scan, scan
+from .encoding import as_utf8, check_text, line_ends
+from .quotes import is_number, quoting
+from .scan import Places, Quoting, Scan
 
 Header = bool | Sequence[str] | None
 
@@ -40,12 +40,6 @@ _LONGEST = 1 << 24  # bytes of the first line
 _QUOTED = re.compile(r'(?:^|(?<=[,;\t|]))"[^"]*(?:"|$)')  # what stands in quotes is no separator
 _SEPARATORS = ("\t", "::", ";", ",", "|", " ")  # of two that fit alike, the first
 _ONE_BYTE = "\x1f"  # in place of a separator that has two
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"),
-    (codecs.BOM_UTF32_BE, "utf-32-be"), (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)  # fmt: skip
-_NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)*|\d{4}-\d\d-\d\d.*")
 _TWO_LINES = re.compile(rb"\s*[^\n]+\n\s*\S")
 _BLOCK = re.compile(r"\d+:\s*$")
 
@@ -131,16 +125,16 @@ def find(
     FileFormatError
         For what is no text table, or not written in one way throughout.
     """
-    _check_text(raw, source)
+    check_text(raw, source)
     sep, header = form.sep, form.header
-    data = _as_utf8(raw, form.encoding, source)
+    data = as_utf8(raw, form.encoding, source)
     if b"\0" in data:
         at = data.count(b"\n", 0, data.index(b"\0")) + 1
         raise FileFormatError(
             f"{source}: line {at} holds a NUL byte, as no text does: is it damaged, a program's "
             "own format, or in another encoding (such as encoding='utf-16')?"
         )
-    data, lone_returns = _line_ends(data)
+    data, lone_returns = line_ends(data)
     if not data or data.isspace():
         raise DataError(f"{source}: the file is empty.")
     start = 0
@@ -194,109 +188,9 @@ def find(
     asked = names if looked_at is None else [*looked_at, names[-1]]
     places = {name: names.index(name) for name in asked if name in names}
     titles = '"' in lines[at] if below else None
-    quoting, found = _quoting(
-        data, sep, start, len(names), [*places.values()], padded, titles, source
-    )
+    marks, found = quoting(data, sep, start, len(names), [*places.values()], padded, titles, source)
     slots = {name: k for k, name in enumerate(places)}
-    return Dialect(data, sep, written, quoting, padded, start, names, found, slots)
-
-
-# ---- bytes
-
-
-def _check_text(raw: bytes, source: str) -> None:
-    head = raw[:64].lstrip().lower()
-    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise FileFormatError(
-            f"{source}: is a web page or XML, not a table; was a page saved instead of the file?"
-        )
-    if raw.startswith((b"\xd0\xcf\x11\xe0", b"PK\x03\x04")):
-        raise FileFormatError(
-            f"{source}: is a workbook or archive, not text; save it as CSV, or read it with "
-            "pandas.read_excel and pass the DataFrame"
-        )
-    if raw.startswith(b"SQLite format 3"):
-        raise FileFormatError(f"{source}: is a database; read it with pandas.read_sql")
-
-
-def _as_utf8(raw: bytes, encoding: str | None, source: str) -> bytes:
-    """The text as UTF-8, without a mark before it."""
-    if encoding is not None:
-        try:
-            text = raw.decode(encoding)
-        except LookupError as error:
-            raise DataError(f"{source}: found encoding={encoding!r}; expected one of Python's, "
-                            "such as utf-8, latin-1 or cp1251") from error  # fmt: skip
-        except UnicodeError as error:
-            raise FileFormatError(f"{source}: is not {encoding}: {error}") from error
-        return text.removeprefix("\ufeff").encode("utf-8", "replace")
-    for mark, name in _MARKS:
-        if raw.startswith(mark):
-            try:
-                text = raw[len(mark) :].decode(name)
-            except UnicodeError as error:
-                raise FileFormatError(f"{source}: is not {name}, as it says: {error}") from error
-            return raw[len(mark) :] if name == "utf-8" else text.encode("utf-8", "replace")
-    if b"\0" in raw:
-        return _without_nul(raw)
-    if raw.isascii():
-        return raw
-    try:
-        raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return _not_utf8(raw, error.start, source)
-    return raw
-
-
-def _without_nul(raw: bytes) -> bytes:
-    """What is UTF-16 by its zeros."""
-    few = raw[: 1 << 16]
-    for first, name in ((1, "utf-16-le"), (0, "utf-16-be")):
-        if few[first::2].count(0) > 0.4 * len(few) / 2 and len(raw) % 2 == 0:
-            try:
-                text = raw.decode(name)
-            except UnicodeError:
-                continue
-            if "\0" not in text:
-                return text.encode("utf-8", "replace")
-    return raw
-
-
-def _not_utf8(raw: bytes, first: int, source: str) -> bytes:
-    """Windows-1252, with a warning, unless most of it is UTF-8."""
-    text = raw.decode("utf-8", "surrogateescape")
-    wrong = sum(1 for _ in re.finditer("[\udc80-\udcff]+", text))
-    right = sum(1 for _ in re.finditer("[^\x00-\x7f\udc80-\udcff]+", text))
-    line = raw.count(b"\n", 0, first) + 1
-    shown = raw[max(raw.rfind(b"\n", 0, first) + 1, first - 20) : first + 12]
-    if right > wrong:
-        raise FileFormatError(
-            f"{source}: is UTF-8 in {right} places and not in {wrong}, the first in line {line} "
-            f"({shown!r}); mend these, or pass the encoding it has"
-        )
-    try:
-        name, text = "Windows-1252", raw.decode("cp1252")
-    except UnicodeDecodeError:
-        name, text = "Latin-1", raw.decode("latin-1")
-    as_read = shown.decode("cp1252", "replace").split("\n")[0].strip()
-    warnings.warn(
-        f"{source}: is not UTF-8 (line {line}); it is read as {name}, so that this line has "
-        f"{as_read!r}. If that is wrong, pass encoding=, such as 'cp1251' or 'cp1250'",
-        LLMTokensWarning,
-        stacklevel=2,
-    )
-    return text.encode("utf-8")
-
-
-def _line_ends(data: bytes) -> tuple[bytes, bool]:
-    """Lines that end in a line feed, and whether a carriage return stands elsewhere."""
-    if b"\r" not in data:
-        return data, False
-    data = data.replace(b"\r\r\n", b"\r\n")
-    alone = data.count(b"\r") != data.count(b"\r\n")
-    if alone and b"\n" not in data:  # as on a Mac of old
-        return data.replace(b"\r", b"\n"), False
-    return data, alone
+    return Dialect(data, sep, written, marks, padded, start, names, found, slots)
 
 
 def _head(data: bytes, start: int, source: str) -> list[str]:
@@ -321,9 +215,6 @@ def _head(data: bytes, start: int, source: str) -> list[str]:
             "pandas and pass the DataFrame"
         )
     return lines
-
-
-# ---- separator and header
 
 
 def split(line: str, sep: str) -> list[str]:
@@ -451,8 +342,8 @@ def _is_data(rows: list[list[str]]) -> bool:
     first, rest = rows[0], rows[1:]
     for k, cell in enumerate(first):
         below = [row[k].strip() for row in rest if len(row) > k and row[k].strip()]
-        numbers = sum(bool(_NUMBER.fullmatch(x)) for x in below)
-        if _NUMBER.fullmatch(cell.strip()) and numbers >= 0.8 * len(below):
+        numbers = sum(map(is_number, below))
+        if is_number(cell) and numbers >= 0.8 * len(below):
             return True
     return False
 
@@ -499,143 +390,3 @@ def _is_padded(lines: list[str], sep: str) -> bool:
     bare = [re.sub(r'"[^"]*"', '""', line) for line in lines[:50] if line.strip()]
     after = [x[:1] for line in bare for x in line.rstrip("\r\n").split(sep)[1:]]
     return sep != " " and bool(after) and all(x == " " for x in after)
-
-
-# ---- quotes
-
-
-def _quoting(
-    data: bytes,
-    sep: str,
-    start: int,
-    width: int,
-    columns: Sequence[int],
-    padded: bool,
-    titles: bool | None,
-    source: str,
-) -> tuple[Quoting, Scan]:
-    """What quotes mean in this file, and the scan that goes with it.
-
-    ``titles`` is whether there are some in the header, None where there is none.
-    """
-
-    def look(quoting: Quoting) -> Scan:
-        return scan(data, ord(sep), quoting, start, width, columns, padded)
-
-    def line(offset: int) -> int:
-        return data.count(b"\n", 0, offset) + 1
-
-    if b'"' not in data:
-        return Quoting.NONE, look(Quoting.NONE)
-    quoted = look(Quoting.DOUBLED)
-    if b'\\"' in data and (escaped := look(Quoting.ESCAPED)).fits:
-        if not quoted.fits or escaped.quoted > quoted.quoted:
-            return Quoting.ESCAPED, escaped
-        _warn_if_cells_differ(quoted, escaped, line, source)
-    rarely = sep not in ",;"  # formats that mostly do without quotes
-    optional = quoted.quoted - quoted.needed
-    if quoted.fits and quoted.spans is None and (not optional or titles):
-        _warn_of_backslashes(data, start, source)
-        return Quoting.DOUBLED, quoted
-    plain = look(Quoting.NONE)
-    if quoted.fits and quoted.spans is not None:
-        if sep == "\t" or plain.consistent:
-            raise FileFormatError(
-                f"{source}: the quote in line {line(quoted.spans)} opens a cell that goes on in "
-                "the next line; if the quote is a part of the text, write the file with another "
-                "separator or without quotes; if the cell has several lines, join them"
-            )
-        _warn_of_rows_in_cells(data, sep, start, width, source)
-        _warn_of_backslashes(data, start, source)
-        return Quoting.DOUBLED, quoted
-    if quoted.fits:
-        partial = quoted.needless == optional and not quoted.needed
-        if rarely and plain.consistent and partial and quoted.commas < optional:
-            if 2 * quoted.quoted > plain.rows:
-                warnings.warn(
-                    f"{source}: the quotes around {quoted.quoted} cells are taken for text, as "
-                    "other cells of the same columns have none; if they are marks, write the file "
-                    "anew with quotes around all texts or around none",
-                    LLMTokensWarning,
-                    stacklevel=2,
-                )
-            return Quoting.NONE, plain
-        if rarely or not quoted.needed:
-            warnings.warn(
-                f"{source}: the quotes around {quoted.quoted} cells are taken for marks, not text, "
-                "and left out",
-                LLMTokensWarning,
-                stacklevel=2,
-            )
-        _warn_of_backslashes(data, start, source)
-        return Quoting.DOUBLED, quoted
-    closed = _in_quotes(data, sep, start)
-    if plain.fits and (closed * 2 < plain.rows if rarely else not closed):
-        return Quoting.NONE, plain
-    if quoted.unclosed is not None:
-        raise FileFormatError(
-            f"{source}: the quote in line {line(quoted.unclosed)} opens a cell and is not closed "
-            "where it ends; write a quote inside a quoted cell twice, or take the mark away"
-        )
-    return Quoting.DOUBLED, quoted
-
-
-def _warn_if_cells_differ(
-    quoted: Scan, escaped: Scan, line: Callable[[int], int], source: str
-) -> None:
-    """Say it where a quote after a backslash may end its cell, or be a part of it."""
-    if quoted.rows == escaped.rows:
-        apart = (quoted.starts != escaped.starts).any(axis=0)
-        if not apart.any():
-            return
-        offset = int(quoted.offsets[apart.argmax()])
-    else:
-        offset = int(quoted.offsets[0])
-    warnings.warn(
-        f"{source}: quotes that follow a backslash, as in line {line(offset)}, are taken to end "
-        "their cell; if they are a part of it, write them twice and without the backslash",
-        LLMTokensWarning,
-        stacklevel=3,
-    )
-
-
-def _warn_of_rows_in_cells(data: bytes, sep: str, start: int, width: int, source: str) -> None:
-    """Say it where lines inside quotes look like rows: two stray quotes have others between."""
-    lines = data[start:].decode("utf-8", "replace").splitlines(keepends=True)
-    rows, before = csv.reader(lines, delimiter=sep), data.count(b"\n", 0, start)
-    with contextlib.suppress(csv.Error):  # of a cell that is longer than the module reads
-        for row in rows:
-            for k, cell in enumerate(row):
-                first, *inner = (line.split(sep) for line in cell.split("\n")[:-1] or [""])
-                ends = len(first) == width - k and k + 1 < width and any(map(_is_number, first))
-                if ends or any(len(x) == width and any(map(_is_number, x)) for x in inner):
-                    warnings.warn(
-                        f"{source}: a quote opens a cell that ends in line "
-                        f"{before + rows.line_num} and holds what looks like rows of the table; if "
-                        "quotes are parts of texts, write the file without quotes around cells, or "
-                        "each of them twice in a cell in quotes",
-                        LLMTokensWarning,
-                        stacklevel=3,
-                    )
-                    return
-
-
-def _is_number(cell: str) -> bool:
-    return bool(_NUMBER.fullmatch(cell.strip()))
-
-
-def _warn_of_backslashes(data: bytes, start: int, source: str) -> None:
-    if b"\\" in data and data.find(b"\\\\", start) >= 0:
-        warnings.warn(
-            f"{source}: two backslashes in a row are kept as they are; if the file writes one as "
-            "two, replace them",
-            LLMTokensWarning,
-            stacklevel=3,
-        )
-
-
-def _in_quotes(data: bytes, sep: str, start: int) -> int:
-    """How many cells of one line stand between quotes."""
-    by = re.escape(sep.encode())
-    pattern = rb"(?:(?<=\n)|(?<=" + by + rb'))[ ]?"[^"\n]*"(?=' + by + rb"|\r?\n|\Z)"
-    return sum(1 for _ in re.finditer(pattern, data[max(start - 1, 0) :]))
