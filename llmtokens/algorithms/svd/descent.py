@@ -45,20 +45,19 @@ class Blocks:
         by_count = np.argsort(-ratings.item_counts, kind="stable")
         dealt = [by_count[block::n] for block in range(n)]
         self.items: Rows = np.concatenate(dealt)
-        place, block_of = np.empty((2, ratings.n_items), np.int32)
+        place = np.empty(ratings.n_items, np.int32)
         place[self.items] = np.arange(ratings.n_items)
-        block_of[self.items] = np.repeat(np.arange(n), [len(items) for items in dealt])
-        item, block = place[ratings.item], block_of[ratings.item]
+        item = place[ratings.item]
         self._ratings: list[tuple[Rows, NDArray[np.int32], NDArray[Any]]] = []
         self.repeats = False
-        for k in range(n):
-            own = np.flatnonzero(block == k)
+        for first, end in pairwise(np.cumsum([0, *map(len, dealt)])):
+            own = np.flatnonzero((item >= first) & (item < end))
             user, items = ratings.user[own], item[own]
             self.repeats |= bool(np.any((items[1:] == items[:-1]) & (user[1:] == user[:-1])))
             user_ptr = np.searchsorted(own, ratings.user_ptr)
             self._ratings.append((user_ptr, items, value[own]))
-        ends = np.searchsorted(ratings.user_ptr, np.linspace(0, ratings.n, n + 1)[1:-1])
-        self._users = list(pairwise([0, *ends.tolist(), ratings.n_users]))
+        cuts = np.searchsorted(ratings.user_ptr, np.linspace(0, ratings.n, n + 1)[1:-1])
+        self._users = list(pairwise([0, *cuts.tolist(), ratings.n_users]))
 
     def rounds(self, rng: np.random.RandomState | None) -> Iterator[list[Visit]]:
         """Visits that may be made at once, until all ratings were visited; in random order, or in
