@@ -198,7 +198,7 @@ class TextFeatures:
 
     def grown(self, items: EntityIndex, source: Rows, told: Sequence[int]) -> TextFeatures:
         """Those of today's item rows, which the rows ``source`` were before; some have new text."""
-        made, known = self.made[source], self.known[source]
+        made, known = self.whole[source], np.ones(len(source), bool)
         made[told], known[told] = 0, ~items.has_token[told]
         return TextFeatures(self.landmarks, items.tokens, items.has_token, made, known)
 
