@@ -370,7 +370,7 @@ def test_what_few_have_rated_is_not_foretold_worse_than_what_nobody_has(ml_small
     )
     errors = {"none": [], "one": [], "many": [], "popular": []}
     trainset, testset = next(KFold(2, random_state=0).split(some.dataset))
-    algo = LLMTokensEASE(tokens).fit(trainset)
+    algo = LLMTokensEASE(tokens, l2=100.0, token_weight=30.0).fit(trainset)
     counts = np.pad(algo.ratings_.item_counts, (0, len(data.items)))
     found = algo.test(testset)
     for n, p in zip(counts[algo.items_.rows([p.iid for p in found])], found, strict=True):
