@@ -22,6 +22,7 @@ from . import container
 
 _LARGEST = 1e70  # ratings end at 1e30 and their squares at 1e60: sums of products stay finite
 _KINDS = {"float": "f", "int": "i", "bool": "b"}
+_ANOTHER = "; if another version of llmtokens wrote the file, fit and save the model anew"
 # the only names a file can make this library import
 _ALGORITHMS = {
     "LLMTokensSVD": "svd",
@@ -78,13 +79,14 @@ def check(layout: Layout, state: Mapping[str, Any], sizes: Mapping[str, int]) ->
     llmtokens.errors.FileFormatError: 'best' points outside its 3 items
     """
     if set(state) - set(layout):
-        raise FileFormatError(f"found unexpected parts {sorted(set(state) - set(layout))}")
+        unexpected = sorted(set(state) - set(layout))
+        raise FileFormatError(f"found unexpected parts {unexpected}{_ANOTHER}")
     known: Sizes = dict(sizes)
     for name, spec in layout.items():
         value = state.get(name)
         if value is None:
             if not spec.optional:
-                raise FileFormatError(f"{name!r} is missing")
+                raise FileFormatError(f"{name!r} is missing{_ANOTHER}")
         elif isinstance(spec, Scalar):
             _check_scalar(name, spec, value)
         else:
