@@ -1,10 +1,11 @@
 """Top-10 lists for every user: ``recommend_all`` beside the recipe of Surprise's FAQ.
 
-The recipe is ``build_anti_testset``, ``test``, and a sort of every user's predictions. Both work
-on the same model (``LLMTokensSVD`` without tokens equals ``surprise.SVD`` to the last bit), each
-in a fresh process that measures its own seconds and peak memory; then the lists are compared. The
-recipe cuts estimates off at the ends of the scale before it sorts, and leaves ties as they come;
-so two lists are the same if their estimates, cut off in the same way, are.
+The recipe is ``build_anti_testset``, a prediction for every pair, and a sort of every user's. Both
+work on the same model (``LLMTokensSVD`` without tokens equals ``surprise.SVD`` to the last bit),
+each in a fresh process that measures its own seconds and peak memory; then the lists are compared.
+Both sort by what ``recommend`` sorts by, ``log(n_i + 1/2) + log Phi((est - mean) / s)``, of
+estimates that are not cut off at the ends of the scale. Two lists are the same if these scores are:
+ties may come in any order.
 
     python benchmarks/recommend.py --data ml-latest-small
 """
@@ -23,6 +24,7 @@ from typing import Any
 
 import numpy as np
 from common import load, movie_tokens, parser, save
+from scipy import special
 from surprise import SVD
 
 from llmtokens import LLMTokensSVD
@@ -37,10 +39,14 @@ def by_recipe(folder: str) -> tuple[float, float, Lists]:
     trainset = load(folder).dataset.build_full_trainset()
     algo = SVD(random_state=0).fit(trainset)
     memory, start = PeakMemory(), time.perf_counter()
-    predictions = algo.test(trainset.build_anti_testset())
+    pairs = [(uid, iid) for uid, iid, _ in trainset.build_anti_testset()]
+    est = np.array([algo.predict(uid, iid, clip=False).est for uid, iid in pairs])
+    values = np.array([rating for _, _, rating in trainset.all_ratings()])
+    counts = np.array([len(trainset.ir[trainset.to_inner_iid(iid)]) for _, iid in pairs])
+    liked = special.log_ndtr((est - trainset.global_mean) / values.std())
     top: Lists = defaultdict(list)
-    for uid, iid, _, est, _ in predictions:
-        top[uid].append((iid, est))
+    for (uid, iid), score in zip(pairs, (np.log(counts + 0.5) + liked).tolist(), strict=True):
+        top[uid].append((iid, score))
     for uid, rated in top.items():
         rated.sort(key=lambda pair: pair[1], reverse=True)
         top[uid] = rated[:N]
@@ -57,7 +63,7 @@ def by_blocks(folder: str) -> tuple[float, float, Lists]:
     seconds, peak = time.perf_counter() - start, memory.read()
     top: Lists = defaultdict(list)
     for line in frame.itertuples():
-        top[line.user].append((line.item, line.est))
+        top[line.user].append((line.item, line.score))
     return seconds, peak, dict(top)
 
 
