@@ -1,6 +1,6 @@
 """Whatever the data: finite predictions inside the scale, or an error of our own.
 
-``HYPOTHESIS_PROFILE=long`` tries 20,000 data sets and 4,000 lists of texts instead of 500 and 100;
+``HYPOTHESIS_PROFILE=long`` tries 20,000 data sets and 4,000 lists of texts instead of 300 and 50;
 ``LLMTOKENS_CASES=n`` and ``LLMTOKENS_SEED=n`` run a part of that.
 """
 
@@ -25,7 +25,7 @@ from llmtokens import HashingEncoder, LLMTokens, LLMTokensSVD
 from llmtokens.errors import DataError, LLMTokensError
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
-CASES = int(os.environ.get("LLMTOKENS_CASES", 20_000 if LONG else 500))
+CASES = int(os.environ.get("LLMTOKENS_CASES", 20_000 if LONG else 300))
 SEED = int(os.environ.get("LLMTOKENS_SEED", 0))
 any_case = settings(
     max_examples=CASES,

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 N = os.environ.get("LLMTOKENS_DIALECTS")  # of each kind; by hand 25,000 and more, others each time
 MANY = settings(
-    max_examples=int(N or 1000),
+    max_examples=int(N or 500),
     derandomize=N is None,
     deadline=None,
     database=None,
