@@ -21,8 +21,9 @@ import numba
 import numpy as np
 
 from ..algorithms.bpmf.links import Carry
+from ..algorithms.bpmf.messages import UserRows
 from ..algorithms.bpmf.reproducible import OrderedSum
-from ..algorithms.bpmf.shards import Shard, Team, UserRows
+from ..algorithms.bpmf.shards import Shard, Team
 from ..errors import DataError, LLMTokensError, MissingExtraError, StorageError
 from ..kernels.links import WIDE
 from ..runtime.arrays import Floats

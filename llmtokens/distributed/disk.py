@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..algorithms.bpmf.features import Known
-from ..algorithms.bpmf.shards import Shard, ShardRatings, Shards, UserRows
+from ..algorithms.bpmf.messages import UserRows
+from ..algorithms.bpmf.shards import Shard, ShardRatings, Shards
 from ..errors import DataError, FileFormatError, StorageError
 from ..storage import container as store
 from ..storage.files import written_whole

@@ -18,8 +18,9 @@ from ..ridge import TokenRidge
 from ..selection import Correction, judging
 from .conditional import pair_moments
 from .features import Known
+from .messages import SaidOfItems, UserRows
 from .sampler import Sampler
-from .shards import SaidOfItems, Shard, Team, UserRows
+from .shards import Shard, Team
 
 _BLOCK = 2000  # items at a time
 

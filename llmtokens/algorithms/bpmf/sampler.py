@@ -12,6 +12,7 @@ from ...runtime.threads import over_rows
 from .drift import DriftPrior
 from .features import LEAD, centred_lead
 from .links import Carry, Links
+from .messages import FactorsOfScale, GammaPrior, ItemRows, UserPrior
 from .priors import (
     FeatureSums,
     ItemPrior,
@@ -24,7 +25,7 @@ from .priors import (
     draw_precisions,
 )
 from .reproducible import Purpose, stream
-from .shards import FactorsOfScale, GammaPrior, ItemRows, Shard, Team, UserPrior, find_links
+from .shards import Shard, Team, find_links
 
 _LOG_FACTORS = np.linspace(-6.0, 6.0, 401)  # so wide that the ends have no weight
 _START = 0.1  # standard deviation of the first factors
