@@ -23,7 +23,7 @@ LEAST = {"none": 0, "1": 1, "2 to 4": 2, "5 to 9": 5, "10 and more": 10}  # trai
 
 
 def main() -> None:
-    data = load(parser(__doc__).parse_args().data)
+    data = load(parser(__doc__ or "").parse_args().data)
     tokens = movie_tokens(data)
     models = {
         "BaselineOnly": BaselineOnly(verbose=False),
@@ -31,7 +31,7 @@ def main() -> None:
         "LLMTokensEASE": LLMTokensEASE(tokens),
     }
     splits = {"known users": KFold(5, random_state=SEED), "new users": ColdUserKFold(5, SEED)}
-    results: dict[str, Any] = {"data": "ml-latest-small", "seed": SEED}
+    results: dict[str, Any] = {"data": data.name, "seed": SEED}
     for split, cv in splits.items():
         errors: dict[str, list[float]] = {name: [] for name in models}
         rated: list[int] = []

@@ -348,10 +348,9 @@ class FittedEASE(FittedModel):
         tastes = self._tastes(users, cold)
         if self.implicit:
             return tastes
-        known, n = np.flatnonzero(users < self.users.n_warm), self.items.n_warm
-        unknown = users >= self.users.n_warm
-        tastes[unknown] = log_popularity(tastes[unknown], self.half_choice)
-        if len(known):
+        known, n = users < self.users.n_warm, self.items.n_warm
+        tastes[~known] = log_popularity(tastes[~known], self.half_choice)
+        if known.any():
             own = tastes[known, :n]
             tastes[known, :n] = without_users(self.weights, *self._seen(users[known], own))
         return tastes

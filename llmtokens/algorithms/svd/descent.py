@@ -37,6 +37,8 @@ class Blocks:
     ----------
     items : ndarray of int64, shape (n_items,)
         Inner ids of the items, block by block: the first is item 0 of the visits.
+    place : ndarray of int32, shape (n_items,)
+        Where each item is among these.
     repeats : bool
         Whether visits to a user meet an item twice running: a trainset may have a pair twice.
     """
@@ -45,9 +47,9 @@ class Blocks:
         by_count = np.argsort(-ratings.item_counts, kind="stable")
         dealt = [by_count[block::n] for block in range(n)]
         self.items: Rows = np.concatenate(dealt)
-        place = np.empty(ratings.n_items, np.int32)
-        place[self.items] = np.arange(ratings.n_items)
-        item = place[ratings.item]
+        self.place = np.empty(ratings.n_items, np.int32)
+        self.place[self.items] = np.arange(ratings.n_items)
+        item = self.place[ratings.item]
         self._ratings: list[tuple[Rows, NDArray[np.int32], NDArray[Any]]] = []
         self.repeats = False
         for first, end in pairwise(np.cumsum([0, *map(len, dealt)])):

@@ -27,9 +27,7 @@ from .descent import Blocks, laid_out
 from .fitted import FittedSVD
 from .initial import baselines, seed_factors, step_scale
 
-_BLOCKS = (
-    2  # of users and of items: with more, visits are so short that it costs more than it gives
-)
+_BLOCKS = 2  # of users and of items: more make visits so short that they cost more than they give
 _FEW = 10_000  # ratings that are visited before a second thread has woken up
 
 
@@ -291,6 +289,7 @@ class LLMTokensSVD(TokenAlgoBase):
         pu, width = laid_out(start.pu)
         qi, _ = laid_out(start.qi[blocks.items])
         bu, bi = start.bu.copy(), start.bi[blocks.items]
+        kept = None if fixed is None else fixed[blocks.items]
         lr, reg = self._rates("lr"), self._rates("reg")
         pulls: list[tuple[NDArray[Any], NDArray[Any]]] = []
         if anchored is not None and self.anchor:
@@ -309,11 +308,10 @@ class LLMTokensSVD(TokenAlgoBase):
                     list(at_once(lambda visit: epoch(*visit, *model), visits))
                 for factors, pull in pulls:
                     factors += pull
-                if fixed is not None:
-                    qi[:, : fixed.shape[1]] = fixed[blocks.items]
-        in_order = np.argsort(blocks.items)
-        k = self.n_factors
-        return Factors(np.ascontiguousarray(pu[:, :k]), qi[in_order, :k], bu, bi[in_order])
+                if kept is not None:
+                    qi[:, : kept.shape[1]] = kept
+        k, at = self.n_factors, blocks.place
+        return Factors(np.ascontiguousarray(pu[:, :k]), qi[at, :k], bu, bi[at])
 
     def _rates(self, kind: str) -> Floats:
         """Step sizes or shrinkages of bu, bi, pu, qi."""
